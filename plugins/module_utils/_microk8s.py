@@ -1,0 +1,356 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the files and outputs of snap and MicroK8s mean. Knows nothing of Ansible; reads no file itself but `Files`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import ssl
+import typing as t
+from datetime import datetime, timezone
+from pathlib import Path
+
+SNAP_DATA = Path("/var/snap/microk8s/current")
+# `snap refresh --hold` exists from here on.
+HOLD_SINCE = (2, 58)
+OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
+
+
+class Microk8sError(Exception):
+    """Something that had to be read could not be understood."""
+
+
+def parse_snap_version(text: str) -> t.Tuple[int, int]:
+    """The version of snapd itself, as `snap version` prints it."""
+    found = re.search(r"^snapd\s+(\d+)\.(\d+)", text, re.MULTILINE)
+    if not found:
+        raise Microk8sError(f"snap version does not name the version of snapd: {text.strip()!r}")
+    return int(found[1]), int(found[2])
+
+
+def parse_snap_list(text: str, name: str = "microk8s") -> t.Optional[t.Dict[str, t.Any]]:
+    """The row of one snap in `snap list`, or None when the snap is not installed."""
+    for line in text.splitlines():
+        columns = line.split()
+        if not columns or columns[0] != name:
+            continue
+        if len(columns) < 5:
+            raise Microk8sError(f"snap list has an unreadable row: {line!r}")
+        # The publisher is the one column that may be missing ("-" stands there on sideloaded snaps).
+        notes = columns[-1].split(",") if columns[-1] != "-" else []
+        return {
+            "version": columns[1],
+            "revision": columns[2],
+            "channel": columns[3],
+            "notes": notes,
+            "held": "held" in notes,
+            "disabled": "disabled" in notes,
+        }
+    return None
+
+
+def minor_of(channel: str) -> t.Optional[int]:
+    """28 for 1.28/stable; None for a track that names no minor version (latest)."""
+    found = re.match(r"1\.(\d+)(-\w+)?/", channel + "/")
+    return int(found[1]) if found else None
+
+
+def _der_item(data: bytes, at: int) -> t.Tuple[int, int, int]:
+    """Tag, start of the content and end of the content of the DER item at a place."""
+    tag, length, start = data[at], data[at + 1], at + 2
+    if length & 0x80:
+        size = length & 0x7F
+        length = int.from_bytes(data[start : start + size], "big")
+        start += size
+    if start + length > len(data):
+        raise Microk8sError("certificate is cut short")
+    return tag, start, start + length
+
+
+def certificate_expiry(pem: str) -> datetime:
+    """When a certificate ends. By hand, since neither openssl nor python3-cryptography need be on a node."""
+    try:
+        der = ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN CERTIFICATE") :].split("-----END")[0] + PEM_END)
+        _, at, _ = _der_item(der, 0)  # Certificate
+        _, at, _ = _der_item(der, at)  # TBSCertificate
+        tag, _, end = _der_item(der, at)
+        if tag == 0xA0:  # version, then the serial number
+            _, _, end = _der_item(der, end)
+        for _ in range(2):  # signature algorithm, issuer
+            _, _, end = _der_item(der, end)
+        _, at, _ = _der_item(der, end)  # validity
+        _, _, end = _der_item(der, at)  # not before
+        tag, start, end = _der_item(der, end)  # not after
+        stamp = der[start:end].decode("ascii")
+        if tag == 0x17:  # two-digit years: RFC 5280, 4.1.2.5.1
+            stamp = ("19" if int(stamp[:2]) >= 50 else "20") + stamp
+        return datetime.strptime(stamp, "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)
+    except (IndexError, ValueError) as exc:
+        raise Microk8sError(f"not a certificate: {exc}") from exc
+
+
+PEM_END = "-----END CERTIFICATE-----\n"
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 of the first certificate: equal CA, equal cluster."""
+    try:
+        start = pem.index("-----BEGIN CERTIFICATE")
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[start:].split("-----END")[0] + PEM_END)).hexdigest()
+    except ValueError as exc:
+        raise Microk8sError(f"not a certificate: {exc}") from exc
+
+
+def certificates_in_kubeconfig(text: str) -> t.List[str]:
+    """Client certificates written into a kubeconfig."""
+    found = re.findall(r"^\s*client-certificate-data:\s*(\S+)", text, re.MULTILINE)
+    try:
+        return [base64.b64decode(data, validate=True).decode("ascii") for data in found]
+    except ValueError as exc:
+        raise Microk8sError(f"client-certificate-data is not base64: {exc}") from exc
+
+
+def parse_nodes(document: str) -> t.Dict[str, t.Any]:
+    """Nodes, namespaces and deployments from `kubectl get nodes,namespaces,deployments.apps -A -o json`."""
+    try:
+        items = json.loads(document)["items"]
+        nodes, namespaces, deployments = [], [], []
+        for item in items:
+            meta = item["metadata"]
+            if item["kind"] == "Namespace":
+                namespaces.append(meta["name"])
+            elif item["kind"] == "Deployment":
+                status = item.get("status") or {}
+                wanted = item["spec"].get("replicas", 1)
+                deployments.append(
+                    {
+                        "name": meta["name"],
+                        "namespace": meta["namespace"],
+                        "available": status.get("observedGeneration") == meta.get("generation")
+                        and status.get("availableReplicas", 0) >= wanted
+                        and status.get("updatedReplicas", 0) >= wanted,
+                    }
+                )
+            elif item["kind"] == "Node":
+                status = item["status"]
+                addresses = [a["address"] for a in status.get("addresses", []) if a["type"] == "InternalIP"]
+                labels = meta.get("labels") or {}
+                nodes.append(
+                    {
+                        "name": meta["name"],
+                        "addresses": addresses,
+                        "ready": any(
+                            c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])
+                        ),
+                        "unschedulable": bool(item["spec"].get("unschedulable")),
+                        "version": status["nodeInfo"]["kubeletVersion"],
+                        "worker": "node.kubernetes.io/microk8s-worker" in labels,
+                        "uid": meta["uid"],
+                    }
+                )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise Microk8sError(f"kubectl did not answer with a list of nodes: {exc!r}") from exc
+    return {
+        "nodes": sorted(nodes, key=lambda node: str(node["name"])),
+        "namespaces": sorted(namespaces),
+        "foreign_namespaces": sorted(set(namespaces) - OWN_NAMESPACES),
+        "deployments": deployments,
+    }
+
+
+def parse_addons(text: str) -> t.Dict[str, bool]:
+    """Addon -> enabled, from `microk8s status --format short`. The repository's name is dropped."""
+    addons: t.Dict[str, bool] = {}
+    for line in text.partition("addons:\n")[2].splitlines():
+        name, colon, state = line.strip().partition(": ")
+        if colon and state in ("enabled", "disabled"):
+            name = name.rpartition("/")[2]
+            addons[name] = addons.get(name, False) or state == "enabled"
+    if not addons:
+        # Said with exit code 0 by a worker, a stopped node, and up to 1.27 by a node that is not ready.
+        raise Microk8sError(f"microk8s status lists no addons: {text.strip()!r}")
+    return addons
+
+
+def join_plan(
+    here: t.Mapping[str, t.Any],
+    there: t.Mapping[str, t.Any],
+    is_seed: bool,
+    address: str,
+    role: str,
+    minor: int,
+) -> t.Dict[str, t.Any]:
+    """What has to happen so that this node is in the seed's cluster.
+
+    `here` and `there` are what microk8s_info returned for this machine and for the seed, with the cluster's nodes.
+    The result's `action` is one of
+      none    it is in the cluster, and Ready;
+      tidy    so it is, but a finished join left its lock behind;
+      wait    it is in the cluster, but not Ready now;
+      join    it is in no cluster, and may join; `remove` then names a Node object left by its former installation;
+      repair  it is in this cluster by half, and joins again;
+      refuse  `reason` says why nobody but a person may decide.
+    A Node object is only ever removed for the machine that is asked itself and does not run it any more: removing
+    it for any other machine makes Kubernetes start its pods elsewhere while they may still run there (P1).
+    """
+    mine, theirs = here["membership"], there["membership"]
+    state = mine["state"]
+    name = here["name"]
+    # Before 1.23 there is no worker role: every join makes a control plane.
+    wanted = "control_plane" if minor < 23 else role
+
+    def plan(action: str, reason: str, remove: str = "") -> t.Dict[str, t.Any]:
+        return {"action": action, "reason": reason, "remove": remove}
+
+    if mine["stopped"] or (here["snap"] or {}).get("disabled"):
+        return plan(
+            "refuse",
+            f"MicroK8s is stopped on {name}. Somebody did that, so it is not started here. If it may run again, "
+            "type there: microk8s start",
+        )
+    if is_seed:
+        if state == "worker":
+            return plan(
+                "refuse", f"{name} is the seed of the cluster, but it is a worker of another one. Let it leave."
+            )
+        if state != "absent" and not there["api"]["ready"]:
+            return plan("refuse", f"The API of the seed {name} does not answer: {there['api']['reason']}")
+        return plan("none", "the seed")
+    if theirs["stopped"]:
+        return plan("refuse", f"MicroK8s is stopped on the seed {there['name']}, so nothing is known of the cluster.")
+    if theirs["state"] == "worker":
+        return plan("refuse", f"The seed {there['name']} is a worker, so it cannot take nodes in.")
+    same = mine["ca"] is not None and mine["ca"] == theirs["ca"]
+    if state in ("worker", "control_plane") and not same and mine["ca"] is not None:
+        return plan(
+            "refuse",
+            f"{name} belongs to another cluster (certificate authority {mine['ca'][:12]}, servers "
+            f"{', '.join(mine['servers']) or 'unknown'}), not to that of {there['name']}. Drain it there and let it "
+            "leave (tasks_from leave of this role), then run again.",
+        )
+    if theirs["state"] == "absent":
+        return plan("join", "the seed itself is not installed yet")
+    if not there["api"]["ready"]:
+        return plan("refuse", f"The API of the seed {there['name']} does not answer: {there['api']['reason']}")
+
+    node = next((item for item in there["nodes"] if item["name"] == name), None)
+    namesake = next((item for item in there["nodes"] if item["name"] != name and address in item["addresses"]), None)
+    if namesake:
+        return plan(
+            "refuse",
+            f"The address {address} of {name} belongs to the node {namesake['name']} of the cluster. If that is this "
+            f"machine's former name and nothing runs under it, type on the seed: microk8s remove-node "
+            f"{namesake['name']} --force",
+        )
+    if node and address not in node["addresses"]:
+        return plan(
+            "refuse",
+            f"The cluster knows a node {name} with the address {', '.join(node['addresses']) or 'none'}, not "
+            f"{address}. That may be another machine which still runs its pods. If it is gone for good, type on the "
+            f"seed: microk8s remove-node {name} --force",
+        )
+    if not same:
+        if node and node["ready"]:
+            return plan("join", "its former installation's Node object looks Ready until its lease ends", remove=name)
+        if node:
+            return plan("join", "the cluster still has a Node object of its former installation", remove=name)
+        return plan("join", "not in the cluster")
+    if state == "single" or (mine["half_joined"] and not (node and node["ready"])):
+        return plan("repair", "an earlier join did not end")
+    if state != wanted:
+        return plan("refuse", f"{name} is a {state} of this cluster, but is to be a {wanted}. Let it leave first.")
+    if node is None:
+        return plan("repair", "it has this cluster's certificates, but the cluster does not know it")
+    if mine["half_joined"]:
+        return plan("tidy", "the join ended, its lock was left behind")
+    if not node["ready"]:
+        return plan("wait", "in the cluster, not Ready now")
+    return plan("none", "in the cluster and Ready")
+
+
+class Files:
+    """The files of one MicroK8s node, and what they say of its membership in a cluster."""
+
+    def __init__(self, snap_data: Path = SNAP_DATA) -> None:
+        self.data = snap_data
+
+    def text(self, path: str) -> t.Optional[str]:
+        """A file's text, or None when there is no such file. Any other trouble is the caller's to report."""
+        try:
+            return (self.data / path).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def lock(self, name: str) -> bool:
+        return (self.data / "var/lock" / name).exists()
+
+    def dqlite_members(self) -> t.List[str]:
+        text = self.text("var/kubernetes/backend/cluster.yaml") or ""
+        return sorted(re.findall(r"^\s*-?\s*Address:\s*['\"]?([^\s'\"]+):\d+", text, re.MULTILINE))
+
+    def proxied_servers(self) -> t.List[str]:
+        """Whom a worker's API proxy talks to."""
+        text = self.text("args/traefik/provider.yaml") or ""
+        return sorted(set(re.findall(r"address:\s*['\"]?([\d.]+):\d+", text)))
+
+    def argument(self, daemon: str, name: str) -> t.Optional[str]:
+        found = re.findall(rf"^\s*{re.escape(name)}[=\s]+(\S+)", self.text(f"args/{daemon}") or "", re.MULTILINE)
+        return found[-1].strip("\"'") if found else None
+
+    def membership(self) -> t.Dict[str, t.Any]:
+        """Where this node belongs.
+
+        `state` is `single` (in no cluster but its own), `control_plane` or `worker`; `half_joined` is a join that
+        began and did not end. A worker's join writes the remote CA first and clustered.lock last, so a CA without
+        the lock is half a join; a control plane's join takes over the cluster's CA first and sets no-cert-reissue
+        last. That second half can only be seen by comparing `ca` with the seed's, which the role does.
+        """
+        worker = self.lock("clustered.lock")
+        remote_ca = self.text("certs/ca.remote.crt")
+        own_ca = self.text("certs/ca.crt")
+        members = self.dqlite_members()
+        clustered = self.lock("no-cert-reissue") or len(members) > 1
+        half = self.lock("join-in-progress")
+        if worker:
+            state, half = "worker", half or remote_ca is None
+        elif remote_ca is not None:
+            state, half = "worker", True
+        else:
+            state = "control_plane" if clustered else "single"
+        ca = remote_ca if state == "worker" else own_ca
+        return {
+            "state": state,
+            "half_joined": half,
+            "ca": fingerprint(ca) if ca else None,
+            "servers": self.proxied_servers() if state == "worker" else members,
+            "stopped": self.lock("stopped.lock"),
+        }
+
+    def certificates(self, now: datetime) -> t.List[t.Dict[str, t.Any]]:
+        """Every certificate the node uses, with the days it still has; the one that ends first comes first."""
+        found = [(path, path.read_text(encoding="utf-8")) for path in sorted(self.data.glob("certs/*.crt"))]
+        backend = self.data / "var/kubernetes/backend/cluster.crt"
+        if backend.exists():
+            found.append((backend, backend.read_text(encoding="utf-8")))
+        for path in sorted(self.data.glob("credentials/*.config")):
+            found += [(path, pem) for pem in certificates_in_kubeconfig(path.read_text(encoding="utf-8"))]
+        result = []
+        for path, pem in found:
+            name = str(path.relative_to(self.data))
+            try:
+                expires = certificate_expiry(pem)
+            except Microk8sError as exc:
+                raise Microk8sError(f"{path}: {exc}") from exc
+            result.append(
+                {
+                    "name": name,
+                    "expires": expires.isoformat(),
+                    "days_left": (expires - now).days,
+                }
+            )
+        return sorted(result, key=lambda item: (item["days_left"], item["name"]))

@@ -1,0 +1,326 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: microk8s_info
+short_description: Read the state of a MicroK8s node
+version_added: 0.1.0
+description:
+  - Reads what one machine knows of its MicroK8s, and on request what the cluster's API says of its nodes and addons.
+  - Never changes anything, and works on a machine that has neither snapd nor MicroK8s.
+  - MicroK8s' exit codes are not believed, since many of its commands exit 0 on a worker or on a stopped node.
+  - Run it as root, since the files are not readable for others.
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed, when in diff mode.
+    support: N/A
+options:
+  cluster:
+    description:
+      - Whether to ask the cluster's API through this node, which must be a control plane.
+      - An API that does not answer is reported in RV(api), not a failure of the module.
+    type: bool
+    default: false
+  addons:
+    description: Whether to ask which addons are enabled. Needs O(cluster).
+    type: bool
+    default: false
+  wait_for:
+    description:
+      - Nodes that must be in the cluster and Ready, by name. Needs O(cluster).
+      - An empty list waits for the API alone.
+    type: list
+    elements: str
+    default: []
+  wait_seconds:
+    description:
+      - How long to wait for the API, for O(wait_for) and, with O(addons), for the list of addons.
+      - When the time is over the module returns what it last saw.
+      - There is no waiting for what cannot come by itself - MicroK8s that is absent, stopped or a worker.
+    type: int
+    default: 0
+  venv:
+    description: A virtual environment in which to look for the Python package C(kubernetes).
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Read this machine's MicroK8s
+  eth2xk8s.staking.microk8s_info:
+  register: node
+
+- name: Wait at most two minutes until both nodes are Ready
+  eth2xk8s.staking.microk8s_info:
+    cluster: true
+    wait_for: [master, worker]
+    wait_seconds: 120
+  register: cluster
+  delegate_to: master
+"""
+
+RETURN = r"""
+snapd:
+  description: Whether snapd is there, its version, and whether it can hold refreshes.
+  returned: success
+  type: dict
+  sample: {"present": true, "version": "2.68", "can_hold": true}
+snap:
+  description: The row of MicroK8s in C(snap list); null when it is not installed.
+  returned: success
+  type: dict
+  sample:
+    {"version": "v1.36.0", "revision": "8600", "channel": "1.36/stable",
+     "notes": ["classic", "held"], "held": true, "disabled": false}
+membership:
+  description:
+    - Which cluster the node belongs to. C(state) is V(absent), V(single), V(control_plane) or V(worker).
+    - C(ca) is the SHA-256 of the certificate authority of that cluster.
+  returned: success
+  type: dict
+  sample: {"state": "worker", "half_joined": false, "ca": "5e1f…", "servers": ["172.20.10.11"], "stopped": false}
+name:
+  description: The name under which Kubernetes knows this machine.
+  returned: success
+  type: str
+addresses:
+  description: The machine's own IPv4 addresses.
+  returned: success
+  type: list
+  elements: str
+authorization:
+  description: The API server's authorization mode; null where there is no API server.
+  returned: success
+  type: str
+certificates:
+  description: Every certificate of the node, the first to end first.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"name": "certs/server.crt", "expires": "2027-11-23T10:00:00+00:00", "days_left": 364}]
+machine:
+  description: What decides which MicroK8s suits the machine, and its clock in seconds since 1970.
+  returned: success
+  type: dict
+  sample: {"cgroup": 2, "memory_mib": 4096, "default_route": true, "time": 1763900000.0}
+kubernetes_python:
+  description: Versions of the Python package C(kubernetes) of the interpreter that runs modules, and in O(venv).
+  returned: success
+  type: dict
+  sample: {"interpreter": "/usr/bin/python3", "system": "30.1.0", "venv": null}
+api:
+  description: Whether the cluster's API answered, and if not, why not.
+  returned: when O(cluster) is true
+  type: dict
+  sample: {"ready": true, "reason": ""}
+nodes:
+  description: The nodes of the cluster.
+  returned: when O(cluster) is true
+  type: list
+  elements: dict
+missing:
+  description: Those of O(wait_for) that are not in the cluster or not Ready.
+  returned: when O(cluster) is true
+  type: list
+  elements: str
+namespaces:
+  description: All namespaces.
+  returned: when O(cluster) is true
+  type: list
+  elements: str
+foreign_namespaces:
+  description: Namespaces that Kubernetes did not make by itself.
+  returned: when O(cluster) is true
+  type: list
+  elements: str
+deployments:
+  description: Deployments, and whether all of their pods are available.
+  returned: when O(cluster) is true
+  type: list
+  elements: dict
+addons:
+  description: Addon names, and whether they are enabled.
+  returned: when O(addons) is true and the API answered
+  type: dict
+"""
+
+import os
+import re
+import socket
+import sys
+import time
+import typing as t
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import (
+    HOLD_SINCE,
+    Files,
+    Microk8sError,
+    parse_addons,
+    parse_nodes,
+    parse_snap_list,
+    parse_snap_version,
+)
+
+MICROK8S = "/snap/bin/microk8s"
+LANGUAGE = {"LANGUAGE": "C", "LC_ALL": "C"}
+
+
+def run(module: AnsibleModule, *argv: str) -> t.Tuple[int, str, str]:
+    """Run a command in the C locale, by its absolute path where it is a snap's."""
+    code, out, err = module.run_command(list(argv), environ_update=LANGUAGE)
+    return code, out, err
+
+
+def read_snap(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], t.Optional[t.Dict[str, t.Any]]]:
+    """What snapd is, and what it says of MicroK8s."""
+    snap = module.get_bin_path("snap", opt_dirs=["/usr/bin", "/usr/local/bin"])
+    if snap is None:
+        return {"present": False, "version": None, "can_hold": False}, None
+    code, out, err = run(module, snap, "version")
+    if code != 0:
+        raise Microk8sError(f"snap version failed: {err.strip() or out.strip()}")
+    version = parse_snap_version(out)
+    code, out, err = run(module, snap, "list")
+    if code != 0:
+        raise Microk8sError(f"snap list failed, so what is installed is unknown: {err.strip() or out.strip()}")
+    present = {"present": True, "version": "{}.{}".format(*version), "can_hold": version >= HOLD_SINCE}
+    return present, parse_snap_list(out)
+
+
+def read_machine() -> t.Dict[str, t.Any]:
+    """Facts that decide which MicroK8s may run here."""
+    memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
+    routes = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
+    return {
+        "cgroup": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
+        "memory_mib": int(memory[1]) // 1024 if memory else 0,
+        "default_route": any(line.split()[1] == "00000000" for line in routes if line.strip()),
+        "time": time.time(),
+    }
+
+
+def read_addresses(module: AnsibleModule) -> t.List[str]:
+    """The machine's own IPv4 addresses, without a need for gathered facts."""
+    ip = module.get_bin_path("ip", required=True, opt_dirs=["/usr/sbin", "/sbin"])
+    code, out, err = run(module, ip, "-4", "-o", "address", "show")
+    if code != 0:
+        raise Microk8sError(f"ip address show failed: {err.strip()}")
+    return re.findall(r"\binet ([\d.]+)", out)
+
+
+def read_kubernetes_python(venv: t.Optional[str]) -> t.Dict[str, t.Optional[str]]:
+    """The version of the Python package for this interpreter and in a virtual environment, without importing it."""
+    from importlib import metadata
+
+    try:
+        system: t.Optional[str] = metadata.version("kubernetes")
+    except metadata.PackageNotFoundError:
+        system = None
+    inside = None
+    for info in Path(venv).glob("lib/python3*/site-packages/kubernetes-*.dist-info") if venv else ():
+        if (Path(str(venv)) / "bin/python3").exists():
+            inside = info.name[len("kubernetes-") : -len(".dist-info")]
+    return {"interpreter": sys.executable, "system": system, "venv": inside}
+
+
+def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """The API's word on nodes, namespaces and deployments. Not ready is an answer, not an error."""
+    nothing: t.Dict[str, t.Any] = {"nodes": [], "namespaces": [], "foreign_namespaces": [], "deployments": []}
+    if not os.path.exists(MICROK8S):
+        return {"api": {"ready": False, "reason": "MicroK8s is not installed"}, **nothing}
+    # kubectl's own limit: a sick API server may accept the connection and never answer.
+    code, out, err = run(
+        module,
+        MICROK8S,
+        "kubectl",
+        "--request-timeout=10s",
+        "get",
+        "nodes,namespaces,deployments.apps",
+        "-A",
+        "-o",
+        "json",
+    )
+    if code == 0:
+        try:
+            return {"api": {"ready": True, "reason": ""}, **parse_nodes(out)}
+        except Microk8sError as exc:
+            # A worker answers with a sentence and exit code 0.
+            return {"api": {"ready": False, "reason": out.strip()[:300] or str(exc)}, **nothing}
+    return {"api": {"ready": False, "reason": (err.strip() or out.strip())[:300]}, **nothing}
+
+
+def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
+    """Which addons are enabled; None as long as MicroK8s does not say."""
+    _, out, _ = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
+    try:
+        return parse_addons(out)
+    except Microk8sError:
+        return None
+
+
+def main() -> None:
+    """Read the machine, then, if asked, the cluster, as often as the time allows."""
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "bool", "default": False},
+            "addons": {"type": "bool", "default": False},
+            "wait_for": {"type": "list", "elements": "str", "default": []},
+            "wait_seconds": {"type": "int", "default": 0},
+            "venv": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = [name.lower() for name in module.params["wait_for"]]
+    deadline = time.monotonic() + module.params["wait_seconds"]
+    files = Files()
+    result: t.Dict[str, t.Any] = {}
+    try:
+        result["snapd"], result["snap"] = read_snap(module)
+        installed = result["snap"] is not None
+        result["membership"] = (
+            files.membership()
+            if installed
+            else {"state": "absent", "half_joined": False, "ca": None, "servers": [], "stopped": False}
+        )
+        result["certificates"] = files.certificates(datetime.now(timezone.utc)) if installed else []
+        result["authorization"] = files.argument("kube-apiserver", "--authorization-mode") if installed else None
+        result["name"] = socket.gethostname().lower()
+        result["addresses"] = read_addresses(module)
+        result["machine"] = read_machine()
+        result["kubernetes_python"] = read_kubernetes_python(module.params["venv"])
+        hopeless = (
+            result["snap"] is None
+            or result["snap"]["disabled"]
+            or result["membership"]["stopped"]
+            or result["membership"]["state"] == "worker"
+        )
+        while module.params["cluster"]:
+            result.update(read_cluster(module))
+            ready = {node["name"] for node in result["nodes"] if node["ready"]}
+            result["missing"] = [name for name in wanted if name not in ready]
+            answered = result["api"]["ready"] and not result["missing"]
+            if answered and module.params["addons"]:
+                result["addons"] = read_addons(module)
+                answered = result["addons"] is not None
+            if answered or hopeless or time.monotonic() >= deadline:
+                break
+            time.sleep(1)
+    except (Microk8sError, OSError) as exc:
+        module.fail_json(msg=f"The state of MicroK8s on this machine could not be read: {exc}")
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
