@@ -1,0 +1,305 @@
+{{/*
+The release of Prysm as three plain numbers: v4.0.3-hotfix has the flags of 4.0.3, v7.0.0-rc.1 those of 7.0.0.
+*/}}
+{{- define "eth2prysm.version" -}}
+{{- regexFind "^v[0-9]+\\.[0-9]+\\.[0-9]+" .Values.image.version | trimPrefix "v" -}}
+{{- end -}}
+
+{{/*
+Is a version within an interval of files/versions.yaml? (list VERSION INTERVAL) -> "true" or nothing.
+*/}}
+{{- define "eth2prysm.within" -}}
+{{- $version := index . 0 -}}
+{{- $interval := index . 1 -}}
+{{- $first := default "0.0.0" $interval.first -}}
+{{- $last := default "9999.0.0" $interval.last -}}
+{{- if semverCompare (printf ">=%s, <=%s" $first $last) $version -}}true{{- end -}}
+{{- end -}}
+
+{{/*
+Does this version of Prysm have a feature of files/versions.yaml? (list ROOT NAME) -> "true" or nothing.
+*/}}
+{{- define "eth2prysm.has" -}}
+{{- $root := index . 0 -}}
+{{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
+{{- include "eth2prysm.within" (list (include "eth2prysm.version" $root) (index $table.features (index . 1))) -}}
+{{- end -}}
+
+{{- define "eth2prysm.network" -}}
+{{- default .Values.ethereumTestnet .Values.network -}}
+{{- end -}}
+
+{{/*
+The image of beacon-chain or validator. (list ROOT NAME OVERRIDE)
+*/}}
+{{- define "eth2prysm.image" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $repository := index . 2 -}}
+{{- if not $repository -}}
+{{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
+{{- $version := include "eth2prysm.version" $root -}}
+{{- range $table.registries -}}
+{{- if include "eth2prysm.within" (list $version .) -}}
+{{- $repository = printf "%s/%s" .repository $name -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- printf "%s:%s" $repository $root.Values.image.version -}}
+{{- end -}}
+
+{{/*
+Memory from the values, or else by version. (list ROOT KIND VALUES)
+*/}}
+{{- define "eth2prysm.resources" -}}
+{{- $root := index . 0 -}}
+{{- $kind := index . 1 -}}
+{{- $given := index . 2 -}}
+{{- if $given -}}
+{{- toYaml $given -}}
+{{- else -}}
+{{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
+{{- $version := include "eth2prysm.version" $root -}}
+{{- range $table.memory -}}
+{{- if include "eth2prysm.within" (list $version .) -}}
+{{- $memory := index . $kind -}}
+requests: {cpu: 50m, memory: {{ $memory.request }}}
+limits: {memory: {{ $memory.limit }}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The validators as a map with the defaults filled in, from a map or a list. Read it with fromYaml.
+*/}}
+{{- define "eth2prysm.validators" -}}
+{{- $root := . -}}
+{{- $all := dict -}}
+{{- if kindIs "slice" .Values.validators -}}
+{{- range .Values.validators -}}
+{{- if hasKey $all .name -}}
+{{- fail (printf "validators: two entries are named %s. Names are pods, so each can be used once." .name) -}}
+{{- end -}}
+{{- $_ := set $all .name (mergeOverwrite (deepCopy $root.Values.validatorDefaults) .) -}}
+{{- end -}}
+{{- else -}}
+{{- range $key, $entry := .Values.validators -}}
+{{- $name := default $key $entry.name -}}
+{{- if hasKey $all $name -}}
+{{- fail (printf "validators: two entries are named %s. Names are pods, so each can be used once." $name) -}}
+{{- end -}}
+{{- $named := mergeOverwrite (deepCopy $root.Values.validatorDefaults) $entry -}}
+{{- $_ := set $named "name" $name -}}
+{{- $_ := set $all $name $named -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
+{{- define "eth2prysm.selector" -}}
+app: {{ index . 1 }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+{{- end -}}
+
+{{/*
+Labels of pods. Nothing here may change with the chart's own version: that would replace pods. (list ROOT NAME COMPONENT)
+*/}}
+{{- define "eth2prysm.podLabels" -}}
+{{ include "eth2prysm.selector" . }}
+app.kubernetes.io/name: eth2prysm
+app.kubernetes.io/component: {{ index . 2 }}
+{{- end -}}
+
+{{- define "eth2prysm.labels" -}}
+{{ include "eth2prysm.podLabels" . }}
+app.kubernetes.io/version: {{ (index . 0).Values.image.version | quote }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/*
+PersistentVolumes belong to the whole cluster, so their names carry the release's. (list ROOT WORKLOAD VOLUME)
+*/}}
+{{- define "eth2prysm.volumeName" -}}
+{{- printf "%s-%s-%s-%s" (index . 0).Release.Namespace (index . 0).Release.Name (index . 1) (index . 2) -}}
+{{- end -}}
+
+{{/*
+A volume and its claim. (dict root workload volume path size) Nothing for claims that exist already.
+*/}}
+{{- define "eth2prysm.storage" -}}
+{{- $values := .root.Values -}}
+{{- $labels := include "eth2prysm.labels" (list .root .workload .component) -}}
+{{- $name := include "eth2prysm.volumeName" (list .root .workload .volume) -}}
+{{- if or (eq $values.persistentVolumeType "nfs") (eq $values.persistentVolumeType "hostPath") }}
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- $labels | nindent 4 }}
+spec:
+  accessModes: [ReadWriteOnce]
+  capacity: {storage: {{ .size }}}
+  # Whatever happens to the claim, the data stays.
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: ""
+  claimRef:
+    apiVersion: v1
+    kind: PersistentVolumeClaim
+    namespace: {{ .root.Release.Namespace }}
+    name: {{ .workload }}-{{ .volume }}
+  {{- if eq $values.persistentVolumeType "nfs" }}
+  mountOptions:
+    {{- toYaml $values.nfs.mountOptions | nindent 4 }}
+  nfs:
+    server: {{ $values.nfs.serverIp | quote }}
+    path: {{ .path | quote }}
+  {{- else }}
+  hostPath:
+    path: {{ .path | quote }}
+    type: Directory
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+        - matchExpressions:
+            - {key: kubernetes.io/hostname, operator: In, values: [{{ $values.hostPath.node | quote }}]}
+  {{- end }}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {{ .workload }}-{{ .volume }}
+  labels:
+    {{- $labels | nindent 4 }}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: {{ .size }}}}
+  storageClassName: ""
+  volumeName: {{ $name }}
+{{- else if and (eq $values.persistentVolumeType "storageClass") (not .claim) }}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {{ .workload }}-{{ .volume }}
+  labels:
+    {{- $labels | nindent 4 }}
+  annotations:
+    # Removing the release must not remove the slashing protection history.
+    helm.sh/resource-policy: keep
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: {{ .size }}}}
+  {{- with $values.storageClass.name }}
+  storageClassName: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "eth2prysm.claimName" -}}
+{{- if .claim -}}{{ .claim }}{{- else -}}{{ .workload }}-{{ .volume }}{{- end -}}
+{{- end -}}
+
+{{/*
+fsGroup opens the secrets to our group and leaves in-tree NFS and hostPath volumes alone. On others it would rewrite the
+wallet's modes, which Prysm checks, so there the secrets are readable inside the container instead.
+*/}}
+{{- define "eth2prysm.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.nfs.user }}
+runAsGroup: {{ .Values.nfs.group }}
+{{- if has .Values.persistentVolumeType (list "nfs" "hostPath") }}
+fsGroup: {{ .Values.nfs.group }}
+{{- end }}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "eth2prysm.secretMode" -}}
+{{- if has .Values.persistentVolumeType (list "nfs" "hostPath") -}}0440{{- else -}}0444{{- end -}}
+{{- end -}}
+
+{{- define "eth2prysm.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/*
+What both kinds of pod have in common. (dict root values)
+*/}}
+{{- define "eth2prysm.podSpec" -}}
+automountServiceAccountToken: false
+# Otherwise every service of the namespace becomes environment variables, which Prysm might take for settings.
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
+securityContext:
+  {{- include "eth2prysm.podSecurity" .root | nindent 2 }}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The step that waits for the database. (dict root kind mounts arguments)
+*/}}
+{{- define "eth2prysm.guard" -}}
+- name: guard
+  image: {{ .root.Values.guard.image }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  command: [/bin/sh, /guard/guard.sh]
+  args:
+    {{- toYaml .arguments | nindent 4 }}
+  # What it refused, and why, becomes part of the pod's status.
+  terminationMessagePolicy: FallbackToLogsOnError
+  securityContext:
+    {{- include "eth2prysm.containerSecurity" .root | nindent 4 }}
+  resources:
+    requests: {cpu: 10m, memory: 16Mi}
+    limits: {memory: 64Mi}
+  volumeMounts:
+    - {name: guard, mountPath: /guard, readOnly: true}
+    {{- toYaml .mounts | nindent 4 }}
+{{- end -}}
+
+{{/*
+One argument for a container. Kubernetes would expand $(NAME) in it, so that is escaped.
+*/}}
+{{- define "eth2prysm.arg" -}}
+- {{ . | replace "$(" "$$(" | quote }}
+{{- end -}}
+
+{{- define "eth2prysm.networkArgs" -}}
+{{- $network := include "eth2prysm.network" . -}}
+{{- if eq $network "custom" }}
+{{- if .Values.customNetwork.chainConfig }}
+{{ include "eth2prysm.arg" "--chain-config-file=/config/chain.yaml" }}
+{{- end }}
+{{- else }}
+{{ include "eth2prysm.arg" (printf "--%s" $network) }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Prysm's own reader of this file wants hexadecimal values without quotes and numbers without an exponent.
+*/}}
+{{- define "eth2prysm.chainConfig" -}}
+{{- range $key, $value := .Values.customNetwork.chainConfig }}
+{{ $key }}: {{ if kindIs "float64" $value }}{{ int64 $value }}{{ else }}{{ $value }}{{ end }}
+{{- end }}
+{{- end -}}
