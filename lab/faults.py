@@ -1,0 +1,95 @@
+"""Faults that befall machines: each is the real thing, done to the process, the link, the clock or the disk."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lab import control
+from lab.errors import LabError
+from lab.layout import Layout, spec
+
+FILL = "/var/tmp/fill-the-disk"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault and how it is brought about."""
+
+    summary: str
+    act: Callable[[Layout, Sequence[str]], t.Any]
+
+
+def inflict(layout: Layout, name: str, words: Sequence[str]) -> None:
+    """Bring about fault `name`; LabError lists the faults when there is none of that name."""
+    if name not in FAULTS:
+        raise LabError(f"There is no fault {name!r}; there are {', '.join(FAULTS)}.")
+    FAULTS[name].act(layout, words)
+
+
+def _each(request: str) -> Callable[[Layout, Sequence[str]], None]:
+    def act(layout: Layout, words: Sequence[str]) -> None:
+        for machine in words:
+            control.ask(layout, request, machine=spec(machine).name)
+
+    return act
+
+
+def _inside(command: str) -> Callable[[Layout, Sequence[str]], None]:
+    def act(layout: Layout, words: Sequence[str]) -> None:
+        for machine in words:
+            _shell(layout, machine, command)
+
+    return act
+
+
+def _shell(layout: Layout, machine: str, command: str) -> str:
+    done = control.on_machine(layout, spec(machine).address, command, timeout=120)
+    if done.returncode:
+        raise LabError(f"On {machine}, `{command}` failed: {done.stderr.strip() or done.stdout.strip()}.")
+    return done.stdout
+
+
+def _number(words: Sequence[str], what: str) -> float:
+    try:
+        return float(words[1])
+    except (IndexError, ValueError):
+        raise LabError(f"Say the machine and {what}, as in: {what} of a machine is `worker 3600`.") from None
+
+
+def _clock(layout: Layout, words: Sequence[str]) -> None:
+    seconds = _number(words, "seconds to move the clock by")
+    _shell(layout, words[0], f'date -s "@$(( $(date +%s) + {int(seconds)} ))"')
+
+
+def _slow(layout: Layout, words: Sequence[str]) -> None:
+    delay = _number(words, "milliseconds of delay")
+    loss = float(words[2]) if len(words) > 2 else 0.0
+    control.ask(layout, "slow-link", machine=spec(words[0]).name, delay_ms=int(delay), loss_percent=loss)
+
+
+def _block(layout: Layout, words: Sequence[str]) -> None:
+    if len(words) != 2:
+        raise LabError("Say the two machines that shall not reach each other.")
+    control.ask(layout, "block", machine=spec(words[0]).name, address=spec(words[1]).address)
+
+
+FAULTS: dict[str, Fault] = {
+    "freeze": Fault("stop a machine's time", _each("freeze")),
+    "thaw": Fault("let it run on", _each("thaw")),
+    "power-cut": Fault("take the power away", _each("power-cut")),
+    "power-on": Fault("give it back", _each("power-on")),
+    "cable-out": Fault("pull the network cable", _each("cable-out")),
+    "cable-in": Fault("put it back", _each("cable-in")),
+    "partition": Fault("cut machines off from all others", lambda at, words: control.ask(at, "partition", machines=list(words))),
+    "block": Fault("cut one machine off from one other", _block),
+    "slow-link": Fault("MACHINE MILLISECONDS [LOSS%]", _slow),
+    "heal": Fault("undo every fault of the link, thaw", _each("heal")),
+    "clock": Fault("MACHINE SECONDS: move its clock", _clock),
+    "disk-full": Fault("fill its disk", _inside(f"fallocate -l $(( $(stat -f -c %a / ) * $(stat -f -c %S /) - 65536 )) {FILL}")),
+    "disk-free": Fault("make room again", _inside(f"rm -f {FILL}")),
+    "nfs-restart": Fault("restart the NFS server", _inside("systemctl restart nfs-server")),
+    "api-down": Fault("stop the Kubernetes API", _inside("systemctl stop snap.microk8s.daemon-kubelite")),
+    "api-up": Fault("start the Kubernetes API", _inside("systemctl start snap.microk8s.daemon-kubelite")),
+}
