@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: prysm_beacon_info
+short_description: Wait until the beacon node is of use, at the wanted version
+version_added: 0.1.0
+description:
+  - Waits until the beacon node's pod is Ready (its own health check, which includes being synced) and the running
+    process says that it is the wanted version.
+  - Fails with the reason when that does not happen in time; early when its image cannot be had.
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns what has changed, or would change, when in diff mode.
+    support: N/A
+requirements:
+  - kubernetes (Python library)
+options:
+  name:
+    description: Name of the StatefulSet; its pod is called NAME-0.
+    type: str
+    default: beacon
+  version:
+    description: The release that must be running; empty to accept any.
+    type: str
+    default: ""
+  namespace:
+    description: Namespace of the pod.
+    type: str
+    default: prysm
+  metrics_port:
+    description: Where it serves metrics.
+    type: int
+    default: 8080
+  wait:
+    description: Whether to wait, and fail when it does not come. Otherwise only report.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds to wait.
+    type: int
+    default: 3600
+  image_timeout:
+    description: Seconds to wait for an image that cannot be pulled.
+    type: int
+    default: 60
+  interval:
+    description: Seconds between looks.
+    type: float
+    default: 1
+  kubeconfig:
+    description: Path of the kubeconfig file.
+    type: path
+  context:
+    description: Context in the kubeconfig.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Wait for the beacon node
+  eth2xk8s.staking.prysm_beacon_info:
+    kubeconfig: /var/snap/microk8s/current/credentials/client.config
+    version: v7.1.6
+"""
+
+RETURN = r"""
+ready:
+  description: Whether it is of use, at the wanted version.
+  returned: always
+  type: bool
+  sample: true
+problem:
+  description: What stands in the way; empty when nothing does.
+  returned: always
+  type: str
+  sample: ""
+version:
+  description: The running version.
+  returned: always
+  type: str
+  sample: v7.1.6
+slot:
+  description: The slot by its clock, if it says.
+  returned: always
+  type: int
+  sample: 1235
+node:
+  description: Where it runs.
+  returned: always
+  type: str
+  sample: worker
+image:
+  description: Its image.
+  returned: always
+  type: str
+  sample: gcr.io/offchainlabs/prysm/beacon-chain:v7.1.6
+restarts:
+  description: How often its container was restarted.
+  returned: always
+  type: int
+  sample: 0
+"""
+
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _metrics
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster, Never, NotYet
+
+
+def look(cluster: Cluster, params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """One look at the beacon node."""
+    seen: dict[str, t.Any] = {
+        "ready": False,
+        "problem": "",
+        "version": "",
+        "slot": None,
+        "node": "",
+        "image": "",
+        "restarts": 0,
+    }
+    name = f"{params['name']}-0"
+    try:
+        pod = cluster.pod(params["namespace"], name)
+        if pod is None:
+            seen["problem"] = f"there is no pod {name}"
+            return seen
+        seen.update(node=pod.node, image=pod.image, restarts=pod.restarts)
+        if pod.terminating:
+            seen["problem"] = "it is being deleted"
+        elif not pod.started:
+            seen["problem"] = pod.problem or "it has not started yet"
+        if seen["problem"]:
+            return seen
+        text = cluster.metrics(params["namespace"], name, params["metrics_port"])
+        # Before v1.3.3 the process does not say its version; the image's tag has to do.
+        seen["version"] = _metrics.version(text) or pod.image.rpartition(":")[2]
+        seen["slot"] = _metrics.current_slot(text)
+    except (NotYet, _metrics.MetricsError) as exc:
+        seen["problem"] = str(exc)
+        return seen
+    if params["version"] and seen["version"] != params["version"]:
+        seen["problem"] = f"it runs {seen['version']}, not {params['version']}"
+    elif not pod.ready:
+        seen["problem"] = "it runs, but is not Ready: it is syncing, or cannot use its execution client"
+    seen["ready"] = not seen["problem"]
+    return seen
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "default": "beacon"},
+            "version": {"type": "str", "default": ""},
+            "namespace": {"type": "str", "default": "prysm"},
+            "metrics_port": {"type": "int", "default": 8080},
+            "wait": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 3600},
+            "image_timeout": {"type": "int", "default": 60},
+            "interval": {"type": "float", "default": 1},
+            "kubeconfig": {"type": "path"},
+            "context": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    start = time.monotonic()
+    try:
+        cluster = Cluster(params["kubeconfig"], params["context"])
+        while True:
+            seen = look(cluster, params)
+            if seen["ready"] or not params["wait"]:
+                module.exit_json(changed=False, **seen)
+            waited = time.monotonic() - start
+            no_image = "Image" in seen["problem"].partition(":")[0]
+            if waited >= params["timeout"] or (no_image and waited >= params["image_timeout"]):
+                module.fail_json(
+                    msg=f"The beacon node is not healthy after {waited:.0f} s: {seen['problem']}",
+                    **seen,
+                )
+            time.sleep(params["interval"])
+    except Never as exc:
+        module.fail_json(msg=f"The beacon node cannot be read: {exc}", ready=False, problem=str(exc))
+
+
+if __name__ == "__main__":
+    main()

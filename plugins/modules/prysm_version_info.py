@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: prysm_version_info
+short_description: Say what a Prysm version can do, and why it must not be run
+version_added: 0.1.0
+description:
+  - Reads the chart's version table and answers the questions that roles and playbooks ask before they change anything.
+  - Never fails for a refused version; the caller decides, with the reasons in RV(refusals).
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns what has changed, or would change, when in diff mode.
+    support: N/A
+options:
+  table:
+    description: The content of the chart's C(files/versions.yaml).
+    type: dict
+    required: true
+  version:
+    description: The wanted release, such as V(v7.1.6).
+    type: str
+    required: true
+  network:
+    description: The network to follow.
+    type: str
+    required: true
+  current:
+    description: The release that is installed now; empty when there is none.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Ask whether the wanted version can follow the network
+  eth2xk8s.staking.prysm_version_info:
+    table: "{{ version_table }}"
+    version: v1.3.4
+    network: hoodi
+  register: wanted
+"""
+
+RETURN = r"""
+refusals:
+  description: Reasons why this version must not be run for this network. Empty when it may.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+notes:
+  description: What to know before running it.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+move:
+  description: V(install), V(same), V(upgrade) or V(downgrade), seen from O(current).
+  returned: success
+  type: str
+  sample: upgrade
+schema_up:
+  description: Releases at which C(validator.db) changes its layout on the way up.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+schema_down:
+  description: Releases over whose change of C(validator.db) this goes back.
+  returned: success
+  type: list
+  elements: str
+  sample: [v1.3.0]
+images:
+  description: The images of the wanted version.
+  returned: success
+  type: dict
+  sample:
+    beacon: gcr.io/offchainlabs/prysm/beacon-chain:v7.1.6
+    validator: gcr.io/offchainlabs/prysm/validator:v7.1.6
+features:
+  description: Which of the table's features the wanted version has.
+  returned: success
+  type: dict
+  sample: {"doppelganger": true}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import (
+    Table,
+    VersionError,
+    move,
+)
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "table": {"type": "dict", "required": True},
+            "version": {"type": "str", "required": True},
+            "network": {"type": "str", "required": True},
+            "current": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    version, current = module.params["version"], module.params["current"]
+    try:
+        table = Table(module.params["table"])
+        up, down = table.schema_changes(current, version) if current else ([], [])
+        result = {
+            "refusals": table.refusals(version, module.params["network"]),
+            "notes": table.warnings(version),
+            "move": move(current, version),
+            "schema_up": up,
+            "schema_down": down,
+            "images": table.images(version),
+            "features": table.features(version),
+        }
+    except VersionError as exc:
+        module.fail_json(msg=str(exc))
+    for note in result["notes"]:
+        module.warn(note)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
