@@ -52,6 +52,7 @@ _value:
   description:
     - The RV(_value.action) (V(none), V(tidy), V(wait), V(join), V(repair) or V(refuse)), the RV(_value.reason), and in
       RV(_value.remove) the name of a stale Node object.
+    - RV(_value.half) tells whether an earlier join was cut short.
   type: dict
   contains:
     action:
@@ -63,6 +64,9 @@ _value:
     remove:
       description: A Node object to remove first, or an empty string.
       type: str
+    half:
+      description: Whether an earlier join was cut short.
+      type: bool
 """
 
 import typing as t

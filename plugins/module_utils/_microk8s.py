@@ -190,8 +190,8 @@ def join_plan(
     `here` and `there` are what microk8s_info returned for this machine and for the seed, with the cluster's nodes.
     The result's `action` is one of
       none    it is in the cluster, and Ready;
-      tidy    so it is, but a finished join left its lock behind;
-      wait    it is in the cluster, but not Ready now;
+      tidy    so it is, but the join was cut short at its very end: the locks it leaves are not right;
+      wait    it is in the cluster, but not Ready now; with `half`, waiting may be in vain and `repair` is next;
       join    it is in no cluster, and may join; `remove` then names a Node object left by its former installation;
       repair  it is in this cluster by half, and joins again;
       refuse  `reason` says why nobody but a person may decide.
@@ -204,8 +204,8 @@ def join_plan(
     # Before 1.23 there is no worker role: every join makes a control plane.
     wanted = "control_plane" if minor < 23 else role
 
-    def plan(action: str, reason: str, remove: str = "") -> t.Dict[str, t.Any]:
-        return {"action": action, "reason": reason, "remove": remove}
+    def plan(action: str, reason: str, remove: str = "", half: bool = False) -> t.Dict[str, t.Any]:
+        return {"action": action, "reason": reason, "remove": remove, "half": half}
 
     if mine["stopped"] or (here["snap"] or {}).get("disabled"):
         return plan(
@@ -260,16 +260,15 @@ def join_plan(
         if node:
             return plan("join", "the cluster still has a Node object of its former installation", remove=name)
         return plan("join", "not in the cluster")
-    if state == "single" or (mine["half_joined"] and not (node and node["ready"])):
-        return plan("repair", "an earlier join did not end")
-    if state != wanted:
+    half = state == "single" or mine["half_joined"]
+    if state not in ("single", wanted):
         return plan("refuse", f"{name} is a {state} of this cluster, but is to be a {wanted}. Let it leave first.")
     if node is None:
-        return plan("repair", "it has this cluster's certificates, but the cluster does not know it")
-    if mine["half_joined"]:
-        return plan("tidy", "the join ended, its lock was left behind")
+        return plan("repair", "an earlier join did not end" if half else "the cluster does not know it any more")
     if not node["ready"]:
-        return plan("wait", "in the cluster, not Ready now")
+        return plan("wait", "in the cluster, but not Ready now", half=half)
+    if half:
+        return plan("tidy", "it is in the cluster and Ready, but its join was cut short", half=half)
     return plan("none", "in the cluster and Ready")
 
 
@@ -318,11 +317,10 @@ class Files:
         half = self.lock("join-in-progress")
         if worker:
             state, half = "worker", half or remote_ca is None
-        elif remote_ca is not None:
-            state, half = "worker", True
         else:
             state = "control_plane" if clustered else "single"
-        ca = remote_ca if state == "worker" else own_ca
+            half = half or (remote_ca is not None and not clustered)
+        ca = remote_ca if worker or (half and remote_ca) else own_ca
         return {
             "state": state,
             "half_joined": half,

@@ -185,7 +185,7 @@ def run(module: AnsibleModule, *argv: str) -> t.Tuple[int, str, str]:
 
 def read_snap(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], t.Optional[t.Dict[str, t.Any]]]:
     """What snapd is, and what it says of MicroK8s."""
-    snap = module.get_bin_path("snap", opt_dirs=["/usr/bin", "/usr/local/bin"])
+    snap = module.get_bin_path("snap")
     if snap is None:
         return {"present": False, "version": None, "can_hold": False}, None
     code, out, err = run(module, snap, "version")
@@ -213,7 +213,7 @@ def read_machine() -> t.Dict[str, t.Any]:
 
 def read_addresses(module: AnsibleModule) -> t.List[str]:
     """The machine's own IPv4 addresses, without a need for gathered facts."""
-    ip = module.get_bin_path("ip", required=True, opt_dirs=["/usr/sbin", "/sbin"])
+    ip = module.get_bin_path("ip", required=True)
     code, out, err = run(module, ip, "-4", "-o", "address", "show")
     if code != 0:
         raise Microk8sError(f"ip address show failed: {err.strip()}")

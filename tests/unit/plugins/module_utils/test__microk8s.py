@@ -1,0 +1,397 @@
+"""What snap and MicroK8s print and write, read the way the role reads it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import typing as t
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _microk8s as m
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def certificate(end: datetime, name: str = "kubernetes", version_3: bool = True) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime(1970, 1, 2, tzinfo=UTC))
+        .not_valid_after(end)
+    )
+    if version_3:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+CA = certificate(NOW + timedelta(days=3650), "ca")
+OTHER_CA = certificate(NOW + timedelta(days=3650), "ca")
+
+SNAP_LIST = """\
+Name      Version  Rev   Tracking       Publisher    Notes
+core20    20220826 1623  latest/stable  canonical**  base
+microk8s  v1.28.9  6743  1.28/stable    canonical**  {}
+microk8s-helper  v2  1  latest/stable  somebody  -
+"""
+
+
+@pytest.mark.parametrize(
+    ("notes", "held", "disabled"),
+    [
+        pytest.param("classic", False, False, id="free-to-refresh"),
+        pytest.param("classic,held", True, False, id="held"),
+        pytest.param("disabled,classic", False, True, id="left-disabled-by-a-failed-refresh"),
+        pytest.param("-", False, False, id="no-notes"),
+    ],
+)
+def test_reads_the_notes_of_a_snap(notes: str, held: bool, disabled: bool) -> None:
+    row = m.parse_snap_list(SNAP_LIST.format(notes))
+    assert row is not None
+    assert (row["channel"], row["revision"], row["version"]) == ("1.28/stable", "6743", "v1.28.9")
+    assert (row["held"], row["disabled"]) == (held, disabled)
+
+
+@pytest.mark.parametrize("text", ["", SNAP_LIST.format("-").replace("microk8s  ", "microk9s  ")])
+def test_a_snap_that_is_not_listed_is_not_installed(text: str) -> None:
+    assert m.parse_snap_list(text) is None
+
+
+def test_a_row_that_is_cut_short_is_not_believed() -> None:
+    with pytest.raises(m.Microk8sError, match="unreadable row"):
+        m.parse_snap_list("microk8s  v1.28.9")
+
+
+@pytest.mark.parametrize(
+    ("line", "can_hold"),
+    [("snapd   2.57.6-1+b5", False), ("snapd   2.58", True), ("snapd   2.66.1+24.04", True), ("snapd  3.0", True)],
+)
+def test_knows_which_snapd_can_hold(line: str, can_hold: bool) -> None:
+    assert (m.parse_snap_version(f"snap    2.70\n{line}\nseries  16\n") >= m.HOLD_SINCE) is can_hold
+
+
+def test_a_snapd_that_does_not_run_is_an_error() -> None:
+    with pytest.raises(m.Microk8sError):
+        m.parse_snap_version("snap    2.70\nsnapd   unavailable\n")
+
+
+@given(
+    st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2400, 1, 1), timezones=st.just(UTC)).map(
+        lambda moment: moment.replace(microsecond=0)
+    ),
+    st.booleans(),
+)
+def test_reads_when_any_certificate_ends(end: datetime, version_3: bool) -> None:
+    assert m.certificate_expiry("text before\n" + certificate(end, version_3=version_3)) == end
+
+
+@pytest.mark.parametrize("text", ["", "no", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", CA[:200]])
+def test_what_is_no_certificate_is_an_error(text: str) -> None:
+    with pytest.raises(m.Microk8sError):
+        m.certificate_expiry(text)
+
+
+def node(name: str, address: str, ready: str = "True", **labels: str) -> dict[str, t.Any]:
+    return {
+        "kind": "Node",
+        "metadata": {"name": name, "uid": f"uid-{name}", "labels": labels},
+        "spec": {},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+            "conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": ready}],
+            "nodeInfo": {"kubeletVersion": "v1.36.0"},
+        },
+    }
+
+
+def test_reads_nodes_namespaces_and_deployments() -> None:
+    document = {
+        "items": [
+            node("worker", "172.20.10.12", "Unknown", **{"node.kubernetes.io/microk8s-worker": "microk8s-worker"}),
+            node("master", "172.20.10.11"),
+            {"kind": "Namespace", "metadata": {"name": "kube-system"}},
+            {"kind": "Namespace", "metadata": {"name": "prysm"}},
+            {
+                "kind": "Deployment",
+                "metadata": {"name": "coredns", "namespace": "kube-system", "generation": 2},
+                "spec": {"replicas": 1},
+                "status": {"observedGeneration": 2, "availableReplicas": 1, "updatedReplicas": 1},
+            },
+            {
+                "kind": "Deployment",
+                "metadata": {"name": "metrics-server", "namespace": "kube-system", "generation": 2},
+                "spec": {"replicas": 1},
+                "status": {"observedGeneration": 1, "availableReplicas": 1, "updatedReplicas": 1},
+            },
+        ]
+    }
+    read = m.parse_nodes(json.dumps(document))
+    assert [(n["name"], n["ready"], n["worker"]) for n in read["nodes"]] == [
+        ("master", True, False),
+        ("worker", False, True),
+    ]
+    assert read["foreign_namespaces"] == ["prysm"]
+    assert {d["name"]: d["available"] for d in read["deployments"]} == {"coredns": True, "metrics-server": False}
+
+
+def test_a_workers_kubectl_is_not_believed_although_it_exits_0() -> None:
+    said = "This MicroK8s deployment is acting as a node in a cluster. Please use the microk8s kubectl on the master.\n"
+    with pytest.raises(m.Microk8sError):
+        m.parse_nodes(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("microk8s is running\naddons:\ncore/dns: enabled\ncore/rbac: disabled\n", id="1.36"),
+        pytest.param("microk8s is running\naddons:\ndns: enabled\nrbac: disabled\n", id="1.20"),
+    ],
+)
+def test_reads_the_addons_of_every_version(text: str) -> None:
+    assert m.parse_addons(text) == {"dns": True, "rbac": False}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "This MicroK8s deployment is acting as a node in a cluster.\nPlease use the control plane node.\n",
+        "microk8s is not running, try microk8s start\n",
+        "microk8s is not running. Use microk8s inspect for a deeper inspection.\n",
+    ],
+)
+def test_a_status_without_addons_is_not_a_status_with_all_disabled(text: str) -> None:
+    with pytest.raises(m.Microk8sError):
+        m.parse_addons(text)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> m.Files:
+    (tmp_path / "var/lock").mkdir(parents=True)
+    (tmp_path / "var/kubernetes/backend").mkdir(parents=True)
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "args/traefik").mkdir(parents=True)
+    (tmp_path / "certs/ca.crt").write_text(CA)
+    (tmp_path / "var/kubernetes/backend/cluster.yaml").write_text("- Address: 127.0.0.1:19001\n  ID: 3297\n  Role: 0\n")
+    return m.Files(tmp_path)
+
+
+def test_a_fresh_node_is_in_no_cluster_but_its_own(files: m.Files) -> None:
+    membership = files.membership()
+    assert (membership["state"], membership["half_joined"]) == ("single", False)
+    assert membership["ca"] == m.fingerprint(CA)
+
+
+def test_a_worker_belongs_to_the_remote_ca(files: m.Files) -> None:
+    (files.data / "certs/ca.remote.crt").write_text(OTHER_CA)
+    (files.data / "var/lock/clustered.lock").touch()
+    (files.data / "var/lock/no-cert-reissue").touch()
+    (files.data / "args/traefik/provider.yaml").write_text(
+        "tcp:\n  services:\n    kube-apiserver:\n      loadBalancer:\n        servers:\n"
+        "        - address: 172.20.10.11:16443\n        - address: '172.20.10.13:16443'\n"
+    )
+    membership = files.membership()
+    assert membership["state"] == "worker"
+    assert membership["half_joined"] is False
+    assert membership["ca"] == m.fingerprint(OTHER_CA)
+    assert membership["servers"] == ["172.20.10.11", "172.20.10.13"]
+
+
+@pytest.mark.parametrize(
+    ("present", "state"),
+    [
+        pytest.param(["certs/ca.remote.crt"], "single", id="power-cut-before-clustered.lock"),
+        pytest.param(["var/lock/clustered.lock"], "worker", id="lock-without-ca"),
+        pytest.param(["var/lock/join-in-progress"], "single", id="join-refused"),
+    ],
+)
+def test_half_a_join_is_seen(files: m.Files, present: list[str], state: str) -> None:
+    for path in present:
+        (files.data / path).write_text(OTHER_CA if path.endswith(".crt") else "")
+    membership = files.membership()
+    assert (membership["state"], membership["half_joined"]) == (state, True)
+
+
+def test_a_member_before_1_21_is_known_by_its_datastore(files: m.Files) -> None:
+    (files.data / "var/kubernetes/backend/cluster.yaml").write_text(
+        "- Address: 172.20.10.11:19001\n  ID: 1\n- Address: 172.20.10.12:19001\n  ID: 2\n"
+    )
+    assert files.membership()["state"] == "control_plane"
+    assert files.membership()["servers"] == ["172.20.10.11", "172.20.10.12"]
+
+
+def test_counts_the_days_of_every_certificate(files: m.Files) -> None:
+    (files.data / "certs/server.crt").write_text(certificate(NOW + timedelta(days=12, hours=5)))
+    short = base64.b64encode(certificate(NOW - timedelta(days=3)).encode()).decode()
+    (files.data / "credentials/client.config").write_text(f"users:\n- user:\n    client-certificate-data: {short}\n")
+    assert [(c["name"], c["days_left"]) for c in files.certificates(NOW)] == [
+        ("credentials/client.config", -3),
+        ("certs/server.crt", 12),
+        ("certs/ca.crt", 3650),
+    ]
+
+
+def test_an_unreadable_certificate_is_an_error_that_names_it(files: m.Files) -> None:
+    (files.data / "certs/server.crt").write_text("")
+    with pytest.raises(m.Microk8sError, match=r"certs/server\.crt"):
+        files.certificates(NOW)
+
+
+@pytest.mark.parametrize("line", ["--authorization-mode=RBAC,Node", "--authorization-mode RBAC,Node"])
+def test_reads_the_authorization_mode(files: m.Files, line: str) -> None:
+    (files.data / "args/kube-apiserver").write_text(f"--cert-dir=x\n{line}\n#--authorization-mode-not=1\n")
+    assert files.argument("kube-apiserver", "--authorization-mode") == "RBAC,Node"
+
+
+# --- the plan -------------------------------------------------------------------------------------------------------
+
+
+def machine(name: str = "worker", state: str = "single", ca: str | None = "own", **more: t.Any) -> dict[str, t.Any]:
+    membership = {"state": state, "half_joined": False, "ca": ca, "servers": [], "stopped": False}
+    return {
+        "name": name,
+        "snap": None if state == "absent" else {"disabled": more.pop("disabled", False)},
+        "membership": {**membership, **more},
+    }
+
+
+def seed(*nodes: tuple[str, str, bool], state: str = "control_plane", reason: str = "") -> dict[str, t.Any]:
+    return {
+        **machine("master", state, "cluster"),
+        "api": {"ready": not reason, "reason": reason},
+        "nodes": [
+            {"name": name, "addresses": [address], "ready": ready} for name, address, ready in nodes if not reason
+        ],
+    }
+
+
+MASTER = ("master", "172.20.10.11", True)
+WORKER = ("worker", "172.20.10.12", True)
+DEAD_WORKER = ("worker", "172.20.10.12", False)
+
+
+def plan(here: dict[str, t.Any], there: dict[str, t.Any], role: str = "worker", minor: int = 36) -> dict[str, t.Any]:
+    return m.join_plan(here, there, is_seed=False, address="172.20.10.12", role=role, minor=minor)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "action", "remove"),
+    [
+        pytest.param(machine(state="absent", ca=None), seed(state="absent", reason="no"), "join", "", id="both-bare"),
+        pytest.param(machine(), seed(MASTER), "join", "", id="fresh"),
+        pytest.param(machine(), seed(MASTER, DEAD_WORKER), "join", "worker", id="stale-object-of-a-reinstalled-host"),
+        pytest.param(machine(), seed(MASTER, WORKER), "join", "worker", id="stale-object-whose-lease-still-runs"),
+        pytest.param(machine(state="worker", ca="cluster"), seed(MASTER, WORKER), "none", "", id="joined"),
+        pytest.param(machine(state="worker", ca="cluster"), seed(MASTER, DEAD_WORKER), "wait", "", id="rebooting"),
+        pytest.param(machine(state="worker", ca="cluster"), seed(MASTER), "repair", "", id="unknown-to-the-cluster"),
+        pytest.param(
+            machine(state="worker", ca="cluster", half_joined=True), seed(MASTER), "repair", "", id="half-a-worker"
+        ),
+        pytest.param(
+            machine(state="worker", ca="cluster", half_joined=True), seed(MASTER, WORKER), "tidy", "", id="lock-left"
+        ),
+        pytest.param(machine(state="single", ca="cluster"), seed(MASTER), "repair", "", id="half-a-control-plane"),
+        pytest.param(machine(state="single", ca="cluster"), seed(MASTER, WORKER), "tidy", "", id="cut-at-its-end"),
+        pytest.param(
+            machine(state="single", ca="cluster"), seed(MASTER, DEAD_WORKER), "wait", "", id="cut-and-booting"
+        ),
+        pytest.param(machine(ca="foreign", half_joined=True), seed(MASTER), "join", "", id="half-joined-elsewhere"),
+        pytest.param(
+            machine(state="worker", ca=None, half_joined=True), seed(MASTER), "join", "", id="lock-without-ca"
+        ),
+    ],
+)
+def test_plans_the_way_into_the_cluster(
+    here: dict[str, t.Any], there: dict[str, t.Any], action: str, remove: str
+) -> None:
+    assert plan(here, there)["action"] == action
+    assert plan(here, there)["remove"] == remove
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "why"),
+    [
+        pytest.param(
+            machine(state="worker", ca="foreign", servers=["10.9.9.9"]),
+            seed(MASTER),
+            "another cluster.*10.9.9.9",
+            id="a",
+        ),
+        pytest.param(
+            machine(state="control_plane", ca="foreign"), seed(state="absent", reason="no"), "another cluster", id="b"
+        ),
+        pytest.param(
+            machine(),
+            seed(MASTER, ("worker", "172.20.10.99", False)),
+            "may be another machine",
+            id="same-name-elsewhere",
+        ),
+        pytest.param(
+            machine(), seed(MASTER, ("old-name", "172.20.10.12", False)), "belongs to the node old-name", id="renamed"
+        ),
+        pytest.param(
+            machine(state="worker", ca="cluster"), seed(MASTER, ("worker", "10.0.0.1", True)), "10.0.0.1", id="moved"
+        ),
+        pytest.param(
+            machine(state="control_plane", ca="cluster"), seed(MASTER, WORKER), "is a control_plane", id="wrong-role"
+        ),
+        pytest.param(machine(state="worker", ca="cluster", stopped=True), seed(MASTER), "stopped", id="stopped"),
+        pytest.param(machine(state="worker", ca="cluster", disabled=True), seed(MASTER), "stopped", id="disabled"),
+        pytest.param(machine(), seed(reason="connection refused"), "connection refused", id="unreadable-seed"),
+        pytest.param(machine(), seed(state="worker"), "is a worker", id="seed-is-a-worker"),
+    ],
+)
+def test_refuses_what_only_a_person_may_decide(here: dict[str, t.Any], there: dict[str, t.Any], why: str) -> None:
+    result = plan(here, there)
+    assert result["action"] == "refuse"
+    assert m.re.search(why, result["reason"])
+
+
+def test_before_1_23_a_worker_is_a_control_plane_and_stays_so() -> None:
+    here = machine(state="control_plane", ca="cluster")
+    assert plan(here, seed(MASTER, WORKER), minor=22)["action"] == "none"
+
+
+@given(
+    state=st.sampled_from(["absent", "single", "worker", "control_plane"]),
+    ca=st.sampled_from([None, "own", "cluster", "foreign"]),
+    half=st.booleans(),
+    name=st.sampled_from(["worker", "other"]),
+    address=st.sampled_from(["172.20.10.12", "172.20.10.99"]),
+    ready=st.booleans(),
+    role=st.sampled_from(["worker", "control_plane"]),
+    minor=st.sampled_from([20, 22, 23, 36]),
+)
+def test_never_removes_the_node_object_of_another_machine(
+    state: str, ca: str | None, half: bool, name: str, address: str, ready: bool, role: str, minor: int
+) -> None:
+    """P1: without its Node object Kubernetes starts a node's pods elsewhere, though they may still run."""
+    here = machine(state=state, ca=ca, half_joined=half)
+    result = plan(here, seed(MASTER, (name, address, ready)), role, minor)
+    if result["action"] == "repair":
+        assert name != "worker", "a node that the cluster knows is waited for first"
+    if result["remove"]:
+        assert (name, address) == ("worker", "172.20.10.12")
+        assert ca != "cluster", "the machine still runs this very node"
+        assert state in ("absent", "single") or ca is None
+
+
+def test_the_seed_needs_nobody_but_its_own_api() -> None:
+    there = seed(MASTER)
+    assert m.join_plan(there, there, True, "172.20.10.11", "control_plane", 36)["action"] == "none"
+    silent = seed(reason="connection refused")
+    assert "connection refused" in m.join_plan(silent, silent, True, "172.20.10.11", "control_plane", 36)["reason"]
+    gone = seed(state="worker", reason="no")
+    assert "worker of another" in m.join_plan(gone, gone, True, "172.20.10.11", "control_plane", 36)["reason"]

@@ -1,0 +1,142 @@
+"""The module against programs that lie the way snap and MicroK8s do."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.eth2xk8s.staking.plugins.modules import microk8s_info
+
+WORKER_SAYS = (
+    "This MicroK8s deployment is acting as a node in a cluster. Please use the microk8s kubectl on the master."
+)
+CLUSTER = json.dumps(
+    {
+        "items": [
+            {
+                "kind": "Node",
+                "metadata": {"name": "master", "uid": "u"},
+                "spec": {},
+                "status": {
+                    "addresses": [{"type": "InternalIP", "address": "172.20.10.11"}],
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "nodeInfo": {"kubeletVersion": "v1.36.0"},
+                },
+            }
+        ]
+    }
+)
+
+
+class Machine:
+    """A machine with a fake snap, and a fake MicroK8s whose answers a test writes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bin = root / "bin"
+        self.bin.mkdir()
+        self.data = root / "current"
+
+    def program(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def install(self, notes: str = "classic") -> None:
+        self.program(
+            "snap",
+            'if [ "$1" = version ]; then printf "snap 2.66\\nsnapd   2.66\\n"; exit; fi\n'
+            f'echo "microk8s  v1.36.0  9000  1.36/stable  canonical**  {notes}"',
+        )
+        (self.data / "var/lock").mkdir(parents=True)
+
+    def run(self, capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.Any]:
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            microk8s_info.main()
+        return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path)
+    made.program("ip", 'echo "2: eth0    inet 172.20.10.11/20 brd 172.20.15.255 scope global eth0"')
+    monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
+    monkeypatch.setattr(microk8s_info, "MICROK8S", str(made.bin / "microk8s"))
+    monkeypatch.setattr(microk8s_info, "Files", lambda: microk8s_info_files(made.data))
+    return made
+
+
+def microk8s_info_files(data: Path) -> t.Any:
+    from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import Files
+
+    return Files(data)
+
+
+def test_reads_a_bare_machine(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    result = machine.run(capsys, cluster=True, addons=True, wait_seconds=60)
+    assert result["snapd"]["present"] is False
+    assert result["snap"] is None
+    assert result["membership"]["state"] == "absent"
+    assert result["api"] == {"ready": False, "reason": "MicroK8s is not installed"}
+    assert result["addresses"] == ["172.20.10.11"]
+    assert result["changed"] is False
+
+
+def test_a_snapd_that_does_not_answer_is_a_failure_not_a_bare_machine(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.program("snap", 'echo "error: cannot communicate with server" >&2; exit 1')
+    result = machine.run(capsys)
+    assert result["failed"] is True
+    assert "cannot communicate with server" in result["msg"]
+
+
+def test_does_not_take_a_workers_excuse_for_an_answer(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program("microk8s", f'echo "{WORKER_SAYS}"; exit 0')
+    result = machine.run(capsys, cluster=True)
+    assert result["api"] == {"ready": False, "reason": WORKER_SAYS}
+    assert result["nodes"] == []
+
+
+def test_waits_until_the_node_is_there(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program(
+        "microk8s",
+        f'echo x >> {machine.root}/calls; if [ "$(wc -l < {machine.root}/calls)" -lt 2 ]; then\n'
+        f"echo refused >&2; exit 1; fi; echo '{CLUSTER}'",
+    )
+    result = machine.run(capsys, cluster=True, wait_for=["Master"], wait_seconds=30)
+    assert result["missing"] == []
+    assert result["api"]["ready"] is True
+
+
+def test_waiting_ends(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program("microk8s", f"echo '{CLUSTER}'")
+    result = machine.run(capsys, cluster=True, wait_for=["worker"], wait_seconds=1)
+    assert result["missing"] == ["worker"]
+
+
+def test_does_not_wait_for_what_somebody_stopped(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    (machine.data / "var/lock/stopped.lock").touch()
+    machine.program("microk8s", 'echo "microk8s is not running, try microk8s start" >&2; exit 1')
+    result = machine.run(capsys, cluster=True, wait_seconds=600)
+    assert result["membership"]["stopped"] is True
+    assert "not running" in result["api"]["reason"]
+
+
+def test_addons_unknown_are_none_rather_than_disabled(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program(
+        "microk8s",
+        f"if [ \"$1\" = kubectl ]; then echo '{CLUSTER}'; else echo 'microk8s is not running.'; fi",
+    )
+    result = machine.run(capsys, cluster=True, addons=True)
+    assert result["api"]["ready"] is True
+    assert result["addons"] is None
