@@ -1,0 +1,339 @@
+// Package double plays Prysm's beacon node and validator client: it keeps their contract with whoever starts them
+// (flags, files, ports, metrics, exit codes, by version) and follows the lab's chain.
+package double
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"gopkg.in/yaml.v3"
+)
+
+// App is one run of one program of one version.
+type App struct {
+	Binary string // beacon-chain or validator
+	V      Version
+	Chain  string
+	Log    *Logger
+	Out    io.Writer
+}
+
+// Main runs the program and returns its exit code.
+func Main(binary string, args []string) int {
+	version := os.Getenv("PRYSM_VERSION")
+	v, err := ParseVersion(version)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 64
+	}
+	oldest, _ := ParseVersion(OldestVersion)
+	newest, _ := ParseVersion(NewestVersion)
+	if v.cmp(oldest) < 0 || v.cmp(newest) > 0 {
+		fmt.Fprintf(os.Stderr, "PRYSM_VERSION %s is not between %s and %s\n", version, OldestVersion, NewestVersion)
+		return 64
+	}
+	a := &App{Binary: binary, V: v, Chain: os.Getenv("PRYSM_CHAIN"), Log: NewLogger(v), Out: os.Stdout}
+	return a.Run(args)
+}
+
+func usage(binary string) string {
+	if binary == "validator" {
+		return "Launches an Ethereum validator client that interacts with a beacon chain, starts proposer and attester services, p2p connections, and more."
+	}
+	return "This is a beacon chain implementation for Ethereum"
+}
+
+// Run parses the command line as urfave/cli does: most mistakes end with exit code 0.
+func (a *App) Run(args []string) int {
+	fs := GlobalFlags(a.Binary, a.V)
+	fs.Add(&Flag{Name: "version", Kind: "bool", Aliases: []string{"v"}})
+	rest, err := fs.Parse(args)
+	if err != nil {
+		word := "Incorrect Usage."
+		if a.V.From(3, 0, 0) {
+			word = "Incorrect Usage:"
+		}
+		fmt.Fprintf(a.Out, "%s %s\n\n%s", word, err, fs.Help(a.Binary, usage(a.Binary)))
+		a.Log.Error("main", err.Error())
+		return 0
+	}
+	if fs.Bool("help") {
+		fmt.Fprint(a.Out, fs.Help(a.Binary, usage(a.Binary)))
+		return 0
+	}
+	if fs.Bool("version") {
+		fmt.Fprintf(a.Out, "%s version %s\n", a.Binary, a.V.full())
+		return 0
+	}
+	if err := a.before(fs); err != nil {
+		a.Log.Error("main", err.Error())
+		return 0
+	}
+	if len(rest) > 0 {
+		for _, c := range a.commands() {
+			if c.is(rest[0]) {
+				return a.runCommand(c, a.Binary, fs, rest[1:])
+			}
+		}
+		if a.V.From(1, 4, 1) {
+			a.Log.Error("main", "unrecognized argument: "+rest[0])
+			return 0
+		}
+	}
+	if a.V.From(7, 0, 0) {
+		name := "Prysm Beacon Chain"
+		if a.Binary == "validator" {
+			name = "Prysm Validator"
+		}
+		a.Log.Info("main", name+" started", "version", a.V.full())
+	}
+	if err := a.acceptTerms(fs); err != nil {
+		a.Log.Error("main", err.Error())
+		return 0
+	}
+	if err := a.networkFlags(fs); err != nil {
+		a.Log.Error("main", err.Error())
+		return 0
+	}
+	for _, name := range fs.Noops() {
+		a.Log.Error("flags", fmt.Sprintf("%s is deprecated and has no effect. Do not use this flag, it will be deleted soon.", name))
+	}
+	if a.Chain == "" {
+		fmt.Fprintln(os.Stderr, "PRYSM_CHAIN is not set: the chain's address, as http://host:port")
+		return 64
+	}
+	code := 0
+	if a.Binary == "validator" {
+		code, err = a.runValidator(fs)
+	} else {
+		err = a.runBeacon(fs)
+	}
+	if err == nil {
+		return code
+	}
+	if a.V.From(3, 2, 1) {
+		a.Log.write(0, "fatal", "main", err.Error(), nil)
+		return 1
+	}
+	a.Log.Error("main", err.Error())
+	return 0
+}
+
+// before is what every command does first.
+func (a *App) before(fs *FlagSet) error {
+	if path := fs.String("config-file", ""); path != "" {
+		if err := fs.LoadConfigFile(path); err != nil {
+			return err
+		}
+	}
+	switch format := fs.String("log-format", "text"); format {
+	case "text", "fluentd", "journald":
+	case "json":
+		a.Log.json = true
+	default:
+		return fmt.Errorf("unknown log format %s", format)
+	}
+	if err := a.Log.setVerbosity(fs.String("verbosity", "info")); err != nil {
+		return err
+	}
+	if path := fs.String("log-file", ""); path != "" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			a.Log.Error("main", "Failed to configuring logging to disk.", "error", err)
+		} else {
+			a.Log.out = io.MultiWriter(os.Stderr, f)
+		}
+	}
+	return nil
+}
+
+func home() string {
+	if h := os.Getenv("HOME"); h != "" {
+		return h
+	}
+	h, _ := os.UserHomeDir()
+	return h
+}
+
+func defaultDataDir() string { return filepath.Join(home(), ".eth2") }
+func defaultWalletDir() string {
+	return filepath.Join(home(), ".eth2validators", "prysm-wallet-v2")
+}
+
+// acceptTerms wants the terms of use accepted, by flag, by an earlier acceptance or by hand.
+func (a *App) acceptTerms(fs *FlagSet) error {
+	dir := fs.String("datadir", defaultDataDir())
+	mark := filepath.Join(dir, "tosaccepted")
+	if _, err := os.Stat(mark); err == nil {
+		return nil
+	}
+	save := func() {
+		err := os.MkdirAll(dir, 0o700)
+		if err == nil {
+			err = os.WriteFile(mark, nil, 0o600)
+		}
+		if err != nil {
+			a.Log.Warn("tos", fmt.Sprintf("error writing %s to file: %v", mark, err))
+		}
+	}
+	if fs.Bool("accept-terms-of-use") {
+		save()
+		return nil
+	}
+	fmt.Fprintf(a.Out, "\nPrysmatic Labs Terms of Use\n\nType \"accept\" to accept this terms and conditions [accept/decline]: ")
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
+		return errors.New("could not scan text input, if you are trying to run in non-interactive environment, you can use the " +
+			"--accept-terms-of-use flag after reading the terms and conditions here: " +
+			"https://github.com/prysmaticlabs/prysm/blob/develop/TERMS_OF_SERVICE.md")
+	}
+	if strings.TrimSpace(strings.ToLower(line)) != "accept" {
+		return errors.New("you have to accept Terms and Conditions in order to continue")
+	}
+	save()
+	return nil
+}
+
+var networks = []string{"mainnet", "toledo", "pyrmont", "prater", "ropsten", "sepolia", "holesky", "hoodi"}
+
+// network is the network that the flags really mean: a flag without effect means mainnet.
+func (a *App) network(fs *FlagSet) string {
+	if fs.IsSet("chain-config-file") {
+		return "custom"
+	}
+	for _, n := range []string{"toledo", "pyrmont", "prater", "ropsten", "sepolia", "holesky", "hoodi"} {
+		if !fs.Bool(n) {
+			continue
+		}
+		if f := GlobalFlags(a.Binary, a.V).known[n]; f != nil && f.Noop {
+			continue
+		}
+		return n
+	}
+	return "mainnet"
+}
+
+func (a *App) networkFlags(fs *FlagSet) error {
+	n := 0
+	for _, name := range networks {
+		if fs.IsSet(name) && fs.Bool(name) {
+			n++
+		}
+	}
+	if n > 1 && a.V.From(5, 1, 0) {
+		return errors.New("cannot use more than one network flag at the same time. Possible network flags are: " +
+			"mainnet, sepolia, holesky, hoodi")
+	}
+	text := "Running on Ethereum Mainnet"
+	if a.V.Before(2, 0, 0) {
+		text = "Running on ETH2 Mainnet"
+	}
+	switch net := a.network(fs); net {
+	case "mainnet":
+	case "custom":
+		text = "Running on custom Ethereum network specified in a chain configuration yaml file"
+	default:
+		text = fmt.Sprintf("Running on the %s%s Testnet", strings.ToUpper(net[:1]), net[1:])
+	}
+	if a.V.From(5, 0, 0) {
+		a.Log.Info("flags", text)
+	} else {
+		a.Log.Warn("flags", text)
+	}
+	return nil
+}
+
+// chainConfig reads a --chain-config-file.
+func (a *App) chainConfig(path string) (map[string]string, error) {
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		var node map[string]yaml.Node
+		if err = yaml.Unmarshal(raw, &node); err == nil {
+			out := map[string]string{}
+			for k, n := range node {
+				out[k] = n.Value
+			}
+			return out, nil
+		}
+	}
+	if a.V.Before(3, 0, 0) {
+		a.Log.Fatal("params", "Failed to read chain config file.", "error", err)
+	}
+	return nil, fmt.Errorf("could not load chain config file: %w", err)
+}
+
+// signals closes a channel at the first SIGTERM or SIGINT.
+func (a *App) signals() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT)
+	return c
+}
+
+// command is a command or a group of them.
+type command struct {
+	name  string
+	alias string
+	flags []*Flag
+	subs  []*command
+	run   func(*App, *FlagSet) int
+	terms bool // wants the terms of use accepted
+	quiet bool // says nothing of the network
+}
+
+func (c *command) is(name string) bool { return c.name == name || c.alias != "" && c.alias == name }
+
+func (a *App) runCommand(c *command, path string, parent *FlagSet, args []string) int {
+	fs := NewFlagSet(parent)
+	for _, f := range c.flags {
+		fs.Add(f)
+	}
+	path += " " + c.name
+	rest, err := fs.Parse(args)
+	if err != nil {
+		fmt.Fprintf(a.Out, "Incorrect Usage: %s\n\n%s", err, fs.Help(path, c.name))
+		a.Log.Error("main", err.Error())
+		return 0
+	}
+	if fs.Bool("help") {
+		fmt.Fprint(a.Out, fs.Help(path, c.name))
+		return 0
+	}
+	if c.subs != nil {
+		if len(rest) == 0 {
+			fmt.Fprint(a.Out, fs.Help(path, c.name))
+			return 0
+		}
+		for _, s := range c.subs {
+			if s.is(rest[0]) {
+				return a.runCommand(s, path, fs, rest[1:])
+			}
+		}
+		fmt.Fprintf(a.Out, "No help topic for '%s'\n", rest[0])
+		return 3
+	}
+	if a.V.From(7, 0, 0) && a.Binary == "validator" {
+		a.Log.Info("main", "Prysm Validator started", "version", a.V.full())
+	}
+	if len(rest) > 0 && a.V.From(1, 4, 1) {
+		a.Log.Error("main", "unrecognized argument: "+rest[0])
+		return 0
+	}
+	if err := a.acceptTerms(fs); err != nil {
+		a.Log.Error("main", err.Error())
+		return 0
+	}
+	if !c.quiet {
+		if err := a.networkFlags(fs); err != nil {
+			a.Log.Error("main", err.Error())
+			return 0
+		}
+	}
+	return c.run(a, fs)
+}

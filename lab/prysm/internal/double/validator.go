@@ -1,0 +1,904 @@
+package double
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"eth2xk8s/lab/prysm/internal/wire"
+)
+
+// Texts that operators and other programs look for.
+const (
+	noWalletText = "no wallet found. You can create a new wallet with `validator wallet create`. If you already did, " +
+		"perhaps you created a wallet in a custom directory, which you can specify using `--wallet-dir=/path/to/my/wallet`"
+	noDutiesText = "Not including slashable public key from slashing protection import in request to update validator duties"
+)
+
+// Validator is a validator client with its keys, its database and its duties.
+type Validator struct {
+	app    *App
+	fs     *FlagSet
+	m      *Metrics
+	store  *Store
+	wallet *Wallet
+	config wire.Config
+	client string
+	net    string
+
+	beaconMu sync.Mutex
+	beacons  []*jsonClient
+
+	mu        sync.Mutex
+	keys      map[string]*signer
+	order     []string
+	changed   chan struct{} // keys were loaded anew
+	reached   bool          // the beacon answered once
+	blacklist map[string]bool
+	failure   chan int // exit code of a failure that ends the process
+}
+
+// signer is one key; its lock makes "read history, check, keep, sign, send" one step.
+type signer struct {
+	mu   sync.Mutex
+	key  Key
+	live bool
+}
+
+func (a *App) prefix() string {
+	if a.V.Before(4, 2, 0) {
+		return "validator"
+	}
+	return "client"
+}
+
+// startFailure is an error after the node was built, which every version ends in its own way.
+func (a *App) startFailure(what string, err error) int {
+	if a.V.From(7, 0, 0) {
+		a.Log.Error(a.prefix(), "Could not create validator runner", "error", err)
+		return 0
+	}
+	a.Log.write(0, "fatal", a.prefix(), what, []any{"error", err})
+	return 1
+}
+
+func (a *App) runValidator(fs *FlagSet) (int, error) {
+	v, log := a.V, a.Log
+	val := &Validator{
+		app: a, fs: fs, m: NewMetrics(), keys: map[string]*signer{}, changed: make(chan struct{}, 1),
+		failure: make(chan int, 8), net: a.network(fs),
+	}
+	if err := val.checkFiles(); err != nil {
+		return 0, err
+	}
+	id := make([]byte, 4)
+	rand.Read(id)
+	host, _ := os.Hostname()
+	val.client = host + "/" + hex.EncodeToString(id)
+
+	datadir := fs.String("datadir", "")
+	wanted := fs.String("wallet-dir", defaultWalletDir())
+	waits := v.From(6, 0, 0) && (fs.Bool("rpc") || fs.Bool("web"))
+	interop := fs.Int("interop-num-validators", 0) > 0
+	var walletErr error
+	if !interop {
+		w, err := findWallet(wanted, v)
+		switch {
+		case errors.Is(err, errNoWallet):
+			if v.Before(6, 0, 0) && !fs.Bool("web") {
+				return 0, errors.New("could not open wallet: " + noWalletText)
+			}
+			walletErr = errors.New(noWalletText)
+		case err != nil:
+			return 0, fmt.Errorf("could not open wallet: %w", err)
+		default:
+			pass, err := a.walletPassword(fs, wanted)
+			if err != nil {
+				return 0, err
+			}
+			w.Password = pass
+			val.wallet = w
+			if v.From(7, 0, 0) {
+				log.Info("wallet", "Opened validator wallet", "keymanagerKind", w.Kind, "wallet", w.Dir)
+			}
+			if v.Before(2, 0, 0) {
+				if _, err := w.Keys(); err != nil {
+					return 0, fmt.Errorf("could not read keymanager for wallet: could not initialize imported keymanager: "+
+						"failed to initialize account store: %w", err)
+				}
+			}
+		}
+	}
+	if datadir == "" || datadir == defaultDataDir() {
+		datadir = val.defaultStoreDir(wanted)
+	}
+	if fs.Bool("force-clear-db") {
+		log.Warn("node", "Removing database")
+		if err := os.Remove(filepath.Join(datadir, storeFile)); err != nil && !os.IsNotExist(err) {
+			return 0, err
+		}
+	} else if fs.Bool("clear-db") {
+		return 0, errors.New("could not clear validator db: could not read the answer: EOF")
+	}
+	if fs.Bool("enable-minimal-slashing-protection") {
+		return 0, errors.New("the minimal slashing protection database is not played here: it has no lock")
+	}
+	log.Info("node", "Checking DB", "databasePath", datadir)
+	store, err := OpenStore(datadir, v)
+	if err != nil {
+		return 0, fmt.Errorf("could not initialize db: %w", err)
+	}
+	defer store.Close()
+	val.store = store
+	if err := store.MigrateUp(a); err != nil {
+		return 0, fmt.Errorf("could not run database migration: %w", err)
+	}
+
+	val.metrics()
+	if !fs.Bool("disable-monitoring") {
+		checks := []Check{{"*client.ValidatorService", func() error { return nil }}}
+		if fs.Bool("rpc") || fs.Bool("web") {
+			checks = append(checks, Check{"*rpc.Server", func() error { return nil }})
+		}
+		Monitor(log, fs.String("monitoring-host", "127.0.0.1"), fs.Int("monitoring-port", 8081), val.m, checks)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	val.setBeacons()
+	if fs.Bool("rpc") || fs.Bool("web") {
+		if err := val.keymanagerAPI(ctx); err != nil {
+			return 0, err
+		}
+	}
+	var work sync.WaitGroup
+	result := make(chan int, 1)
+	work.Add(1)
+	go func() {
+		defer work.Done()
+		if code, end := val.run(ctx, &work, walletErr, waits, interop); end {
+			result <- code
+		}
+	}()
+	code := 0
+	select {
+	case <-a.signals():
+		log.Info("node", "Got interrupt, shutting down...")
+		log.Info("node", "Stopping Prysm validator")
+	case code = <-result:
+	case code = <-val.failure:
+	}
+	// No signature may leave after the lock is given back: wait for what is under way, then close.
+	cancel()
+	done := make(chan struct{})
+	go func() { work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(1500 * time.Millisecond):
+		os.Exit(code) // the lock goes with the process
+	}
+	return code, nil
+}
+
+func (val *Validator) checkFiles() error {
+	fs, v := val.fs, val.app.V
+	if path := fs.String("chain-config-file", ""); path != "" {
+		if _, err := val.app.chainConfig(path); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"proposer-settings-file", "fee-recipient-config-file", "graffiti-file", "tls-cert"} {
+		if path := fs.String(name, ""); path != "" {
+			if _, err := os.ReadFile(path); err != nil {
+				return fmt.Errorf("could not load --%s: %w", name, err)
+			}
+		}
+	}
+	if a := fs.String("suggested-fee-recipient", ""); a != "" && !isAddress(a) {
+		return errors.New("default fileRecipient is not a valid Ethereum address")
+	}
+	if fs.IsSet("validators-external-signer-url") {
+		return errors.New("an external signer is not played here")
+	}
+	if v.From(7, 0, 0) && !fs.IsSet("suggested-fee-recipient") && !fs.IsSet("proposer-settings-file") &&
+		!fs.IsSet("proposer-settings-url") {
+		val.app.Log.Warn("node", "No proposer settings were provided: the fee recipient of the beacon node is used")
+	}
+	return nil
+}
+
+// defaultStoreDir is where validator.db is when no directory is named: with the wallet up to v4.1.1.
+func (val *Validator) defaultStoreDir(walletDir string) string {
+	legacy := filepath.Join(walletDir, "direct")
+	if val.wallet != nil {
+		legacy = val.wallet.Dir
+	}
+	if val.app.V.Before(4, 2, 0) {
+		return legacy
+	}
+	here := defaultDataDir()
+	if _, err := os.Stat(filepath.Join(here, storeFile)); err != nil {
+		if _, err := os.Stat(filepath.Join(legacy, storeFile)); err == nil {
+			return legacy
+		}
+	}
+	return here
+}
+
+// walletPassword finds the password of an existing wallet.
+func (a *App) walletPassword(fs *FlagSet, dir string) (string, error) {
+	if a.V.From(1, 0, 0) {
+		if raw, err := os.ReadFile(filepath.Join(dir, "walletpassword.txt")); err == nil {
+			return strings.TrimRight(string(raw), "\r\n"), nil
+		}
+	}
+	path := fs.String("wallet-password-file", "")
+	if path == "" {
+		return "", errors.New("could not read wallet password: could not read password: inappropriate ioctl for device")
+	}
+	pass, err := readPassword(path)
+	if err != nil {
+		return "", fmt.Errorf("could not open wallet: could not read wallet password file: %w", err)
+	}
+	return pass, nil
+}
+
+func (val *Validator) metrics() {
+	m := val.m
+	m.defineVersion(val.app.V)
+	for _, d := range [][2]string{
+		{"validator_statuses", "validator statuses: 0 UNKNOWN, 1 DEPOSITED, 2 PENDING, 3 ACTIVE, 4 EXITING, 5 SLASHING, 6 EXITED"},
+		{"validator_last_attested_slot", "Last attested slot"},
+		{"validator_next_attestation_slot", "validator next scheduled attestation slot"},
+		{"validator_next_proposal_slot", "validator next scheduled proposal slot"},
+	} {
+		m.Define(d[0], "gauge", d[1])
+	}
+	for _, d := range [][2]string{
+		{"validator_successful_attestations", "Number of successful attestations"},
+		{"validator_failed_attestations", "Number of failed attestations"},
+		{"validator_successful_proposals", "Number of successful proposals"},
+		{"validator_failed_proposals", "Number of failed proposals"},
+	} {
+		m.Define(d[0], "counter", d[1])
+	}
+}
+
+func (val *Validator) setBeacons() {
+	list := val.fs.String("beacon-rpc-provider", "127.0.0.1:4000")
+	if val.fs.Bool("enable-beacon-rest-api") {
+		list = val.fs.String("beacon-rest-api-provider", "http://127.0.0.1:3500")
+	}
+	for _, addr := range strings.Split(list, ",") {
+		val.beacons = append(val.beacons, newClient(strings.TrimSpace(addr)))
+	}
+}
+
+// ask talks to the current beacon and goes on to the next one if that does not answer.
+func (val *Validator) ask(ctx context.Context, method, path string, in, out any) error {
+	val.beaconMu.Lock()
+	b := val.beacons[0]
+	val.beaconMu.Unlock()
+	err := b.do(ctx, method, path, in, out)
+	var st statusError
+	if err != nil && (!errors.As(err, &st) || st.code == 503) && ctx.Err() == nil {
+		val.beaconMu.Lock()
+		if val.beacons[0] == b {
+			val.beacons = append(val.beacons[1:], b)
+		}
+		val.beaconMu.Unlock()
+	}
+	return err
+}
+
+// run is the life of the client; it ends by itself only by a failure.
+func (val *Validator) run(ctx context.Context, work *sync.WaitGroup, walletErr error, waits, interop bool) (int, bool) {
+	a := val.app
+	v, log := a.V, a.Log
+	if v.Before(6, 0, 0) && walletErr == nil {
+		if err := val.loadKeys(interop); err != nil {
+			return a.startFailure("Wallet is not ready", err), true
+		}
+	}
+	log.Info(a.prefix(), "Waiting for beacon chain start log from the ETH 2.0 deposit contract")
+	if !val.waitForBeacon(ctx) {
+		return 0, ctx.Err() == nil
+	}
+	log.Info(a.prefix(), "Beacon chain started", "genesisTime", time.Unix(val.config.GenesisTime, 0).UTC().Format(time.RFC3339))
+	root, err := wire.Bytes(val.config.GenesisValidatorsRoot, 32)
+	if err != nil {
+		return a.startFailure("Could not determine if beacon chain started", err), true
+	}
+	have, err := val.store.GenesisRoot()
+	if err == nil && len(have) > 0 && string(have) != string(root) {
+		text := fmt.Sprintf("The genesis validators root received from the beacon node does not match what is in your validator database. "+
+			"This could indicate that this is a database meant for another network. If you were previously running this validator "+
+			"database on another network, please run --clear-db to clear the database. If not, please file an issue at "+
+			"https://github.com/prysmaticlabs/prysm/issues: genesis validators root from beacon node (%#x) does not match "+
+			"root saved in validator db (%#x)", root, have)
+		return a.startFailure("Could not determine if beacon chain started", errors.New(text)), true
+	}
+	if err == nil {
+		err = val.store.SaveGenesisRoot(root)
+	}
+	if err != nil {
+		return a.startFailure("Could not save genesis validators root", err), true
+	}
+	if walletErr != nil {
+		if !waits {
+			return a.startFailure("Wallet is not ready", walletErr), true
+		}
+		log.Info(a.prefix(), "Waiting for keymanager to initialize validator client with web UI or /v2/validator/wallet/create REST api")
+		for val.walletNow() == nil {
+			select {
+			case <-ctx.Done():
+				return 0, false
+			case <-val.changed:
+			}
+		}
+	} else if v.From(6, 0, 0) {
+		if err := val.loadKeys(interop); err != nil {
+			return a.startFailure("Wallet is not ready", err), true
+		}
+	}
+	if !interop && val.walletNow() != nil {
+		work.Add(1)
+		go func() { defer work.Done(); val.watchWallet(ctx) }()
+	}
+	black, err := val.store.Blacklisted()
+	if err != nil {
+		return a.startFailure("Could not read slashable public keys from disk", err), true
+	}
+	val.mu.Lock()
+	val.blacklist = black
+	keys := append([]string{}, val.order...)
+	val.mu.Unlock()
+	if len(keys) == 0 {
+		log.Warn(a.prefix(), "No validating keys in the wallet; waiting for some")
+	}
+	if v.From(1, 4, 1) && val.fs.Bool("enable-doppelganger") {
+		if err := val.doppelganger(ctx, keys); err != nil {
+			return a.startFailure("Could not succeed with doppelganger check", err), true
+		}
+	}
+	val.duties(ctx, work)
+	return 0, false
+}
+
+func (val *Validator) walletNow() *Wallet {
+	val.mu.Lock()
+	defer val.mu.Unlock()
+	return val.wallet
+}
+
+// waitForBeacon waits until a beacon is there, past genesis and in sync. It says false when it gives up.
+func (val *Validator) waitForBeacon(ctx context.Context) bool {
+	log := val.app.Log
+	limit := val.fs.Int("max-health-checks", 0)
+	failed, told := 0, ""
+	for {
+		var st beaconStatus
+		err := val.ask(ctx, "GET", "/lab/status", nil, &st)
+		say, pause := "", 500*time.Millisecond
+		switch {
+		case err != nil:
+			failed++
+			pause = time.Second
+			say = "Could not reach the beacon node: " + err.Error()
+			if val.app.V.From(6, 1, 0) {
+				say = "Validator service health check failed, waiting for a healthy beacon node"
+				if limit > 0 {
+					pause = 6 * time.Second
+				}
+			}
+		case !st.Started:
+			failed, say = 0, "Waiting for the genesis of the chain"
+		case !st.Synced:
+			failed, say = 0, "Waiting for beacon node to sync to latest chain head"
+		default:
+			val.config = st.Config
+			val.mu.Lock()
+			val.reached = true
+			val.mu.Unlock()
+			return true
+		}
+		if say != told {
+			log.Warn(val.app.prefix(), say)
+			told = say
+		}
+		if limit > 0 && failed > limit {
+			log.Error(val.app.prefix(), "Reached maximum number of health checks, shutting down", "maxHealthChecks", limit)
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+		}
+	}
+}
+
+// loadKeys reads the wallet (or makes interop keys) and puts the keys to work.
+func (val *Validator) loadKeys(interop bool) error {
+	var keys []Key
+	if interop {
+		start := val.fs.Int("interop-start-index", 0)
+		for i := start; i < start+val.fs.Int("interop-num-validators", 0); i++ {
+			k, err := interopKey(uint64(i))
+			if err != nil {
+				return err
+			}
+			keys = append(keys, k)
+		}
+	} else {
+		w := val.walletNow()
+		if w == nil {
+			return nil
+		}
+		got, err := w.Enabled()
+		if err != nil {
+			return fmt.Errorf("could not initialize keymanager: failed to initialize account store: %w", err)
+		}
+		keys = got
+	}
+	val.setKeys(keys)
+	return nil
+}
+
+func (val *Validator) setKeys(keys []Key) {
+	val.mu.Lock()
+	old := val.keys
+	val.keys = map[string]*signer{}
+	val.order = nil
+	var raw [][]byte
+	for _, k := range keys {
+		pub := k.Pub()
+		s := old[pub]
+		if s == nil {
+			s = &signer{key: k}
+		}
+		if val.keys[pub] == nil {
+			val.order = append(val.order, pub)
+		}
+		val.keys[pub] = s
+		raw = append(raw, k.Public)
+	}
+	for pub, s := range old {
+		if val.keys[pub] == nil {
+			// A key that was taken away must not finish a duty later.
+			go func() { s.mu.Lock(); s.live = false; s.mu.Unlock() }()
+		}
+	}
+	for _, s := range val.keys {
+		s.live = true
+	}
+	val.mu.Unlock()
+	if val.app.V.Before(2, 0, 0) {
+		if err := val.store.AddPublicKeys(raw); err != nil {
+			val.app.Log.Error(val.app.prefix(), "Could not save public keys", "error", err)
+		}
+	}
+	select {
+	case val.changed <- struct{}{}:
+	default:
+	}
+}
+
+// interopKey makes the well-known test key of a number.
+func interopKey(i uint64) (Key, error) {
+	le := make([]byte, 32)
+	for n := range 8 {
+		le[n] = byte(i >> (8 * n))
+	}
+	h := sha256.Sum256(le)
+	for l, r := 0, 31; l < r; l, r = l+1, r-1 {
+		h[l], h[r] = h[r], h[l]
+	}
+	order, _ := new(big.Int).SetString("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001", 16)
+	secret := new(big.Int).Mod(new(big.Int).SetBytes(h[:]), order).FillBytes(make([]byte, 32))
+	pub, err := wire.PublicKey(secret)
+	return Key{secret, pub}, err
+}
+
+// watchWallet reloads the keys when the wallet's file is written. It watches the inode: a rename over it ends the watch.
+func (val *Validator) watchWallet(ctx context.Context) {
+	log := val.app.Log
+	name := "local-keymanager"
+	if val.app.V.Before(2, 1, 0) {
+		name = "imported-keymanager"
+	}
+	w := val.walletNow()
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		log.Error(name, "Could not initialize file watcher", "error", err)
+		return
+	}
+	defer watcher.Close()
+	if err := watcher.Add(w.path()); err != nil {
+		log.Debug(name, "Could not add file to file watcher", "error", err)
+		return
+	}
+	pause, err := time.ParseDuration(val.fs.String("dynamic-key-reload-debounce-interval", "1s"))
+	if err != nil {
+		pause = time.Second
+	}
+	var timer <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ev, ok := <-watcher.Events:
+			if !ok {
+				return
+			}
+			if ev.Has(fsnotify.Chmod) && !ev.Has(fsnotify.Write) {
+				continue
+			}
+			timer = time.After(pause)
+		case err, ok := <-watcher.Errors:
+			if !ok {
+				return
+			}
+			log.Error(name, "Could not watch for file changes", "error", err)
+		case <-timer:
+			timer = nil
+			keys, err := w.Enabled()
+			if err != nil {
+				log.Error(name, "Could not reload accounts from the wallet", "error", err)
+				continue
+			}
+			val.setKeys(keys)
+			log.Info(name, "Reloaded validator keys into keymanager")
+		}
+	}
+}
+
+func (val *Validator) doppelganger(ctx context.Context, keys []string) error {
+	log := val.app.Log
+	log.Info(val.app.prefix(), "Running doppelganger check")
+	slot, _ := slotAt(val.config, time.Now())
+	epoch := slot / val.config.SlotsPerEpoch
+	var ask []string
+	for _, pub := range keys {
+		raw, _ := wire.Bytes(pub, 48)
+		d, err := val.store.Digest(raw)
+		if err != nil {
+			return err
+		}
+		if d.HighestTarget >= 0 && uint64(d.HighestTarget)+2 >= epoch {
+			continue // it signed here a moment ago
+		}
+		ask = append(ask, pub)
+	}
+	var found []string
+	for back := uint64(0); back <= 2 && back <= epoch && len(ask) > 0; back++ {
+		live := map[string]bool{}
+		for {
+			err := val.ask(ctx, "POST", "/lab/liveness", wire.LivenessRequest{Epoch: epoch - back, Keys: ask}, &live)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		for _, pub := range ask {
+			if live[pub] {
+				found = append(found, pub)
+			}
+		}
+	}
+	if len(found) > 0 {
+		sort.Strings(found)
+		return fmt.Errorf("Duplicate instances exists in the network for validator keys: %s", strings.Join(found, ", "))
+	}
+	log.Info(val.app.prefix(), "Doppelganger check complete")
+	return nil
+}
+
+// duties goes through the slots.
+func (val *Validator) duties(ctx context.Context, work *sync.WaitGroup) {
+	log, prefix := val.app.Log, val.app.prefix()
+	cfg := val.config
+	slotLen := time.Duration(cfg.SecondsPerSlot) * time.Second
+	genesis := time.Unix(cfg.GenesisTime, 0)
+	plan := map[string]wire.Duty{}
+	var planned uint64
+	have, noted, down := false, map[string]bool{}, false
+	for {
+		now := time.Now()
+		slot, _ := slotAt(cfg, now)
+		start := genesis.Add(time.Duration(slot) * slotLen)
+		epoch := slot / cfg.SlotsPerEpoch
+		select {
+		case <-val.changed:
+			have = false
+		default:
+		}
+		if !have || planned != epoch {
+			next, err := val.fetchDuties(ctx, epoch, noted)
+			switch {
+			case err == nil:
+				if down {
+					log.Info(prefix, "Beacon chain started")
+				}
+				plan, planned, have, down = next, epoch, true, false
+			case ctx.Err() != nil:
+				return
+			default:
+				have = false
+				plan = map[string]wire.Duty{}
+				if !down {
+					log.Error(prefix, "Failed to update assignments", "error", err)
+				}
+				down = true
+			}
+		}
+		for pub, d := range plan {
+			for _, p := range d.ProposerSlots {
+				if p == slot {
+					work.Add(1)
+					go func() { defer work.Done(); val.propose(ctx, pub, slot) }()
+				}
+			}
+			if d.AttesterSlot == slot {
+				work.Add(1)
+				go func() {
+					defer work.Done()
+					if sleep(ctx, time.Until(start.Add(slotLen/3))) {
+						val.attest(ctx, pub, d, slot)
+					}
+				}()
+			}
+		}
+		// Sleep to the next slot by the wall clock: a machine may be frozen, and a clock may be set.
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-val.changed:
+				have = false
+			case <-time.After(min(100*time.Millisecond, max(time.Until(start.Add(slotLen)), time.Millisecond))):
+			}
+			if s, _ := slotAt(cfg, time.Now()); s != slot {
+				break
+			}
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (val *Validator) fetchDuties(ctx context.Context, epoch uint64, noted map[string]bool) (map[string]wire.Duty, error) {
+	val.mu.Lock()
+	var ask []string
+	for _, pub := range val.order {
+		if val.blacklist[pub] {
+			if !noted[pub] {
+				noted[pub] = true
+				val.app.Log.Warn(val.app.prefix(), noDutiesText, "pubkey", pub[:14])
+			}
+			val.m.Set("validator_statuses", 3, val.statusLabels(pub, 0)...)
+			continue
+		}
+		ask = append(ask, pub)
+	}
+	val.mu.Unlock()
+	out := map[string]wire.Duty{}
+	if len(ask) == 0 {
+		return out, nil
+	}
+	short, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
+	defer cancel()
+	var got []wire.Duty
+	if err := val.ask(short, "POST", "/lab/duties", wire.DutiesRequest{Epoch: epoch, Keys: ask}, &got); err != nil {
+		return nil, err
+	}
+	var raw [][]byte
+	for _, d := range got {
+		out[d.Key] = d
+		if b, err := wire.Bytes(d.Key, 48); err == nil {
+			raw = append(raw, b)
+		}
+		if val.fs.Bool("disable-account-metrics") {
+			continue
+		}
+		val.m.Set("validator_statuses", 3, val.statusLabels(d.Key, d.Index)...)
+		val.m.Set("validator_next_attestation_slot", float64(d.AttesterSlot), "pubkey", d.Key)
+		if len(d.ProposerSlots) > 0 {
+			val.m.Set("validator_next_proposal_slot", float64(d.ProposerSlots[0]), "pubkey", d.Key)
+		}
+		val.app.Log.Info(val.app.prefix(), "Schedule for epoch", "epoch", epoch, "attesterSlot", d.AttesterSlot,
+			"proposerSlots", fmt.Sprint(d.ProposerSlots), "pubkey", d.Key[:14])
+	}
+	return out, val.store.AddPublicKeys(raw)
+}
+
+func (val *Validator) statusLabels(pub string, index uint64) []string {
+	kv := []string{"pubkey", pub}
+	if val.app.V.From(7, 0, 0) {
+		kv = append(kv, "index", fmt.Sprintf("0x%x", index))
+	}
+	return kv
+}
+
+func (val *Validator) count(name, pub string) {
+	if !val.fs.Bool("disable-account-metrics") {
+		val.m.Add(name, 1, "pubkey", pub)
+	}
+}
+
+// take locks a key for one duty, if it is still here.
+func (val *Validator) take(pub string) *signer {
+	val.mu.Lock()
+	s := val.keys[pub]
+	val.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	if !s.live {
+		s.mu.Unlock()
+		return nil
+	}
+	return s
+}
+
+func (val *Validator) attest(ctx context.Context, pub string, d wire.Duty, slot uint64) {
+	log, prefix := val.app.Log, val.app.prefix()
+	ok := val.duty(ctx, pub, slot, "attestation", func(s *signer, sub *wire.Submission) error {
+		var data wire.AttestationData
+		if err := val.ask(ctx, "GET", val.query("/lab/attestation", slot), nil, &data); err != nil {
+			return fmt.Errorf("could not request attestation to sign at slot: %w", err)
+		}
+		sub.Kind, sub.Source, sub.Target, sub.Root = wire.KindAttestation, data.Source, data.Target, data.Root
+		root, err := val.signingRoot(sub)
+		if err != nil {
+			return err
+		}
+		return val.store.CheckAndSaveVote(s.key.Public, vote{data.Source, data.Target, root})
+	})
+	if !ok {
+		val.count("validator_failed_attestations", pub)
+		return
+	}
+	val.count("validator_successful_attestations", pub)
+	if !val.fs.Bool("disable-account-metrics") {
+		val.m.Set("validator_last_attested_slot", float64(slot), "pubkey", pub)
+	}
+	slotName := "slot"
+	if val.app.V.Before(4, 2, 0) {
+		slotName = "Slot"
+	}
+	log.Info(prefix, "Submitted new attestations", slotName, slot, "pubkeys", pub[:14])
+}
+
+func (val *Validator) propose(ctx context.Context, pub string, slot uint64) {
+	ok := val.duty(ctx, pub, slot, "block", func(s *signer, sub *wire.Submission) error {
+		var b struct {
+			Root string `json:"root"`
+		}
+		if err := val.ask(ctx, "GET", val.query("/lab/block", slot), nil, &b); err != nil {
+			return fmt.Errorf("failed to request block from beacon node: %w", err)
+		}
+		sub.Kind, sub.Root, sub.Graffiti = wire.KindBlock, b.Root, val.fs.String("graffiti", "")
+		sub.Fee = val.fs.String("suggested-fee-recipient", "")
+		root, err := val.signingRoot(sub)
+		if err != nil {
+			return err
+		}
+		return val.store.CheckAndSaveBlock(s.key.Public, slot, root)
+	})
+	if !ok {
+		val.count("validator_failed_proposals", pub)
+		return
+	}
+	val.count("validator_successful_proposals", pub)
+	val.app.Log.Info(val.app.prefix(), "Submitted new block", "slot", slot, "pubkey", pub[:14])
+}
+
+func (val *Validator) signingRoot(sub *wire.Submission) ([]byte, error) {
+	text, err := sub.ComputeRoot(val.config.GenesisValidatorsRoot)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Bytes(text, 32)
+}
+
+func (val *Validator) query(path string, slot uint64) string {
+	return path + "?slot=" + strconv.FormatUint(slot, 10) + "&client=" + url.QueryEscape(val.client)
+}
+
+// duty is the one way to a signature: read the history, let the database check and keep the record (synced), and only
+// then sign and send. Any failure before that leaves no signature.
+func (val *Validator) duty(ctx context.Context, pub string, slot uint64, what string, keep func(*signer, *wire.Submission) error) bool {
+	log, prefix := val.app.Log, val.app.prefix()
+	s := val.take(pub)
+	if s == nil {
+		return false
+	}
+	defer s.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	digest, err := val.store.Digest(s.key.Public)
+	if err != nil {
+		val.storeFailure(err)
+		return false
+	}
+	digest.Pruned = val.fs.Bool("enable-slashing-protection-history-pruning") || val.fs.Bool("enable-slashing-protection-pruning")
+	sub := &wire.Submission{
+		Key: pub, Slot: slot, Digest: digest, Client: val.client, Version: val.app.V.Text, Network: val.net,
+	}
+	if err := keep(s, sub); err != nil {
+		var no refusal
+		switch {
+		case errors.As(err, &no) && what == "block":
+			log.Error(prefix, "Failed block slashing protection check", "error", err, "slot", slot, "pubkey", pub[:14])
+		case errors.As(err, &no):
+			log.Error(prefix, "Failed attestation slashing protection check", "error", err, "slot", slot, "pubkey", pub[:14])
+		case isStoreError(err):
+			val.storeFailure(err)
+		default:
+			log.Error(prefix, "Could not perform "+what, "error", err, "slot", slot, "pubkey", pub[:14])
+		}
+		return false
+	}
+	if ctx.Err() != nil {
+		return false // kept but not signed: a missed duty, never a second vote
+	}
+	if err := sub.Sign(s.key.Secret, val.config.GenesisValidatorsRoot); err != nil {
+		log.Error(prefix, "Could not sign "+what, "error", err)
+		return false
+	}
+	// The signature exists: sending it is not given up before the process ends.
+	send, cancel := context.WithTimeout(context.WithoutCancel(ctx), 1400*time.Millisecond)
+	defer cancel()
+	if err := val.ask(send, "POST", "/lab/submit", sub, nil); err != nil {
+		log.Error(prefix, "Could not submit "+what+" to beacon node", "error", err, "slot", slot, "pubkey", pub[:14])
+		return false
+	}
+	return true
+}
+
+// isStoreError tells a failing disk from a failing beacon.
+func isStoreError(err error) bool {
+	var pathErr *os.PathError
+	var errno syscall.Errno
+	var urlErr *url.Error
+	return !errors.As(err, &urlErr) && (errors.As(err, &pathErr) || errors.As(err, &errno))
+}
+
+// storeFailure is what a database does that can no longer be written. A lost NFS lock shows itself as EIO; then real
+// Prysm signs nothing and dies with code 2.
+func (val *Validator) storeFailure(err error) {
+	log, prefix := val.app.Log, val.app.prefix()
+	log.Error("db", "Failed to batch save attestation records", "error", err)
+	log.Error(prefix, "Failed attestation slashing protection check", "error", err)
+	if errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.EBADF) {
+		os.Exit(2)
+	}
+}

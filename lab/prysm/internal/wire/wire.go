@@ -1,0 +1,221 @@
+// Package wire holds what the chain, the beacon double and the validator double say to each other:
+// the messages, and the signing roots and signatures by which the judge tells who signed what.
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	blst "github.com/supranational/blst/bindings/go"
+)
+
+// Kinds of signatures.
+const (
+	KindAttestation = "attestation"
+	KindBlock       = "block"
+)
+
+// Config is what everybody has to know about the chain.
+type Config struct {
+	GenesisTime           int64  `json:"genesis_time"`
+	GenesisValidatorsRoot string `json:"genesis_validators_root"`
+	SecondsPerSlot        uint64 `json:"seconds_per_slot"`
+	SlotsPerEpoch         uint64 `json:"slots_per_epoch"`
+}
+
+// Head is the chain as it stands now.
+type Head struct {
+	Slot      uint64 `json:"slot"`
+	Epoch     uint64 `json:"epoch"`
+	Root      string `json:"root"`
+	Justified uint64 `json:"justified_epoch"`
+	Finalized uint64 `json:"finalized_epoch"`
+	Started   bool   `json:"started"`
+	Validator int    `json:"validators"`
+	Faults    Faults `json:"faults"`
+}
+
+// Faults are troubles that a test asks the chain to show to every beacon.
+type Faults struct {
+	Syncing   bool `json:"syncing"`
+	ELOffline bool `json:"el_offline"`
+}
+
+// DutiesRequest asks for the duties of some keys in one epoch.
+type DutiesRequest struct {
+	Epoch uint64   `json:"epoch"`
+	Keys  []string `json:"keys"`
+}
+
+// Duty is what one key has to do in one epoch.
+type Duty struct {
+	Key           string   `json:"key"`
+	Index         uint64   `json:"index"`
+	AttesterSlot  uint64   `json:"attester_slot"`
+	ProposerSlots []uint64 `json:"proposer_slots"`
+}
+
+// AttestationData is what an attester votes for.
+type AttestationData struct {
+	Slot   uint64 `json:"slot"`
+	Source uint64 `json:"source"`
+	Target uint64 `json:"target"`
+	Root   string `json:"root"`
+}
+
+// Digest is what a signer knows of the history of one key, before the signature it comes with.
+// -1 means that the signer has no record of that sort.
+type Digest struct {
+	HighestSlot   int64 `json:"highest_slot"`
+	HighestSource int64 `json:"highest_source"`
+	HighestTarget int64 `json:"highest_target"`
+	Attestations  int   `json:"attestations"`
+	Blocks        int   `json:"blocks"`
+	Pruned        bool  `json:"pruned,omitempty"`
+}
+
+// Submission is one signature on its way to the chain.
+type Submission struct {
+	Kind        string  `json:"kind"`
+	Key         string  `json:"key"`
+	Slot        uint64  `json:"slot"`
+	Source      uint64  `json:"source"`
+	Target      uint64  `json:"target"`
+	Root        string  `json:"root"`
+	SigningRoot string  `json:"signing_root"`
+	Signature   string  `json:"signature"`
+	Graffiti    string  `json:"graffiti,omitempty"`
+	Fee         string  `json:"fee_recipient,omitempty"`
+	Digest      *Digest `json:"digest,omitempty"`
+	Client      string  `json:"client"`
+	Version     string  `json:"version"`
+	Network     string  `json:"network,omitempty"`
+	Address     string  `json:"address,omitempty"`
+	Beacon      string  `json:"beacon,omitempty"`
+}
+
+// LivenessRequest asks which keys were seen signing in an epoch.
+type LivenessRequest struct {
+	Epoch uint64   `json:"epoch"`
+	Keys  []string `json:"keys"`
+}
+
+// Root computes the signing root of a submission on the chain with the given genesis validators root (0x hex).
+// It is the SHA-256 of a domain word, that root and everything that two different votes would differ in.
+func (s *Submission) ComputeRoot(genesisRoot string) (string, error) {
+	gvr, err := Bytes(genesisRoot, 32)
+	if err != nil {
+		return "", fmt.Errorf("genesis validators root: %w", err)
+	}
+	root, err := Bytes(s.Root, 32)
+	if err != nil {
+		return "", fmt.Errorf("root: %w", err)
+	}
+	h := sha256.New()
+	num := func(n uint64) {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], n)
+		h.Write(b[:])
+	}
+	switch s.Kind {
+	case KindAttestation:
+		h.Write([]byte("eth2xk8s lab attestation"))
+		h.Write(gvr)
+		num(s.Slot)
+		num(s.Source)
+		num(s.Target)
+		h.Write(root)
+	case KindBlock:
+		h.Write([]byte("eth2xk8s lab block"))
+		h.Write(gvr)
+		num(s.Slot)
+		h.Write(root)
+		g := sha256.Sum256([]byte(s.Graffiti))
+		h.Write(g[:])
+	default:
+		return "", fmt.Errorf("unknown kind %q", s.Kind)
+	}
+	return "0x" + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Bytes decodes 0x hex of a known length.
+func Bytes(s string, n int) ([]byte, error) {
+	b, err := hex.DecodeString(strings.TrimPrefix(s, "0x"))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) != n {
+		return nil, fmt.Errorf("%d bytes wanted, %d given", n, len(b))
+	}
+	return b, nil
+}
+
+// Hex writes bytes as 0x hex.
+func Hex(b []byte) string { return "0x" + hex.EncodeToString(b) }
+
+var dst = []byte("BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_")
+
+// PublicKey derives the compressed public key of a secret key (32 bytes, big endian).
+func PublicKey(secret []byte) ([]byte, error) {
+	sk, err := secretKey(secret)
+	if err != nil {
+		return nil, err
+	}
+	return new(blst.P1Affine).From(sk).Compress(), nil
+}
+
+func secretKey(secret []byte) (*blst.SecretKey, error) {
+	if len(secret) != 32 {
+		return nil, fmt.Errorf("a secret key has 32 bytes, not %d", len(secret))
+	}
+	sk := new(blst.SecretKey).Deserialize(secret)
+	if sk == nil {
+		return nil, errors.New("could not unmarshal bytes into secret key")
+	}
+	return sk, nil
+}
+
+// Sign fills in the signing root and the signature.
+func (s *Submission) Sign(secret []byte, genesisRoot string) error {
+	sk, err := secretKey(secret)
+	if err != nil {
+		return err
+	}
+	if s.SigningRoot, err = s.ComputeRoot(genesisRoot); err != nil {
+		return err
+	}
+	msg, err := Bytes(s.SigningRoot, 32)
+	if err != nil {
+		return err
+	}
+	s.Signature = Hex(new(blst.P2Affine).Sign(sk, msg, dst).Compress())
+	return nil
+}
+
+// Verify checks that the signature is the key's, over what the submission says.
+func (s *Submission) Verify(genesisRoot string) error {
+	want, err := s.ComputeRoot(genesisRoot)
+	if err != nil {
+		return err
+	}
+	if want != strings.ToLower(s.SigningRoot) {
+		return fmt.Errorf("signing root is %s, not %s", want, s.SigningRoot)
+	}
+	pub, err := Bytes(s.Key, 48)
+	if err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	sig, err := Bytes(s.Signature, 96)
+	if err != nil {
+		return fmt.Errorf("signature: %w", err)
+	}
+	msg, _ := Bytes(want, 32)
+	if !new(blst.P2Affine).VerifyCompressed(sig, true, pub, true, msg, dst) {
+		return errors.New("the signature is not this key's over this signing root")
+	}
+	return nil
+}
