@@ -68,25 +68,24 @@ def prysm_programs(log: Log) -> Path:
     """Directory with the static programs `prysm` and `chain`."""
 
     def build(work: Path) -> None:
-        for name in ("prysm", "chain"):
-            run(
-                [go(), "build", "-trimpath", "-tags=netgo,osusergo", "-ldflags=-s -w -extldflags=-static", "-o", work / name]
-                + [f"./cmd/{name}"],
-                what=f"Building {name}",
-                cwd=PRYSM,
-                log=log,
-                env={"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "1"},
-            )
+        run(["make", "-C", PRYSM, f"GO={go()}", f"OUT={work}"], what="Building the Prysm double and the chain", log=log)
 
-    sources = sorted(path for path in PRYSM.rglob("*") if path.suffix in (".go", ".mod", ".sum", ".txt", ".json", ".c"))
-    return cached("prysm", [path for path in sources if not path.name.endswith("_test.go")], build, log=log)
+    sources = [
+        PRYSM / "Makefile",
+        *(path for path in PRYSM.rglob("*") if path.suffix in (".go", ".mod", ".sum", ".txt", ".json")),
+    ]
+    return cached("prysm", sorted(path for path in sources if not path.name.endswith("_test.go")), build, log=log)
 
 
 def prysm_store(programs: Path, archives: Path | None, log: Log) -> Path:
     """Images of Prysm: of the double, or those in the given archives."""
     if archives is not None:
-        inputs: list[bytes | str | Path] = [f"{one} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in archives.glob("*.tar")]
-        return cached("prysm-archives", inputs, lambda work: log(", ".join(images.take_archives(archives, work))), log=log)
+        inputs: list[bytes | str | Path] = [
+            f"{one} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in archives.glob("*.tar")
+        ]
+        return cached(
+            "prysm-archives", inputs, lambda work: log(", ".join(images.take_archives(archives, work))), log=log
+        )
 
     def write(work: Path) -> None:
         images.write(work, [one for version in PRYSM_VERSIONS for one in prysm_images(programs / "prysm", version)])
@@ -122,7 +121,22 @@ def image_store(debs: Path, payload: kubernetes.Payload, log: Log) -> Path:
         busybox = next((path for path in (debs / "bin/busybox", debs / "usr/bin/busybox") if path.exists()), None)
         if busybox is None:
             raise LabError(f"There is no busybox in {debs}.")
-        applets = ("sh", "flock", "ls", "cat", "sleep", "test", "touch", "id", "date", "echo", "timeout", "nslookup", "wget", "nc")
+        applets = (
+            "sh",
+            "flock",
+            "ls",
+            "cat",
+            "sleep",
+            "test",
+            "touch",
+            "id",
+            "date",
+            "echo",
+            "timeout",
+            "nslookup",
+            "wget",
+            "nc",
+        )
         chosen = images.Image(
             reference=BUSYBOX,
             files={"/bin/busybox": busybox},

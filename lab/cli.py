@@ -13,12 +13,11 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from lab import control, faults, host
 from lab.build import build_all
-from lab.commands import Log, run
+from lab.commands import run
 from lab.errors import LabError
 from lab.images import catalogue
 from lab.layout import CHAIN_PORT, DEFAULT_MACHINES, GATEWAY, Layout, spec
@@ -33,7 +32,9 @@ Format = t.Annotated[str, typer.Option("--format", help="text or json")]
 
 
 @app.command()
-def build(prysm_images: t.Annotated[Path | None, typer.Option(help="Archives of Prysm's images to use.")] = None) -> None:
+def build(
+    prysm_images: t.Annotated[Path | None, typer.Option(help="Archives of Prysm's images to use.")] = None,
+) -> None:
     """Build everything the lab is made of, without starting it."""
     layout = Layout.here()
     host.check(layout, building=True, log=console.print)
@@ -58,7 +59,9 @@ def up(
         return _power_on(layout, names)  # more machines for a running lab
     need = sum(one.memory_mib for one in specs) / 1024 * 0.75
     if host.memory_available_gib() < need:
-        raise LabError(f"The machines need about {need:.0f} GiB of memory and the host has {host.memory_available_gib():.1f} free.")
+        raise LabError(
+            f"The machines need about {need:.0f} GiB of memory and the host has {host.memory_available_gib():.1f} free."
+        )
     host.check(layout, building=not (layout.state / "disks").exists(), log=console.print)
     for place in (layout.disks, layout.logs, layout.chain, layout.key.parent):
         place.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,7 @@ def down() -> None:
 
 
 @app.command()
-def status(format: Format = "text") -> None:  # noqa: A002
+def status(format: Format = "text") -> None:
     """What runs: machines, services, the chain."""
     layout = Layout.here()
     if control.init_pid(layout) is None:
@@ -118,7 +121,11 @@ def status(format: Format = "text") -> None:  # noqa: A002
         else:
             print("The lab is not running.")
         raise typer.Exit(0)
-    state = {"running": True, **control.ask(layout, "status"), "memory_mib": host.resident_mib(control.init_pid(layout) or 0)}
+    state = {
+        "running": True,
+        **control.ask(layout, "status"),
+        "memory_mib": host.resident_mib(control.init_pid(layout) or 0),
+    }
     if format == "json":
         print(json.dumps(state, indent=1))
         return
@@ -126,15 +133,22 @@ def status(format: Format = "text") -> None:  # noqa: A002
     for name, machine in state["machines"].items():
         colour = {"on": "green", "off": "red", "frozen": "cyan"}[machine["state"]]
         given = f"{machine['memory_mib']} MiB"
-        table.add_row(name, machine["address"], given, f"[{colour}]{machine['state']}[/]", ", ".join(machine["faults"]) or "-")
+        table.add_row(
+            name, machine["address"], given, f"[{colour}]{machine['state']}[/]", ", ".join(machine["faults"]) or "-"
+        )
     out = Console()
     out.print(table)
-    out.print("  ".join(f"[{'green' if alive else 'red'}]{'●' if alive else '✗'}[/] {name}" for name, alive in state["services"].items()))
+    out.print(
+        "  ".join(
+            f"[{'green' if alive else 'red'}]{'●' if alive else '✗'}[/] {name}"
+            for name, alive in state["services"].items()
+        )
+    )
     out.print(f"memory of the whole lab: {state['memory_mib']} MiB")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def exec(context: typer.Context) -> None:  # noqa: A001
+def exec(context: typer.Context) -> None:
     """Run a command inside the lab's network, with Ansible set up for the lab's machines."""
     command = list(context.args)
     if command[:1] == ["--"]:
@@ -176,19 +190,32 @@ def reset(machines: t.Annotated[list[str] | None, typer.Argument(help="Machines 
 
 
 @app.command()
-def judge(format: Format = "text") -> None:  # noqa: A002
+def judge(format: Format = "text") -> None:
     """What the judge has seen: signatures, by key, and offences."""
     answer = control.run_inside(
-        Layout.here(), [sys.executable, "-m", "lab.fetch", f"http://{GATEWAY}:{CHAIN_PORT}/judge"], capture=True, timeout=30
+        Layout.here(),
+        [sys.executable, "-m", "lab.fetch", f"http://{GATEWAY}:{CHAIN_PORT}/judge"],
+        capture=True,
+        timeout=30,
     )
     if answer.returncode:
-        raise LabError(f"The judge does not answer: {answer.stderr.strip().splitlines()[-1] if answer.stderr else 'no reason given'}.")
+        raise LabError(
+            f"The judge does not answer: {answer.stderr.strip().splitlines()[-1] if answer.stderr else 'no reason given'}."
+        )
     verdict = json.loads(answer.stdout)
     if format == "json":
         print(json.dumps(verdict, indent=1))
         return
     out = Console()
-    table = Table("key", "attestations", "blocks", "last slot", "last target", "clients", title=f"{verdict['signatures']} signatures")
+    table = Table(
+        "key",
+        "attestations",
+        "blocks",
+        "last slot",
+        "last target",
+        "clients",
+        title=f"{verdict['signatures']} signatures",
+    )
     for key, seen in verdict["keys"].items():
         row = [str(seen.get(name, "-")) for name in ("attestations", "blocks", "last_slot", "last_target")]
         table.add_row(f"{key[:12]}…{key[-6:]}", *row, ", ".join(map(str, seen.get("clients", []))))
@@ -201,7 +228,9 @@ def judge(format: Format = "text") -> None:  # noqa: A002
 
 @app.command()
 def fault(
-    name: t.Annotated[str, typer.Argument(help="; ".join(f"{key}: {one.summary}" for key, one in faults.FAULTS.items()))],
+    name: t.Annotated[
+        str, typer.Argument(help="; ".join(f"{key}: {one.summary}" for key, one in faults.FAULTS.items()))
+    ],
     machines: t.Annotated[list[str], typer.Argument(help="The machines it befalls, then its own values.")],
 ) -> None:
     """Break something, for real; `lab fault heal MACHINE` undoes what can be undone."""
@@ -221,7 +250,9 @@ def _power_on(layout: Layout, names: list[str]) -> None:
             if control.ask(layout, "status")["machines"].get(name, {}).get("state") == "off":
                 raise LabError(f"The machine {name} did not start: see {layout.logs / name}.console.")
         if waiting and time.monotonic() > deadline:
-            raise LabError(f"No answer after two minutes from {', '.join(sorted(waiting))}: see {layout.logs}/*.console.")
+            raise LabError(
+                f"No answer after two minutes from {', '.join(sorted(waiting))}: see {layout.logs}/*.console."
+            )
         time.sleep(0.2)
 
 
@@ -233,7 +264,10 @@ def _services_live(layout: Layout) -> None:
 
 def _identity(layout: Layout, host_key: str) -> None:
     if not layout.key.exists():
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", layout.identity, "-f", layout.key], what="Making the lab's SSH key")
+        run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", layout.identity, "-f", layout.key],
+            what="Making the lab's SSH key",
+        )
     addresses = [spec(name).address for name in ("nfs", "master", "worker", "spare1", "spare2")]
     lines = [f"{address} {host_key}\n[{address}]:* {host_key}\n" for address in addresses]
     layout.known_hosts.write_text("".join(lines))
@@ -253,7 +287,11 @@ def _close_connections(layout: Layout) -> None:
     """End Ansible's kept SSH connections: they would hold the lab's network for another minute."""
     directory = Path(control.environment(layout)["ANSIBLE_SSH_CONTROL_PATH_DIR"])
     for path in directory.glob("*") if directory.is_dir() else ():
-        _quietly(lambda path=path: control.run_inside(layout, ["ssh", "-O", "exit", "-S", str(path), "x"], capture=True, timeout=5))
+        _quietly(
+            lambda path=path: control.run_inside(
+                layout, ["ssh", "-O", "exit", "-S", str(path), "x"], capture=True, timeout=5
+            )
+        )
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -272,7 +310,7 @@ def _kill(layout: Layout) -> None:
 def _quietly(action: t.Callable[[], object]) -> None:
     try:
         action()
-    except Exception:  # noqa: BLE001, S110 - best effort on the way out
+    except Exception:
         pass
 
 

@@ -109,7 +109,7 @@ def run_inside(
         return subprocess.run(
             command,
             env=environment(layout),
-            preexec_fn=entrance(layout),  # noqa: PLW1509
+            preexec_fn=entrance(layout),
             capture_output=capture,
             text=True,
             timeout=timeout,
@@ -122,5 +122,8 @@ def run_inside(
 def on_machine(layout: Layout, address: str, command: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """Run a shell command on a machine as root."""
     return run_inside(
-        layout, ["ssh", *ssh_options(layout), "-o", "BatchMode=yes", f"root@{address}", command], capture=True, timeout=timeout
+        layout,
+        ["ssh", *ssh_options(layout), "-o", "BatchMode=yes", f"root@{address}", command],
+        capture=True,
+        timeout=timeout,
     )

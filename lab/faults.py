@@ -82,12 +82,16 @@ FAULTS: dict[str, Fault] = {
     "power-on": Fault("give it back", _each("power-on")),
     "cable-out": Fault("pull the network cable", _each("cable-out")),
     "cable-in": Fault("put it back", _each("cable-in")),
-    "partition": Fault("cut machines off from all others", lambda at, words: control.ask(at, "partition", machines=list(words))),
+    "partition": Fault(
+        "cut machines off from all others", lambda at, words: control.ask(at, "partition", machines=list(words))
+    ),
     "block": Fault("cut one machine off from one other", _block),
     "slow-link": Fault("MACHINE MILLISECONDS [LOSS%]", _slow),
     "heal": Fault("undo every fault of the link, thaw", _each("heal")),
     "clock": Fault("MACHINE SECONDS: move its clock", _clock),
-    "disk-full": Fault("fill its disk", _inside(f"fallocate -l $(( $(stat -f -c %a / ) * $(stat -f -c %S /) - 65536 )) {FILL}")),
+    "disk-full": Fault(
+        "fill its disk", _inside(f"fallocate -l $(( $(stat -f -c %a / ) * $(stat -f -c %S /) - 65536 )) {FILL}")
+    ),
     "disk-free": Fault("make room again", _inside(f"rm -f {FILL}")),
     "nfs-restart": Fault("restart the NFS server", _inside("systemctl restart nfs-server")),
     "api-down": Fault("stop the Kubernetes API", _inside("systemctl stop snap.microk8s.daemon-kubelite")),

@@ -45,14 +45,16 @@ def _start(root: Path, log: Path, *command: str) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: namespaces.die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+            preexec_fn=lambda: namespaces.die_with_parent(signal.SIGKILL),
         )
 
 
 def start_time_source(root: Path, log: Path) -> subprocess.Popen[bytes]:
     """A real NTP server that serves this host's clock and never sets it."""
     conf = root / "run" / "chrony.conf"
-    conf.write_text(f"local stratum 3\nallow {NETWORK}\nallow 127.0.0.0/8\ncmdport 0\nbindcmdaddress /\npidfile /run/ntp.pid\n")
+    conf.write_text(
+        f"local stratum 3\nallow {NETWORK}\nallow 127.0.0.0/8\ncmdport 0\nbindcmdaddress /\npidfile /run/ntp.pid\n"
+    )
     return _start(root, log, "chronyd", "-x", "-d", "-f", "/run/chrony.conf", "-u", "root")
 
 
@@ -137,7 +139,7 @@ def start_forwarder(port: int) -> tuple[subprocess.Popen[bytes], socket.socket]:
         [sys.executable, "-m", "lab.gateway", str(theirs.fileno()), str(port)],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: namespaces.die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+        preexec_fn=lambda: namespaces.die_with_parent(signal.SIGKILL),
     )
     theirs.close()
     return process, ours

@@ -54,7 +54,9 @@ def check(layout: Layout, *, building: bool, log: Log = quiet) -> None:
         place.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place).free / (1 << 30)
         if free < need:
-            raise LabError(f"The disk under {place} has {free:.1f} GiB free and the lab needs {need} GiB: free some space.")
+            raise LabError(
+                f"The disk under {place} has {free:.1f} GiB free and the lab needs {need} GiB: free some space."
+            )
 
 
 def _packages(log: Log) -> None:

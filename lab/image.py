@@ -34,7 +34,12 @@ BUSYBOX_DEBS = ("busybox-static",)
 
 # Modules that the machines' kernel does not have, timers that would wake three machines for nothing.
 DISABLED = ("apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "e2scrub_all.timer", "man-db.timer")
-MASKED = ("systemd-firstboot.service", "systemd-modules-load.service", "ldconfig.service", "systemd-hwdb-update.service")
+MASKED = (
+    "systemd-firstboot.service",
+    "systemd-modules-load.service",
+    "ldconfig.service",
+    "systemd-hwdb-update.service",
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,9 @@ def _configure(root: Path, authorities: Path) -> None:
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text(f"nameserver {GATEWAY}\n")
     (root / "etc/fstab").write_text("/dev/ubda / ext4 defaults,noatime 0 1\n")
-    (root / "etc/apt/apt.conf.d/90proxy").write_text(f'Acquire::http::Proxy "{PROXY}";\nAcquire::https::Proxy "{PROXY}";\n')
+    (root / "etc/apt/apt.conf.d/90proxy").write_text(
+        f'Acquire::http::Proxy "{PROXY}";\nAcquire::https::Proxy "{PROXY}";\n'
+    )
     (root / "etc/pip.conf").write_text(f"[global]\nproxy = {PROXY}\n")
     if authorities.exists():  # the machines trust what the host trusts: its network may have an authority of its own
         shutil.copy(authorities, root / "etc/ssl/certs/ca-certificates.crt")

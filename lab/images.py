@@ -30,11 +30,12 @@ class Image:
     reference: str
     """With registry and tag, as in docker.io/library/busybox:1.37.0."""
     files: Mapping[str, Path]
-    """Path in the image -> file to copy there, executable if it is."""
+    """Path in the image -> program to copy there."""
     entrypoint: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     """Path in the image -> target of the symbolic link there."""
+    user: str = ""
 
 
 def write(store: Path, images: Iterable[Image]) -> None:
@@ -52,6 +53,7 @@ def write(store: Path, images: Iterable[Image]) -> None:
                 "Entrypoint": list(image.entrypoint),
                 "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", *(f"{name}={value}" for name, value in image.env.items())],
                 "WorkingDir": "/",
+                **({"User": image.user} if image.user else {}),
             },
             "rootfs": {"type": "layers", "diff_ids": [digest for digest, _ in layers]},
             "history": [{"created": "1970-01-01T00:00:00Z"} for _ in layers],
@@ -80,7 +82,9 @@ def take_archives(directory: Path, store: Path) -> list[str]:
         try:
             listed.update(_take(archive, store))
         except (tarfile.TarError, KeyError, ValueError, OSError) as exc:
-            raise LabError(f"{archive} is not an OCI image archive: {exc}. Save it with `docker save` 25 or newer.") from exc
+            raise LabError(
+                f"{archive} is not an OCI image archive: {exc}. Save it with `docker save` 25 or newer."
+            ) from exc
     _list(store, listed)
     return sorted(listed)
 
@@ -91,7 +95,9 @@ def catalogue(index: Path, stores: Iterable[Path]) -> None:
     images: dict[str, str] = {}
     for store in chosen:
         images.update(json.loads((store / "images.json").read_text()))
-    index.write_text(json.dumps({"stores": [str(store) for store in chosen], "images": images}, indent=1, sort_keys=True))
+    index.write_text(
+        json.dumps({"stores": [str(store) for store in chosen], "images": images}, indent=1, sort_keys=True)
+    )
 
 
 def _take(archive: Path, store: Path) -> dict[str, str]:
@@ -146,7 +152,7 @@ def _layer(files: Mapping[str, Path], links: Mapping[str, str]) -> bytes:
             name = target.lstrip("/")
             directory(name.rpartition("/")[0])
             info = tarfile.TarInfo(name)
-            info.size, info.mode = source.stat().st_size, source.stat().st_mode & 0o755
+            info.size, info.mode = source.stat().st_size, 0o755
             with source.open("rb") as content:
                 tar.addfile(info, content)
         for target, destination in sorted(links.items()):

@@ -43,7 +43,9 @@ class Progress:
             self.console.print(self.title)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: types.TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
         if self.console.is_terminal:
             self._live.stop()
         total = time.monotonic() - self._began

@@ -88,7 +88,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return None
 
     def _missing(self, code: str, body: bool) -> None:
-        self._send(404, json.dumps({"errors": [{"code": code, "message": "not here"}]}).encode(), "application/json", body=body)
+        self._send(
+            404, json.dumps({"errors": [{"code": code, "message": "not here"}]}).encode(), "application/json", body=body
+        )
 
     def _send(self, status: int, data: bytes, kind: str, *, body: bool, digest: str = "") -> None:
         self.send_response(status)

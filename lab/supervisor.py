@@ -49,7 +49,9 @@ class Supervisor:
         root = Path(self.plan["gateway"])
         gateway.prepare(root)
         port = gateway.free_port()
-        self.services["package proxy"] = gateway.start_package_proxy(root, logs / "proxy.log", self._package_cache(), port)
+        self.services["package proxy"] = gateway.start_package_proxy(
+            root, logs / "proxy.log", self._package_cache(), port
+        )
         forwarder, channel = gateway.start_forwarder(port)
         self.services["package forwarder"] = forwarder
         namespaces.unshare(namespaces.CLONE_NEWNET)
@@ -94,7 +96,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=lambda: namespaces.die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+                preexec_fn=lambda: namespaces.die_with_parent(signal.SIGKILL),
             )
 
     def _package_cache(self) -> Path:
@@ -197,7 +199,7 @@ class Supervisor:
     def do_block(self, machine: str, address: str) -> None:
         """Drop what goes between a machine and one address of the site; the rest of the network stays."""
         tap = self._machine(machine).tap
-        rules = f"add table bridge faults\nadd chain bridge faults f {{ type filter hook forward priority 0; }}\n"
+        rules = "add table bridge faults\nadd chain bridge faults f { type filter hook forward priority 0; }\n"
         rules += f'add rule bridge faults f iifname "{tap}" ip daddr {address} drop\n'
         rules += f'add rule bridge faults f oifname "{tap}" ip saddr {address} drop\n'
         from lab.commands import run
@@ -246,7 +248,11 @@ class Supervisor:
                 threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rw", encoding="utf-8") as stream, contextlib.suppress(OSError, ValueError):
+        with (
+            connection,
+            connection.makefile("rw", encoding="utf-8") as stream,
+            contextlib.suppress(OSError, ValueError),
+        ):
             for line in stream:
                 stream.write(json.dumps(self.ask(json.loads(line))) + "\n")
                 stream.flush()
@@ -264,7 +270,9 @@ def launch(layout: Layout, plan: dict[str, t.Any]) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            raise LabError("The lab of this checkout is already running: see `lab status`, end it by `lab down`.") from exc
+            raise LabError(
+                "The lab of this checkout is already running: see `lab status`, end it by `lab down`."
+            ) from exc
         process = subprocess.Popen(
             [sys.executable, "-m", "lab.supervisor", str(layout.state), str(writer), str(lock.fileno())],
             pass_fds=[writer, lock.fileno()],
