@@ -1,0 +1,160 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
+
+"""Reading and writing small files that must not be half there, and JSON that must mean one thing only."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import typing as t
+
+MIB = 1 << 20
+
+
+class StakingError(Exception):
+    """Something about keys, wallets or history is not as it must be; the text names the place and the reason."""
+
+
+class UnreadableError(StakingError):
+    """A place exists but cannot be read; whoever asked must count it as danger."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place = place
+        self.reason = reason
+
+
+def reason_of(exc: OSError) -> str:
+    """The system's own words, without Python's decoration."""
+    return exc.strerror or str(exc)
+
+
+def open_regular(path: str, dir_fd: int | None = None, what: str | None = None) -> int:
+    """Open a regular file for reading; never follows a link at the end, never waits on a pipe or a device."""
+    name = what or path
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise UnreadableError(name, "is a symbolic link") from exc
+        raise UnreadableError(name, reason_of(exc)) from exc
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UnreadableError(name, "is not a regular file")
+    return fd
+
+
+def read_file(path: str, limit: int, dir_fd: int | None = None, what: str | None = None) -> bytes:
+    """The whole content of a regular file of at most limit bytes."""
+    name = what or path
+    fd = open_regular(path, dir_fd, name)
+    try:
+        size = os.fstat(fd).st_size
+        if size > limit:
+            raise UnreadableError(name, f"is {size} bytes long; at most {limit} are expected")
+        chunks = []
+        left = limit + 1
+        while left > 0:
+            chunk = os.read(fd, min(left, MIB))
+            if not chunk:
+                break
+            chunks.append(chunk)
+            left -= len(chunk)
+    except OSError as exc:
+        raise UnreadableError(name, reason_of(exc)) from exc
+    finally:
+        os.close(fd)
+    if left <= 0:
+        raise UnreadableError(name, f"grew beyond {limit} bytes while it was read")
+    return b"".join(chunks)
+
+
+def _unique(pairs: list[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _value in pairs]
+        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} occurs more than once")
+    return found
+
+
+def _no_constant(text: str) -> t.NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+#: Decodes JSON that can be read in one way only: no repeated names, no NaN.
+DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+
+
+def parse_json(data: bytes, what: str) -> t.Any:
+    """Strict JSON; anything else is an error that names the place."""
+    try:
+        return DECODER.decode(data.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise UnreadableError(what, "is not UTF-8 text") from exc
+    except RecursionError as exc:
+        raise UnreadableError(what, "is not JSON: it is nested too deeply") from exc
+    except ValueError as exc:
+        raise UnreadableError(what, f"is not JSON: {exc}") from exc
+
+
+def fsync_directory(fd: int) -> None:
+    """Make the names in a directory survive a power cut."""
+    os.fsync(fd)
+
+
+def open_directory(path: str, dir_fd: int | None = None, what: str | None = None) -> int:
+    """Open a directory itself, not what a link points to."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except OSError as exc:
+        reason = "is not a directory of its own (a link or a file)" if exc.errno == errno.ENOTDIR else reason_of(exc)
+        raise UnreadableError(what or path, reason) from exc
+
+
+def write_new(dir_fd: int, name: str, data: bytes, mode: int, owner: int, group: int) -> None:
+    """Write a file that was not there, and do not return before it is on the disk."""
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    try:
+        os.fchown(fd, owner, group)
+        os.fchmod(fd, mode)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+        # Whoever reads it next gets what the disk has, not what we still remember.
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+def remove_if_there(dir_fd: int, name: str) -> bool:
+    """Remove a name; say whether it was there."""
+    try:
+        os.unlink(name, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def replace_file(dir_fd: int, name: str, data: bytes, mode: int = 0o600, owner: int = -1, group: int = -1) -> None:
+    """Put data under a name: afterwards, whatever happens, there is the old content or the new, never a part."""
+    temporary = f".{name}.tmp"
+    remove_if_there(dir_fd, temporary)
+    try:
+        write_new(dir_fd, temporary, data, mode, owner, group)
+        os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except BaseException:
+        remove_if_there(dir_fd, temporary)
+        raise
+    fsync_directory(dir_fd)
+
+
+def as_json(document: t.Any) -> bytes:
+    """JSON as people read it and as it compares."""
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode("utf-8")

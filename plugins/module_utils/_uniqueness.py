@@ -1,0 +1,424 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
+
+"""One key, one wallet, one client: gather every place a key can be, and say what contradicts that.
+
+What cannot be read is reported and counts as danger; a place that is not there (a wallet before its first import) is
+simply empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import typing as t
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _keystore, _protection, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    StakingError,
+    UnreadableError,
+    parse_json,
+    read_file,
+    reason_of,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, Marks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, normalise
+
+_LIST_LIMIT = 64 << 20
+_LINE = re.compile(r"[,;\s]+")
+
+#: Kinds of places from which a key can sign, or is about to.
+_SIGNING = ("wallet", "declared", "live", "keystore")
+
+
+class Place(t.NamedTuple):
+    """Where a key was found."""
+
+    kind: str
+    where: str
+    client: str | None = None
+
+
+class WalletEntry(t.NamedTuple):
+    """A wallet to look into."""
+
+    path: str
+    client: str | None = None
+    password: str | None = None
+
+
+class Entry(t.NamedTuple):
+    """Any other place to look into."""
+
+    path: str
+    client: str | None = None
+
+
+class Duplicate(t.NamedTuple):
+    """A key that is, or has been, in places that contradict each other."""
+
+    key: str
+    reason: str
+    places: list[Place]
+
+
+class Conflict(t.NamedTuple):
+    """A directory that serves two clients."""
+
+    where: str
+    reason: str
+
+
+class WalletSeen(t.NamedTuple):
+    """How a wallet was read."""
+
+    path: str
+    client: str | None
+    keys: int
+    read: str
+
+
+class _WalletContent(t.NamedTuple):
+    pubkeys: tuple[str, ...]
+    secrets: tuple[bytes, ...]
+    read: str
+
+
+class Census:
+    """Everything found so far."""
+
+    def __init__(self, derive: bool = False) -> None:
+        self.derive = derive
+        self.places: dict[str, list[Place]] = {}
+        self.unreadable: list[UnreadableError] = []
+        self.conflicts: list[Conflict] = []
+        self.wallets: list[WalletSeen] = []
+        self._seen: set[str] = set()
+        self._secrets: dict[bytes, tuple[str, str]] = {}
+        self._same_secret: list[Duplicate] = []
+        self._passwords: list[str] = []
+
+    def add(self, key: str, place: Place) -> None:
+        """A key was found in a place."""
+        self.places.setdefault(key, []).append(place)
+
+    def fail(self, error: StakingError, place: str) -> None:
+        """A place could not be read."""
+        if not isinstance(error, UnreadableError):
+            error = UnreadableError(place, str(error))
+        self.unreadable.append(error)
+
+    # -- wallets ------------------------------------------------------------------------------------------------------
+
+    def add_wallets(self, entries: t.Sequence[WalletEntry]) -> None:
+        """Look into wallets; those without a manifest that fits are decrypted, on all cores."""
+        chosen: dict[str, WalletEntry] = {}
+        for entry in entries:
+            if entry.password and entry.password not in self._passwords:
+                self._passwords.append(entry.password)
+            real = os.path.realpath(entry.path)
+            if real in chosen:
+                if chosen[real].client != entry.client:
+                    self.conflicts.append(
+                        Conflict(entry.path, f"is the wallet of {chosen[real].client} and of {entry.client}")
+                    )
+                continue
+            chosen[real] = entry
+            self._seen.add(real)
+        todo = list(chosen.values())
+        for entry, outcome in zip(todo, _keystore.parallel(self._open_wallet, todo, _keystore.cores())):
+            if isinstance(outcome, StakingError):
+                self.fail(outcome, entry.path)
+            elif outcome is not None:
+                self._take(entry, outcome)
+            self._take_tombstones(entry)
+
+    def _open_wallet(self, entry: WalletEntry) -> _WalletContent | StakingError | None:
+        try:
+            if not os.path.lexists(entry.path):
+                return None
+            found = _wallet.find(entry.path)
+            manifest = manifests.read_manifest(entry.path)
+            if not found.exists:
+                if manifest is not None:
+                    return UnreadableError(found.path, "is gone, though there is a manifest of its keys")
+                return None
+            data = found.read()
+            if manifest is not None and manifest.describes(data):
+                return _WalletContent(manifest.pubkeys, (), "manifest")
+            if entry.password is None:
+                why = "has no manifest" if manifest is None else "is not the file its manifest was written for"
+                return UnreadableError(found.path, f"{why}, and no password is given to read it")
+            return self._decrypt(data, found.path, [entry.password])
+        except StakingError as exc:
+            return exc
+
+    def _decrypt(self, data: bytes, place: str, passwords: t.Sequence[str]) -> _WalletContent:
+        for i, password in enumerate(passwords):
+            try:
+                keys = _wallet.parse(data, place, password)
+            except _keystore.WrongPasswordError:
+                if i + 1 == len(passwords):
+                    raise
+                continue
+            if self.derive:
+                _wallet.check_pairs(keys, place)
+            digests = tuple(hashlib.sha256(key.secret).digest() for key in keys)
+            return _WalletContent(tuple(key.pubkey for key in keys), digests, "password")
+        raise UnreadableError(place, "nobody declared it, and no password is known to read it")
+
+    def _take(self, entry: WalletEntry, content: _WalletContent) -> None:
+        self.wallets.append(WalletSeen(entry.path, entry.client, len(content.pubkeys), content.read))
+        place = Place("wallet", entry.path, entry.client)
+        for key in content.pubkeys:
+            self.add(key, place)
+        # A secret under another name signs for its true key all the same.
+        for key, digest in zip(content.pubkeys, content.secrets):
+            other = self._secrets.setdefault(digest, (key, entry.path))
+            if other[0] != key:
+                self._same_secret.append(
+                    Duplicate(
+                        key,
+                        f"has the same secret as {other[0]}: one of the two is mislabelled",
+                        [place, Place("wallet", other[1])],
+                    )
+                )
+
+    def _take_tombstones(self, entry: WalletEntry) -> None:
+        try:
+            stones = manifests.read_tombstones(entry.path)
+        except StakingError as exc:
+            self.fail(exc, entry.path)
+            return
+        for stone in stones:
+            self.add(stone.pubkey, Place("tombstone", entry.path, entry.client))
+
+    # -- everything else ----------------------------------------------------------------------------------------------
+
+    def add_data_dirs(self, entries: t.Iterable[Entry]) -> None:
+        """Which keys ever signed from a data directory."""
+        owners: dict[str, str | None] = {}
+        for entry in entries:
+            real = os.path.realpath(entry.path)
+            if real in owners:
+                if owners[real] != entry.client:
+                    self.conflicts.append(
+                        Conflict(entry.path, f"is the data directory of {owners[real]} and of {entry.client}")
+                    )
+                continue
+            owners[real] = entry.client
+            if not os.path.lexists(entry.path):
+                continue
+            try:
+                names = os.listdir(entry.path)
+            except OSError as exc:
+                self.fail(UnreadableError(entry.path, reason_of(exc)), entry.path)
+                continue
+            for name in sorted(names):
+                if name.startswith(_protection.DATABASE) or name == _protection.MINIMAL:
+                    self._history(os.path.join(entry.path, name), entry.client)
+
+    def _history(self, path: str, client: str | None) -> None:
+        self._seen.add(os.path.realpath(path))
+        try:
+            if os.path.isdir(path):
+                history: History = _protection.read_minimal(path)
+            else:
+                history = _protection.read_database(path)
+        except (StakingError, OSError) as exc:
+            self.fail(exc if isinstance(exc, StakingError) else UnreadableError(path, reason_of(exc)), path)
+            return
+        for key, part in history.keys.items():
+            if part.marks() != Marks():
+                self.add(key, Place("history", path, client))
+
+    def add_keystores(self, entries: t.Iterable[Entry]) -> None:
+        """Keystore files and directories; their public keys stand in the clear."""
+        for entry in entries:
+            try:
+                keystores = _importer.gather([entry.path])
+            except StakingError as exc:
+                self.fail(exc, entry.path)
+                continue
+            for keystore in keystores:
+                self._seen.add(os.path.realpath(keystore.place))
+                self.add(keystore.pubkey, Place("keystore", keystore.place, entry.client))
+
+    def add_listed(self, kind: str, listed: t.Mapping[str, t.Any], what: str) -> None:
+        """Keys that somebody names for a client: the inventory, or a running client itself."""
+        for client, keys in listed.items():
+            if not isinstance(keys, (list, tuple)):
+                self.fail(UnreadableError(f"{what} of {client}", "is not a list of keys"), client)
+                continue
+            seen = set()
+            for text in keys:
+                try:
+                    key = normalise(text)
+                except PubkeyError as exc:
+                    self.fail(UnreadableError(f"{what} of {client}", str(exc)), client)
+                    continue
+                if key in seen and kind == "declared":
+                    self.conflicts.append(Conflict(f"{what} of {client}", f"names {key} more than once"))
+                if key not in seen:
+                    self.add(key, Place(kind, f"{what} of {client}", client))
+                seen.add(key)
+
+    def add_tombstones(self, entries: t.Iterable[Entry]) -> None:
+        """Files of tombstones, or directories of wallets that have some."""
+        for entry in entries:
+            try:
+                if os.path.isdir(entry.path):
+                    stones = manifests.read_tombstones(entry.path)
+                else:
+                    stones = manifests.parse_tombstones(read_file(entry.path, manifests.LIMIT), entry.path)
+            except StakingError as exc:
+                self.fail(exc, entry.path)
+                continue
+            kind = "departed" if entry.client is None else "tombstone"
+            for stone in stones:
+                self.add(stone.pubkey, Place(kind, entry.path, entry.client))
+
+    def add_elsewhere(self, paths: t.Iterable[str]) -> None:
+        """Lists of keys that live at other sites: one a line, or a manifest."""
+        for path in paths:
+            try:
+                for key in _listed_keys(read_file(os.path.realpath(path), _LIST_LIMIT, what=path), path):
+                    self.add(key, Place("elsewhere", path))
+            except StakingError as exc:
+                self.fail(exc, path)
+
+    def search(self, root: str, owners: t.Sequence[Entry] = (), exclude: t.Sequence[str] = ()) -> None:
+        """Find what nobody declared: wallets, databases and keystores below a directory."""
+        if not os.path.lexists(root):
+            return
+        skipped = {os.path.realpath(path) for path in exclude}
+
+        def on_error(exc: OSError) -> None:
+            self.fail(UnreadableError(str(exc.filename or root), reason_of(exc)), root)
+
+        for directory, names, files in os.walk(root, onerror=on_error):
+            names[:] = sorted(name for name in names if os.path.realpath(os.path.join(directory, name)) not in skipped)
+            if _protection.MINIMAL in names:
+                path = os.path.join(directory, _protection.MINIMAL)
+                if os.path.realpath(path) not in self._seen:
+                    self._history(path, _owner(path, owners))
+            for name in sorted(files):
+                path = os.path.join(directory, name)
+                if os.path.realpath(path) in self._seen:
+                    continue
+                if _wallet.FILE in name:
+                    self._stray_wallet(path)
+                elif name.startswith(_protection.DATABASE):
+                    self._history(path, _owner(path, owners))
+                elif name.endswith(".json") or name.startswith("keystore"):
+                    self._stray_keystore(path)
+
+    def _stray_wallet(self, path: str) -> None:
+        wallet_dir = os.path.dirname(os.path.dirname(os.path.dirname(path)))
+        name = os.path.basename(path)
+        if os.path.realpath(wallet_dir) in self._seen:
+            if name in (_wallet.FILE, _wallet.PREVIOUS, _wallet.TEMPORARY):
+                # The file itself, or what an interrupted import left of it: read, or to be finished, with its wallet.
+                return
+        elif name == _wallet.FILE:
+            try:
+                if _wallet.find(wallet_dir).path == path:
+                    manifest = manifests.read_manifest(wallet_dir)
+                    if manifest is not None and manifest.describes(read_file(path, _wallet.WALLET_LIMIT)):
+                        self._take(WalletEntry(wallet_dir), _WalletContent(manifest.pubkeys, (), "manifest"))
+                        self._take_tombstones(WalletEntry(wallet_dir))
+                        return
+            except StakingError as exc:
+                self.fail(exc, path)
+                return
+        try:
+            content = self._decrypt(read_file(path, _wallet.WALLET_LIMIT), path, self._passwords)
+        except StakingError as exc:
+            self.fail(exc, path)
+            return
+        self._take(WalletEntry(path), content)
+
+    def _stray_keystore(self, path: str) -> None:
+        try:
+            if os.path.islink(path) or os.path.getsize(path) > _keystore.KEYSTORE_LIMIT:
+                return
+            document = parse_json(read_file(path, _keystore.KEYSTORE_LIMIT), path)
+        except (StakingError, OSError):
+            return  # not a keystore, whatever it is
+        if not _keystore.is_keystore(document):
+            return
+        try:
+            self.add(normalise(document.get("pubkey")), Place("keystore", path))
+        except PubkeyError:
+            self.fail(UnreadableError(path, "is a keystore that does not say whose"), path)
+
+    # -- the question -------------------------------------------------------------------------------------------------
+
+    def duplicates(self) -> list[Duplicate]:
+        """Every key whose places contradict each other."""
+        found = list(self._same_secret)
+        with_wallet = {seen.client for seen in self.wallets} - {None}
+        for key in sorted(self.places):
+            places = self.places[key]
+            reasons = contradictions(places, with_wallet)
+            if reasons:
+                found.append(Duplicate(key, "; ".join(reasons), places))
+        return found
+
+
+def _owner(path: str, owners: t.Sequence[Entry]) -> str | None:
+    real = os.path.realpath(path)
+    for entry in owners:
+        if real.startswith(os.path.realpath(entry.path) + os.sep):
+            return entry.client
+    return None
+
+
+def _listed_keys(data: bytes, path: str) -> list[str]:
+    if data.lstrip()[:1] == b"{":
+        return list(manifests.parse_manifest(data, path).pubkeys)
+    try:
+        lines = data.decode("ascii").splitlines()
+    except UnicodeDecodeError as exc:
+        raise UnreadableError(path, "is not a list of keys") from exc
+    keys = []
+    for number, line in enumerate(lines, 1):
+        for text in filter(None, _LINE.split(line.partition("#")[0])):
+            try:
+                keys.append(normalise(text))
+            except PubkeyError as exc:
+                raise UnreadableError(path, f"line {number}: {exc}") from exc
+    return keys
+
+
+def contradictions(places: t.Sequence[Place], with_wallet: t.Collection[str | None] = ()) -> list[str]:
+    """Why these places of one key cannot all be right; empty when they can."""
+    reasons = []
+    wallets = sorted({place.where for place in places if place.kind == "wallet"})
+    if len(wallets) > 1:
+        reasons.append(f"is in {len(wallets)} wallets")
+    owners = {place.client for place in places if place.kind in _SIGNING and place.client is not None}
+    if len(owners) > 1:
+        reasons.append(f"belongs to {len(owners)} clients: {', '.join(sorted(map(str, owners)))}")
+    stones = [place for place in places if place.kind == "tombstone"]
+    for stone in stones:
+        if stone.where in wallets:
+            reasons.append(f"is in {stone.where}, which it has left")
+        elif stone.client is not None and stone.client in owners:
+            reasons.append(f"is with {stone.client}, which it has left")
+    left = {stone.client for stone in stones if stone.client is not None}
+    signed = {place.where for place in places if place.kind == "history" and place.client not in (owners | left)}
+    if signed and (owners or wallets):
+        reasons.append(f"has also signed with {', '.join(sorted(signed))}, and no tombstone says that it left there")
+    for kind, reason in (("elsewhere", "lives at another site"), ("departed", "has left this site")):
+        if any(place.kind == kind for place in places) and (owners or wallets):
+            reasons.append(reason)
+    live = {place.client for place in places if place.kind == "live"}
+    if not wallets and live & set(with_wallet):
+        reasons.append("is live, but in none of the wallets: it is signed for from a place nobody declared")
+    return reasons

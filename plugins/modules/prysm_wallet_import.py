@@ -1,0 +1,304 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: prysm_wallet_import
+short_description: Bring EIP-2335 keystores into a Prysm wallet, or take keys out of one
+version_added: 0.1.0
+description:
+  - Writes the wallet that C(validator accounts import) would write, without any Prysm binary, in a form that every
+    Prysm
+    from v1.2.2 to the newest opens.
+  - All or nothing. Every public key is derived from its secret and compared with what the keystore claims. The new
+    wallet is
+    opened on the disk before and after it takes the place of the old one, which is kept until then.
+  - Idempotent by content. A key that is in the wallet already is not decrypted again.
+  - Refuses to change a wallet whose client is running, because Prysm reloads wallets by itself and the change would be
+    live at
+    once. Whether a key lives in another place is for M(eth2xk8s.staking.validator_key_uniqueness) to say, before.
+  - Beside the wallet it keeps a manifest (the public keys and the digest of the wallet file) and tombstones of keys
+    removed.
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns what has changed (or would change in C(check_mode)), when in diff mode.
+    support: full
+options:
+  wallet_dir:
+    description:
+      - The wallet directory, as given to Prysm by C(--wallet-dir). Made when missing; its parent must exist.
+    type: path
+    required: true
+  wallet_password:
+    description:
+      - Password of the wallet. Printable ASCII only, because Prysm spells other characters in a way of its own. For a
+        new
+        wallet it needs 8 characters, with a letter, a digit and another sign, as older versions of Prysm insist.
+      - Exactly one of O(wallet_password) and O(wallet_password_file) is required.
+    type: str
+  wallet_password_file:
+    description:
+      - File on the target with the password of the wallet; line ends at its end are not part of it.
+    type: path
+  keystores:
+    description:
+      - Keystore files or directories on the target. In a directory, files named C(*.json) or C(keystore*) are taken;
+        deposit data is passed over, anything else under such a name is an error.
+    type: list
+    elements: path
+    default: []
+  keystore_contents:
+    description:
+      - Keystores by content, so that files of the controller need not be copied to the target.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: File name, for messages and for O(keystore_passwords).
+        type: str
+        required: true
+      content:
+        description: The keystore, as text.
+        type: str
+        required: true
+  keystore_password:
+    description:
+      - Password of every keystore that O(keystore_passwords) does not name.
+    type: str
+  keystore_password_file:
+    description:
+      - File on the target with that password; line ends at its end are not part of it.
+    type: path
+  keystore_passwords:
+    description:
+      - Passwords by public key, path, file name or directory of a keystore.
+    type: dict
+  deposit_data:
+    description:
+      - Deposit data files on the target. When given, a keystore whose public key none of them names is refused.
+    type: list
+    elements: path
+  data_dir:
+    description:
+      - Data directory of the client that uses the wallet. While somebody holds the lock on its C(validator.db), a
+        change to the
+        wallet is refused.
+    type: path
+  owner:
+    description:
+      - Name or number of the owner of everything in the wallet; unchanged when not given.
+    type: str
+  group:
+    description:
+      - Name or number of its group; unchanged when not given.
+    type: str
+  state:
+    description:
+      - V(present) brings the keystores' keys into the wallet.
+      - V(absent) takes O(pubkeys) out of it and leaves a tombstone for each; without its tombstone lifted by
+        O(reinstate) a
+        key cannot come back.
+    type: str
+    choices: [present, absent]
+    default: present
+  pubkeys:
+    description:
+      - Public keys to remove, with O(state=absent).
+    type: list
+    elements: str
+    default: []
+  reason:
+    description:
+      - Why they are removed, for the tombstone.
+    type: str
+    default: removed
+  reinstate:
+    description:
+      - Public keys that have left this wallet before and shall come back; their tombstones are removed.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Import the keystores of a client
+  eth2xk8s.staking.prysm_wallet_import:
+    wallet_dir: /data/prysm/wallet-validator1
+    data_dir: /data/prysm/validator1
+    wallet_password: "{{ vault_wallet_password }}"
+    keystores:
+      - /root/validator_keys
+    keystore_password: "{{ vault_keystore_password }}"
+    owner: "1001"
+    group: "2000"
+
+- name: Take a key out of a stopped client's wallet
+  eth2xk8s.staking.prysm_wallet_import:
+    wallet_dir: /data/prysm/wallet-validator1
+    data_dir: /data/prysm/validator1
+    wallet_password: "{{ vault_wallet_password }}"
+    state: absent
+    pubkeys:
+      - "0x9612d7a727c9d0a22e185a1c768478dfe919cada9266988cb32359c11f2b7b27f4ae4040902382ae2910c15e2b420d07"
+    reason: moved to validator2
+"""
+
+RETURN = r"""
+imported:
+  description: Public keys that were brought into the wallet.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0x9612d7a727c9d0a22e185a1c768478dfe919cada9266988cb32359c11f2b7b27f4ae4040902382ae2910c15e2b420d07"]
+removed:
+  description: Public keys that were taken out of it.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+pubkeys:
+  description: Every public key in the wallet now, in its order.
+  returned: success
+  type: list
+  elements: str
+  sample: ["0x9612d7a727c9d0a22e185a1c768478dfe919cada9266988cb32359c11f2b7b27f4ae4040902382ae2910c15e2b420d07"]
+mended:
+  description: Paths whose mode, owner or content was put right beside that.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+wallet_file:
+  description: The file that holds the keys.
+  returned: success
+  type: str
+  sample: /data/prysm/wallet-validator1/direct/accounts/all-accounts.keystore.json
+"""
+
+import datetime
+import resource
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import (
+    Outcome,
+    Passwords,
+    Request,
+    deposited,
+    gather,
+    run,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import group_id, secret, user_id
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
+
+
+def request_from(params: dict[str, t.Any]) -> Request:
+    """The module's parameters as the request they stand for."""
+    request = Request(
+        wallet_dir=params["wallet_dir"],
+        password=secret(params, "wallet_password") or "",
+        owner=user_id(params["owner"]),
+        group=group_id(params["group"]),
+        data_dir=params["data_dir"],
+    )
+    if params["state"] == "absent":
+        remove = tuple(normalise_all(params["pubkeys"]))
+        if not remove:
+            raise StakingError("state is absent, but no key is named in 'pubkeys'")
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return request._replace(remove=remove, reason=params["reason"], now=now)
+    if params["pubkeys"]:
+        raise StakingError("'pubkeys' belongs to state 'absent'")
+    if not params["keystores"] and not params["keystore_contents"]:
+        raise StakingError("no keystore is given")
+    return request._replace(
+        keystores=tuple(
+            gather(params["keystores"], [(item["name"], item["content"]) for item in params["keystore_contents"]])
+        ),
+        passwords=Passwords(secret(params, "keystore_password"), params["keystore_passwords"]),
+        deposits=None if params["deposit_data"] is None else frozenset(deposited(params["deposit_data"])),
+        reinstate=tuple(normalise_all(params["reinstate"])),
+    )
+
+
+def difference(outcome: Outcome) -> dict[str, str]:
+    """Before and after, as public keys and paths."""
+
+    def text(lines: list[str]) -> str:
+        return "".join(f"{line}\n" for line in lines)
+
+    return {
+        "before_header": outcome.wallet_file,
+        "after_header": outcome.wallet_file,
+        "before": text(outcome.before),
+        "after": text(outcome.pubkeys + [f"put right: {path}" for path in outcome.mended]),
+    }
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "wallet_dir": {"type": "path", "required": True},
+            "wallet_password": {"type": "str", "no_log": True},
+            "wallet_password_file": {"type": "path", "no_log": False},
+            "keystores": {"type": "list", "elements": "path", "default": [], "no_log": False},
+            "keystore_contents": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True, "no_log": True},
+                },
+            },
+            "keystore_password": {"type": "str", "no_log": True},
+            "keystore_password_file": {"type": "path", "no_log": False},
+            "keystore_passwords": {"type": "dict", "no_log": True},
+            "deposit_data": {"type": "list", "elements": "path"},
+            "data_dir": {"type": "path"},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "pubkeys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "reason": {"type": "str", "default": "removed"},
+            "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        },
+        mutually_exclusive=[
+            ("wallet_password", "wallet_password_file"),
+            ("keystore_password", "keystore_password_file"),
+        ],
+        required_one_of=[("wallet_password", "wallet_password_file")],
+        supports_check_mode=True,
+    )
+    # A crash must not leave decrypted keys in a core file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        outcome = run(request_from(module.params), check=module.check_mode)
+    except (StakingError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(
+        changed=outcome.changed,
+        imported=outcome.imported,
+        removed=outcome.removed,
+        pubkeys=outcome.pubkeys,
+        mended=outcome.mended,
+        wallet_file=outcome.wallet_file,
+        diff=difference(outcome),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: validator_key_uniqueness
+short_description: Make sure that every validator key lives in one wallet of one client
+version_added: 0.1.0
+description:
+  - Gathers every place in which a validator key can be, on this machine and as told, and fails when a key is in two of
+    them
+    that contradict each other, when a wallet or a data directory serves two clients, or when anything cannot be read.
+  - A wallet is read by the manifest that M(eth2xk8s.staking.prysm_wallet_import) keeps beside it, if the manifest
+    belongs to this
+    very file, and else by decrypting it.
+  - Never changes anything.
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns what has changed (or would change in C(check_mode)), when in diff mode.
+    support: N/A
+options:
+  wallets:
+    description:
+      - Wallet directories. One that does not exist yet holds no keys.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The wallet directory.
+        type: path
+        required: true
+      client:
+        description: Name of the client that uses it.
+        type: str
+      password:
+        description: Its password, for when there is no manifest that belongs to it.
+        type: str
+      password_file:
+        description: File on the target with the password.
+        type: path
+  data_dirs:
+    description:
+      - Data directories of clients; which keys ever signed there is read from the database.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The data directory.
+        type: path
+        required: true
+      client:
+        description: Name of the client that uses it.
+        type: str
+  keystores:
+    description:
+      - EIP-2335 keystore files or directories on the target.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file or directory.
+        type: path
+        required: true
+      client:
+        description: Name of the client they are meant for.
+        type: str
+  declared:
+    description:
+      - Public keys by client, as the inventory means it.
+    type: dict
+    default: {}
+  live:
+    description:
+      - Public keys by client, as running clients say it (key manager API or metrics).
+    type: dict
+    default: {}
+  tombstones:
+    description:
+      - Files of tombstones of keys that have left a client (O(tombstones[].client)) or the site. Those beside the
+        wallets given
+        are read anyway.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file, or a wallet directory that has one.
+        type: path
+        required: true
+      client:
+        description: Name of the client the keys have left; without it they have left the site.
+        type: str
+  elsewhere:
+    description:
+      - Files on the target with the public keys of other sites, one a line, or key manifests.
+    type: list
+    elements: path
+    default: []
+  root:
+    description:
+      - Directory to search for wallets, databases and keystores that nobody declared.
+    type: path
+  exclude:
+    description:
+      - Directories below O(root) not to search.
+    type: list
+    elements: path
+    default: []
+  derive:
+    description:
+      - Whether to derive the public key of every secret decrypted, so that a mislabelled key is found. Whether two
+        wallets share a
+        secret is looked at anyway.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Refuse to go on unless every key lives in one place
+  eth2xk8s.staking.validator_key_uniqueness:
+    wallets:
+      - path: /data/prysm/wallet-validator1
+        client: validator1
+        password: "{{ vault_wallet_password }}"
+    data_dirs:
+      - path: /data/prysm/validator1
+        client: validator1
+    declared:
+      validator1: "{{ validator1_pubkeys }}"
+    root: /data/prysm
+"""
+
+RETURN = r"""
+keys:
+  description: Every public key found, with its places.
+  returned: always
+  type: dict
+  sample:
+    "0x9612d7a727c9d0a22e185a1c768478dfe919cada9266988cb32359c11f2b7b27f4ae4040902382ae2910c15e2b420d07":
+      - kind: wallet
+        where: /data/prysm/wallet-validator1
+        client: validator1
+wallets:
+  description: Every wallet read, how many keys it has, and whether that came from its manifest or by its password.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - path: /data/prysm/wallet-validator1
+      client: validator1
+      keys: 1
+      read: manifest
+duplicates:
+  description: Keys whose places contradict each other.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    key:
+      description: The public key.
+      type: str
+    reason:
+      description: What is wrong.
+      type: str
+    places:
+      description: Where it was found.
+      type: list
+      elements: dict
+conflicts:
+  description: Directories that serve two clients, and lists that name a key twice.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    where:
+      description: The place.
+      type: str
+    reason:
+      description: What is wrong.
+      type: str
+unreadable:
+  description: Places that could not be read.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    place:
+      description: The place.
+      type: str
+    reason:
+      description: Why.
+      type: str
+"""
+
+import resource
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
+
+_SHOWN = 5
+
+
+def take(params: dict[str, t.Any]) -> Census:
+    """Look into every place the parameters name."""
+    census = Census(derive=params["derive"])
+    wallets = []
+    for item in params["wallets"]:
+        try:
+            wallets.append(WalletEntry(item["path"], item["client"], secret(item, "password")))
+        except StakingError as exc:
+            census.fail(exc, item["path"])
+    census.add_wallets(wallets)
+    data_dirs = _entries(params["data_dirs"])
+    census.add_data_dirs(data_dirs)
+    census.add_keystores(_entries(params["keystores"]))
+    census.add_listed("declared", params["declared"], "inventory")
+    census.add_listed("live", params["live"], "running client")
+    census.add_tombstones(_entries(params["tombstones"]))
+    census.add_elsewhere(params["elsewhere"])
+    if params["root"] is not None:
+        census.search(params["root"], data_dirs, params["exclude"])
+    return census
+
+
+def _entries(items: list[dict[str, t.Any]]) -> list[Entry]:
+    return [Entry(item["path"], item["client"]) for item in items]
+
+
+def complaint(result: dict[str, t.Any]) -> str:
+    """What is wrong, in one message; empty when nothing is."""
+    lines = [
+        f"{item['key']} {item['reason']} ({'; '.join(place['where'] for place in item['places'])})"
+        for item in result["duplicates"]
+    ]
+    lines += [f"{item['where']} {item['reason']}" for item in result["conflicts"]]
+    lines += [f"{item['place']}: {item['reason']}" for item in result["unreadable"]]
+    if not lines:
+        return ""
+    more = f" | and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return "Slashing risk: " + " | ".join(lines[:_SHOWN]) + more
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    place = {"path": {"type": "path", "required": True}, "client": {"type": "str"}}
+    module = AnsibleModule(
+        argument_spec={
+            "wallets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **place,
+                    "password": {"type": "str", "no_log": True},
+                    "password_file": {"type": "path", "no_log": False},
+                },
+                "mutually_exclusive": [("password", "password_file")],
+            },
+            "data_dirs": {"type": "list", "elements": "dict", "default": [], "options": place},
+            "keystores": {"type": "list", "elements": "dict", "default": [], "options": place, "no_log": False},
+            "declared": {"type": "dict", "default": {}},
+            "live": {"type": "dict", "default": {}},
+            "tombstones": {"type": "list", "elements": "dict", "default": [], "options": place},
+            "elsewhere": {"type": "list", "elements": "path", "default": []},
+            "root": {"type": "path"},
+            "exclude": {"type": "list", "elements": "path", "default": []},
+            "derive": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        census = take(module.params)
+    except (StakingError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    result = {
+        "changed": False,
+        "keys": {key: [p._asdict() for p in places] for key, places in sorted(census.places.items())},
+        "wallets": [seen._asdict() for seen in census.wallets],
+        "duplicates": [
+            {"key": item.key, "reason": item.reason, "places": [p._asdict() for p in item.places]}
+            for item in census.duplicates()
+        ],
+        "conflicts": [item._asdict() for item in census.conflicts],
+        "unreadable": [{"place": item.place, "reason": item.reason} for item in census.unreadable],
+    }
+    message = complaint(result)
+    if message:
+        module.fail_json(msg=message, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
