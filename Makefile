@@ -1,0 +1,63 @@
+# `make help` lists what there is. Everything works in a fresh clone; what is missing on the host is installed or named.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB := bin/lab
+.DEFAULT_GOAL := help
+.PHONY: help setup rehearsal check format lint types unit go-test test molecule rehearsal-tests bench down clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+# The environment is made anew whenever pyproject.toml changes.
+$(VENV)/.made: pyproject.toml bin/setup-venv
+	@bin/setup-venv $(PYTHON) $(VENV)
+	@touch $@
+
+setup: $(VENV)/.made ## the Python environment with all tools
+
+rehearsal: setup ## build the lab, start it, run site.yml on it, report
+	@$(LAB) status --format json | grep -q '"running": true' || $(LAB) up
+	$(LAB) exec -- ansible-playbook site.yml -i inventory/testnet
+	$(LAB) exec -- ansible-playbook playbooks/status.yml -i inventory/testnet
+	@$(LAB) judge
+
+check: setup ## format, lint, types, unit tests: two minutes
+	@$(MAKE) --no-print-directory lint types unit
+
+format: setup ## put all Python into the project's form
+	$(BIN)/ruff format lab plugins tests bench
+	$(BIN)/ruff check --fix -q lab plugins tests bench
+
+lint: setup
+	$(BIN)/ruff format --check -q lab plugins tests bench
+	$(BIN)/ruff check -q lab plugins tests bench
+	$(BIN)/yamllint -s .
+	$(BIN)/ansible-lint -q
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest -q -n 2 --dist loadfile
+
+go-test: setup ## tests of the lab's Go programs
+	$(MAKE) -C lab/prysm test GO=$(abspath $(BIN)/go)
+
+test: check go-test molecule rehearsal-tests ## everything: check, Go, Molecule, the whole site in the lab
+
+molecule: setup ## every Molecule scenario, on the lab's machines
+	@$(LAB) status --format json | grep -q '"running": true' || $(LAB) up
+	$(LAB) exec -- molecule test --all
+
+rehearsal-tests: setup ## the site's whole life in the lab
+	$(BIN)/pytest -q -x tests/rehearsal
+
+bench: setup ## the benchmark tables
+	@for table in bench/*.py; do $$table || exit 1; done
+
+down: ## end the lab
+	@$(LAB) down
+
+clean: down ## end the lab and forget its machines (caches stay)
+	rm -rf .lab

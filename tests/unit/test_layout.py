@@ -1,0 +1,73 @@
+"""Promises of the repository itself, which no single role or module can keep."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+LINKED = ["galaxy.yml", "meta", "playbooks", "plugins", "roles"]
+DESIGNED = ["base", "firewall", "microk8s", "nfs_server", "prysm_helm", "prysm_wallet", "timesync"]
+
+
+def load(path: Path) -> dict[str, t.Any]:
+    """A YAML file's content."""
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_fqcn_reaches_the_working_tree(name: str) -> None:
+    """`ansible-galaxy collection install --force .` would replace the links by a stale copy."""
+    link = ROOT / "collections/ansible_collections/eth2xk8s/staking" / name
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / name
+
+
+def test_all_roles_are_there() -> None:
+    assert [role.name for role in ROLES] == DESIGNED
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_documented_defaults_are_the_real_ones(role: Path) -> None:
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    documented = {name: spec["default"] for name, spec in options.items() if "default" in spec}
+    assert documented == load(role / "defaults/main.yml")
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_option_has_a_type_and_a_description(role: Path) -> None:
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    silent = [name for name, spec in options.items() if not spec.get("description") or not spec.get("type")]
+    assert silent == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_role_has_a_readme_and_a_comment_above_each_default(role: Path) -> None:
+    assert (role / "README.md").exists()
+    lines = (role / "defaults/main.yml").read_text().splitlines()
+    bare = [
+        line
+        for above, line in zip(["", *lines], lines, strict=False)
+        if re.match(r"[a-z_]+:", line) and not above.startswith("#") and not re.match(r"[a-z_]+:", above)
+    ]
+    assert bare == []
+
+
+def test_the_product_does_not_know_of_its_rehearsal() -> None:
+    found = subprocess.run(
+        ["grep", "-rnwiE", "--include=*.yml", "--include=*.py", "--include=*.md", "--include=*.j2", "--include=*.yaml",
+         "lab|double|stand-?in", "roles", "plugins", "playbooks"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    # "double vote" and its kin are words of the consensus rules.
+    assert [line for line in found.splitlines() if not re.search(r"double[- _](vot|propos|sign|quot)", line, re.I)] == []
+
+
+def test_mainnet_is_never_the_default() -> None:
+    assert "inventory = inventory/testnet\n" in (ROOT / "ansible.cfg").read_text()
