@@ -121,22 +121,7 @@ def image_store(debs: Path, payload: kubernetes.Payload, log: Log) -> Path:
         busybox = next((path for path in (debs / "bin/busybox", debs / "usr/bin/busybox") if path.exists()), None)
         if busybox is None:
             raise LabError(f"There is no busybox in {debs}.")
-        applets = (
-            "sh",
-            "flock",
-            "ls",
-            "cat",
-            "sleep",
-            "test",
-            "touch",
-            "id",
-            "date",
-            "echo",
-            "timeout",
-            "nslookup",
-            "wget",
-            "nc",
-        )
+        applets = run([busybox, "--list"], what="Listing busybox's programs").split()
         chosen = images.Image(
             reference=BUSYBOX,
             files={"/bin/busybox": busybox},

@@ -1,7 +1,7 @@
 """Things that take long to make, kept by the content they were made from.
 
-An entry lies at `${XDG_CACHE_HOME:-~/.cache}/eth2xk8s-lab/NAME/HASH`. It is made beside its place and renamed, so an entry
-that exists is whole; a lock lets two labs that need the same thing make it once.
+An entry lies at `${XDG_CACHE_HOME:-~/.cache}/eth2xk8s-lab/NAME/HASH`. It is made beside its place and renamed, so an
+entry that exists is whole; a lock lets two labs that need the same thing make it once.
 """
 
 from __future__ import annotations

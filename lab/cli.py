@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import typing as t
@@ -28,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 console = Console(stderr=True)
 SECONDS_PER_SLOT, SLOTS_PER_EPOCH = 2, 8
 
+Archives = t.Annotated[Path | None, typer.Option(help="Archives of Prysm's own images, used instead of the double.")]
 Format = t.Annotated[str, typer.Option("--format", help="text or json")]
 
 
@@ -45,9 +48,7 @@ def build(
 @app.command()
 def up(
     machines: t.Annotated[list[str] | None, typer.Argument(help="Machines to power on.")] = None,
-    prysm_images: t.Annotated[
-        Path | None, typer.Option(help="Directory with archives of Prysm's own images, used instead of the double.")
-    ] = None,
+    prysm_images: Archives = None,
 ) -> None:
     """Start the lab: the gateway, the chain and the machines, until they answer."""
     layout = Layout.here()
@@ -104,7 +105,8 @@ def down() -> None:
     try:
         for name, machine in control.ask(layout, "status")["machines"].items():
             if machine["state"] == "on" and not machine["faults"]:
-                _quietly(lambda address=spec(name).address: control.on_machine(layout, address, "sync", timeout=5))
+                with contextlib.suppress(LabError, OSError, subprocess.TimeoutExpired):
+                    control.on_machine(layout, spec(name).address, "sync", timeout=5)
         _close_connections(layout)
     except LabError:
         pass  # it does not answer: the power is cut all the same
@@ -199,9 +201,8 @@ def judge(format: Format = "text") -> None:
         timeout=30,
     )
     if answer.returncode:
-        raise LabError(
-            f"The judge does not answer: {answer.stderr.strip().splitlines()[-1] if answer.stderr else 'no reason given'}."
-        )
+        reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise LabError(f"The judge does not answer: {reason}.")
     verdict = json.loads(answer.stdout)
     if format == "json":
         print(json.dumps(verdict, indent=1))
@@ -287,11 +288,8 @@ def _close_connections(layout: Layout) -> None:
     """End Ansible's kept SSH connections: they would hold the lab's network for another minute."""
     directory = Path(control.environment(layout)["ANSIBLE_SSH_CONTROL_PATH_DIR"])
     for path in directory.glob("*") if directory.is_dir() else ():
-        _quietly(
-            lambda path=path: control.run_inside(
-                layout, ["ssh", "-O", "exit", "-S", str(path), "x"], capture=True, timeout=5
-            )
-        )
+        with contextlib.suppress(LabError, OSError, subprocess.TimeoutExpired):
+            control.run_inside(layout, ["ssh", "-O", "exit", "-S", str(path), "x"], capture=True, timeout=5)
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -305,13 +303,6 @@ def _kill(layout: Layout) -> None:
         if control.init_pid(layout) is not None:
             raise LabError(f"The lab (process {pid}) does not end, though it was killed: the host has a problem.")
     layout.running.unlink(missing_ok=True)
-
-
-def _quietly(action: t.Callable[[], object]) -> None:
-    try:
-        action()
-    except Exception:
-        pass
 
 
 def _ago(moment: float) -> str:

@@ -76,10 +76,9 @@ def entrance(layout: Layout) -> Callable[[], None]:
 
 def ssh_options(layout: Layout) -> list[str]:
     """Options with which ssh logs in to the machines as root, trusting only their own host key."""
-    return [
-        "-i", str(layout.key), "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={layout.known_hosts}",
-        "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5", "-F", "none",
-    ]  # fmt: skip
+    options = ["IdentitiesOnly=yes", "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "ConnectTimeout=5"]
+    options.append(f"UserKnownHostsFile={layout.known_hosts}")
+    return ["-F", "none", "-i", str(layout.key), *(word for option in options for word in ("-o", option))]
 
 
 def environment(layout: Layout) -> dict[str, str]:
@@ -92,8 +91,8 @@ def environment(layout: Layout) -> dict[str, str]:
         "ANSIBLE_INVENTORY": f"{ROOT / 'inventory/testnet'},{ROOT / 'inventory/lab'}",
         "ANSIBLE_REMOTE_USER": "root",
         "ANSIBLE_PRIVATE_KEY_FILE": str(layout.key),
-        "ANSIBLE_SSH_ARGS": f"-C -o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile={layout.known_hosts} "
-        "-o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes",
+        "ANSIBLE_SSH_ARGS": "-C -o ControlMaster=auto -o ControlPersist=60s -o IdentitiesOnly=yes "
+        f"-o UserKnownHostsFile={layout.known_hosts} -o GlobalKnownHostsFile=/dev/null",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
         "ANSIBLE_VAULT_PASSWORD_FILE": str(ROOT / "lab" / "machine-files" / "example-vault-password"),
         "ANSIBLE_FORCE_COLOR": os.environ.get("ANSIBLE_FORCE_COLOR", "1" if sys.stdout.isatty() else "0"),

@@ -69,6 +69,10 @@ def _slow(layout: Layout, words: Sequence[str]) -> None:
     control.ask(layout, "slow-link", machine=spec(words[0]).name, delay_ms=int(delay), loss_percent=loss)
 
 
+def _partition(layout: Layout, words: Sequence[str]) -> None:
+    control.ask(layout, "partition", machines=[spec(word).name for word in words])
+
+
 def _block(layout: Layout, words: Sequence[str]) -> None:
     if len(words) != 2:
         raise LabError("Say the two machines that shall not reach each other.")
@@ -97,3 +101,5 @@ FAULTS: dict[str, Fault] = {
     "api-down": Fault("stop the Kubernetes API", _inside("systemctl stop snap.microk8s.daemon-kubelite")),
     "api-up": Fault("start the Kubernetes API", _inside("systemctl start snap.microk8s.daemon-kubelite")),
 }
+
+HELP = "; ".join(f"{name}: {fault.summary}" for name, fault in FAULTS.items())

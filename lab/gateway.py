@@ -1,7 +1,7 @@
 """What the site finds at its gateway: time, names, packages.
 
-chronyd, dnsmasq and apt-cacher-ng run from the gateway's root directory. Only the package proxy touches the world: it runs
-in the host's network, and its socket in the lab's network is handed to it.
+chronyd, dnsmasq and apt-cacher-ng run from the gateway's root directory. Only the package proxy touches the world: it
+runs in the host's network, and its socket in the lab's network is handed to it.
 """
 
 from __future__ import annotations
@@ -154,5 +154,5 @@ def send_listener(channel: socket.socket) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as received:
-        _, descriptors, _, _ = socket.recv_fds(received, 16, 1)
+        descriptors = socket.recv_fds(received, 16, 1)[1]
     forward(socket.socket(fileno=descriptors[0]), int(sys.argv[2]))

@@ -31,6 +31,7 @@ FILES = {
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"): "debian-archive-keyring",
     Path("/usr/include/stdlib.h"): "libc6-dev",
 }
+TUN = Path("/dev/net/tun")
 NEEDED_GIB = 25
 RUNNING_GIB = 8
 
@@ -41,12 +42,11 @@ def check(layout: Layout, *, building: bool, log: Log = quiet) -> None:
         raise LabError("The lab needs root (namespaces, tap devices, file ownership): run it as root or by sudo.")
     if os.uname().machine != "x86_64":
         raise LabError(f"The lab's machines need an x86-64 host; this one is {os.uname().machine}.")
-    tun = Path("/dev/net/tun")
     try:
-        tun.open("rb").close()
+        TUN.open("rb").close()
     except OSError as exc:
         raise LabError(
-            f"{tun} cannot be opened ({exc.strerror}): load the kernel module tun, or give the container that device."
+            f"{TUN} cannot be opened ({exc.strerror}): load the kernel module tun, or give the container that device."
         ) from exc
     _packages(log)
     need = NEEDED_GIB if building else RUNNING_GIB

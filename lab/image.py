@@ -1,7 +1,7 @@
 """The machines' disk: a bare Debian with SSH, as an ext4 image that every machine uses copy-on-write.
 
-Beside it stands the gateway's root directory: a second small Debian tree, from which the time source, the name server and
-the package proxy of the lab's network run (by chroot), so that nothing has to be installed on the host.
+Beside it stands the gateway's root directory: a second small Debian tree, from which the time source, the name server
+and the package proxy of the lab's network run (by chroot), so that nothing has to be installed on the host.
 """
 
 from __future__ import annotations
@@ -72,8 +72,15 @@ def debs(gateway: Path, log: Log = quiet) -> Path:
         inside.mkdir()
         try:
             run(
-                ["chroot", gateway, "sh", "-c", f"apt-get update -q && cd /tmp/{inside.name} && apt-get download $0 $@"]
-                + names,
+                [
+                    "chroot",
+                    str(gateway),
+                    "sh",
+                    "-c",
+                    f"apt-get update && cd /tmp/{inside.name} && apt-get download $*",
+                    "-",
+                    *names,
+                ],
                 what="Downloading the packages that MicroK8s brings",
                 log=log,
             )

@@ -1,7 +1,7 @@
 """Container images without a container engine: OCI layers, configurations and manifests written by hand.
 
-Images written here are reproducible: all times are 0, all owners are root. A store is a directory of blobs (`sha256/DIGEST`)
-with `images.json`, which says what reference is what manifest; the lab's registry serves stores.
+Images written here are reproducible: all times are 0, all owners are root. A store is a directory of blobs
+(`sha256/DIGEST`) with `images.json`, which says what reference is what manifest; the lab's registry serves stores.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def _build(work: Path, debian_root: Path, log: Log) -> None:
         raise LabError(f"The package {package.name} has no source archive in usr/src: its layout has changed.")
     log(f"unpacking {tarball.name}")
     run(["tar", "-C", source, "--strip-components=1", "-xf", tarball], what="Unpacking the kernel's source")
-    make = ["make", "-C", source, "ARCH=um", f"O={objects}", f"KCONFIG_ALLCONFIG={FRAGMENT}"]
+    make = ["make", "-C", str(source), "ARCH=um", f"O={objects}", f"KCONFIG_ALLCONFIG={FRAGMENT}"]
     run([*make, "allnoconfig"], what="Configuring the kernel", log=log)
     run([*make, f"-j{os.cpu_count() or 2}", "linux"], what="Building the kernel", log=log)
     (work / "version").write_text(package.name.split("_")[1] + "\n")

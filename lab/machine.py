@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -94,10 +95,8 @@ class Machine:
         """Take the power away: nothing is written any more, nothing is said to anybody."""
         if self.process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:  # the tap is free only when the last of the group is gone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from lab.commands import run
 from lab.errors import LabError
 from lab.layout import GATEWAY, PREFIX, TIME_ADDRESSES
@@ -38,10 +40,9 @@ def cable(tap: str, *, plugged: bool) -> None:
 def partition(taps: list[str], *, apart: bool) -> None:
     """Move machines to a network of their own that reaches nobody else, or back."""
     other = "site1"
-    if apart:
-        if other not in run(["ip", "-br", "link"], what="Listing the lab's links"):
-            ip("link", "add", other, "type", "bridge", "forward_delay", "0")
-            ip("link", "set", other, "up")
+    if apart and other not in run(["ip", "-br", "link"], what="Listing the lab's links"):
+        ip("link", "add", other, "type", "bridge", "forward_delay", "0")
+        ip("link", "set", other, "up")
     for tap in taps:
         ip("link", "set", tap, "master", other if apart else BRIDGE)
 
@@ -50,10 +51,8 @@ def shape(tap: str, *, delay_ms: int, loss_percent: float) -> None:
     """Make the link to a machine slow and lossy; zero and zero make it whole again."""
     if delay_ms == 0 and loss_percent == 0:
         words = ["tc", "qdisc", "del", "dev", tap, "root"]
-        try:
+        with contextlib.suppress(LabError):  # there may be nothing to remove
             run(words, what="Restoring the link")
-        except LabError:
-            pass  # there was nothing to remove
         return
     run(
         ["tc", "qdisc", "replace", "dev", tap, "root", "netem", "delay", f"{delay_ms}ms", "loss", f"{loss_percent}%"],

@@ -1,7 +1,7 @@
 """The site's image registry: the read half of the OCI distribution protocol, over a directory of blobs.
 
-A mirror in containerd's sense: the registry an image came from arrives as `?ns=`. What is not listed is a 404, so that a
-version that does not exist is a real ImagePullBackOff on the machines.
+A mirror in containerd's sense: the registry an image came from arrives as `?ns=`. What is not listed is a 404, so that
+a version that does not exist is a real ImagePullBackOff on the machines.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import typing as t
 import urllib.parse
 from pathlib import Path
 
-PATH = re.compile(r"^/v2/(?P<name>[a-z0-9._/-]+)/(?P<kind>manifests|blobs)/(?P<reference>[A-Za-z0-9._:+-]+)$")
+PATH = re.compile(r"^/v2/(?P<name>[a-z0-9._/-]+)/(?P<kind>manifests|blobs)/(?P<reference>[\w.:+-]+)$")
 
 
 class Catalogue:
-    """Which image reference is which manifest, and where blobs lie; read anew at each question, so images can be added."""
+    """Which reference is which manifest, and where blobs lie; read anew each time, so images can be added."""
 
     def __init__(self, index: Path) -> None:
         self.index = index

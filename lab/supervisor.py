@@ -1,7 +1,8 @@
 """The process that is the running lab: it owns the namespaces, the gateway, the chain and the machines.
 
-Everything runs in a process namespace of its own, below an init that does nothing but reap. When that init or the supervisor
-ends, however it ends, the kernel ends all the rest and drops networks and mounts with it: no lab can leave anything behind.
+Everything runs in a process namespace of its own, below an init that does nothing but reap. When that init or the
+supervisor ends, however it ends, the kernel ends all the rest and drops networks and mounts with it: no lab can leave
+anything behind.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import typing as t
 from pathlib import Path
 
 from lab import gateway, namespaces, network
+from lab.commands import run
 from lab.errors import LabError
 from lab.layout import CHAIN_PORT, GATEWAY, MACHINES, REGISTRY_PORT, Layout, spec
 from lab.machine import LAUNCHER, Machine
@@ -40,8 +42,6 @@ class Supervisor:
         self.wounds: dict[str, set[str]] = {}
         self.lock = threading.RLock()
         self._slot: t.TextIO | None = None
-
-    # --- starting -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Bring up the gateway and its network; machines are powered on by `power_on`."""
@@ -114,8 +114,6 @@ class Supervisor:
             self._slot = lock  # held as long as this process lives
             return place
         raise LabError(f"Sixteen labs use the package caches in {base}: take one of them down first.")
-
-    # --- what can be asked ---------------------------------------------------------------------------------------------
 
     def ask(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
         """Answer one request: {"do": NAME, ...} -> {...} or {"error": sentence}."""
@@ -202,8 +200,6 @@ class Supervisor:
         rules = "add table bridge faults\nadd chain bridge faults f { type filter hook forward priority 0; }\n"
         rules += f'add rule bridge faults f iifname "{tap}" ip daddr {address} drop\n'
         rules += f'add rule bridge faults f oifname "{tap}" ip saddr {address} drop\n'
-        from lab.commands import run
-
         run(["nft", "-f", "-"], what="Cutting one machine off from another", stdin=rules)
         self.wounds.setdefault(machine, set()).add(f"cut off from {address}")
 
@@ -214,8 +210,6 @@ class Supervisor:
         network.partition([target.tap], apart=False)
         network.shape(target.tap, delay_ms=0, loss_percent=0)
         if any(wound.startswith("cut off") for wound in self.wounds.get(machine, ())):
-            from lab.commands import run
-
             run(["nft", "delete", "table", "bridge", "faults"], what="Healing the network")
         if target.state == "frozen":
             target.thaw()
@@ -233,8 +227,6 @@ class Supervisor:
     def do_down(self) -> None:
         """End the lab."""
         threading.Timer(0.1, lambda: os._exit(0)).start()
-
-    # --- serving --------------------------------------------------------------------------------------------------------
 
     def serve(self, ready: int) -> None:
         """Answer requests until told to end; writes one byte to `ready` when it can be asked."""
