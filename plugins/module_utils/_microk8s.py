@@ -18,6 +18,8 @@ from pathlib import Path
 SNAP_DATA = Path("/var/snap/microk8s/current")
 # `snap refresh --hold` exists from here on.
 HOLD_SINCE = (2, 58)
+# On a node that this collection cordoned, so that a later run knows it may uncordon it.
+CORDONED_FOR = "staking.eth2xk8s/cordoned-for"
 OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
 
@@ -150,7 +152,7 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
                         "unschedulable": bool(item["spec"].get("unschedulable")),
                         "version": status["nodeInfo"]["kubeletVersion"],
                         "worker": "node.kubernetes.io/microk8s-worker" in labels,
-                        "uid": meta["uid"],
+                        "cordoned_for": (meta.get("annotations") or {}).get(CORDONED_FOR, ""),
                     }
                 )
     except (KeyError, TypeError, ValueError) as exc:

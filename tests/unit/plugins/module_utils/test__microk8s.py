@@ -106,7 +106,7 @@ def test_what_is_no_certificate_is_an_error(text: str) -> None:
 def node(name: str, address: str, ready: str = "True", **labels: str) -> dict[str, t.Any]:
     return {
         "kind": "Node",
-        "metadata": {"name": name, "uid": f"uid-{name}", "labels": labels},
+        "metadata": {"name": name, "labels": labels},
         "spec": {},
         "status": {
             "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],

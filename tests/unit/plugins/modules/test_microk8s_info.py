@@ -19,7 +19,7 @@ CLUSTER = json.dumps(
         "items": [
             {
                 "kind": "Node",
-                "metadata": {"name": "master", "uid": "u"},
+                "metadata": {"name": "master"},
                 "spec": {},
                 "status": {
                     "addresses": [{"type": "InternalIP", "address": "172.20.10.11"}],
