@@ -218,6 +218,11 @@ def registry() -> str:
         return "http://127.0.0.1:5000"
 
 
+def default_hosts() -> str:
+    """args/certs.d/_default/hosts.toml: every image comes from there."""
+    return f'server = "{registry()}"\n\n[host."{registry()}"]\n  capabilities = ["pull", "resolve"]\n'
+
+
 def containerd_template(minor: int) -> str:
     """args/containerd-template.toml: from 1.23 on registries are in args/certs.d, before that in this file."""
     if minor >= 23:
@@ -455,7 +460,7 @@ def write_args(minor: int) -> None:
     write(ARGS / "containerd-template.toml", containerd_template(minor))
     write(ARGS / "ha-conf", "failure-domain=1\n")
     if minor >= 23:
-        write(ARGS / "certs.d/_default/hosts.toml", f'server = "{registry()}"\ncapabilities = ["pull", "resolve"]\n')
+        write(ARGS / "certs.d/_default/hosts.toml", default_hosts())
         write(ARGS / "traefik/provider.yaml", provider([]))
 
 
@@ -481,7 +486,7 @@ def refreshed(minor: int) -> None:
     write(ARGS / "containerd-template.toml", containerd_template(minor))
     default = ARGS / "certs.d/_default/hosts.toml"
     if minor >= 23 and not default.exists():
-        write(default, f'server = "{registry()}"\ncapabilities = ["pull", "resolve"]\n')
+        write(default, default_hosts())
 
 
 def _launch_configuration(minor: int) -> str | None:
