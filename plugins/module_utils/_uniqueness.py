@@ -249,6 +249,15 @@ class Census:
                 self._seen.add(os.path.realpath(keystore.place))
                 self.add(keystore.pubkey, Place("keystore", keystore.place, entry.client))
 
+    def add_keystore_contents(self, items: t.Iterable[tuple[str, str, str | None]]) -> None:
+        """Keystores given by name, content and client."""
+        for name, content, client in items:
+            try:
+                for keystore in _importer.gather([], [(name, content)]):
+                    self.add(keystore.pubkey, Place("keystore", name, client))
+            except StakingError as exc:
+                self.fail(exc, name)
+
     def add_listed(self, kind: str, listed: t.Mapping[str, t.Any], what: str) -> None:
         """Keys that somebody names for a client: the inventory, or a running client itself."""
         for client, keys in listed.items():

@@ -11,15 +11,13 @@ short_description: Bring EIP-2335 keystores into a Prysm wallet, or take keys ou
 version_added: 0.1.0
 description:
   - Writes the wallet that C(validator accounts import) would write, without any Prysm binary, in a form that every
-    Prysm
-    from v1.2.2 to the newest opens.
+    Prysm from v1.2.2 to the newest opens.
   - All or nothing. Every public key is derived from its secret and compared with what the keystore claims. The new
-    wallet is
-    opened on the disk before and after it takes the place of the old one, which is kept until then.
+    wallet is opened on the disk before and after it takes the place of the old one, which is kept until then.
   - Idempotent by content. A key that is in the wallet already is not decrypted again.
-  - Refuses to change a wallet whose client is running, because Prysm reloads wallets by itself and the change would be
-    live at
-    once. Whether a key lives in another place is for M(eth2xk8s.staking.validator_key_uniqueness) to say, before.
+  - Refuses to change a wallet whose client is running, because Prysm reloads wallets by itself and the change would
+    be live at once. Whether a key lives in another place is for M(eth2xk8s.staking.validator_key_uniqueness) to say,
+    before.
   - Beside the wallet it keeps a manifest (the public keys and the digest of the wallet file) and tombstones of keys
     removed.
 author:
@@ -40,8 +38,7 @@ options:
   wallet_password:
     description:
       - Password of the wallet. Printable ASCII only, because Prysm spells other characters in a way of its own. For a
-        new
-        wallet it needs 8 characters, with a letter, a digit and another sign, as older versions of Prysm insist.
+        new wallet it needs 8 characters, with a letter, a digit and another sign, as older versions of Prysm insist.
       - Exactly one of O(wallet_password) and O(wallet_password_file) is required.
     type: str
   wallet_password_file:
@@ -90,8 +87,7 @@ options:
   data_dir:
     description:
       - Data directory of the client that uses the wallet. While somebody holds the lock on its C(validator.db), a
-        change to the
-        wallet is refused.
+        change to the wallet is refused.
     type: path
   owner:
     description:
@@ -105,8 +101,7 @@ options:
     description:
       - V(present) brings the keystores' keys into the wallet.
       - V(absent) takes O(pubkeys) out of it and leaves a tombstone for each; without its tombstone lifted by
-        O(reinstate) a
-        key cannot come back.
+        O(reinstate) a key cannot come back.
     type: str
     choices: [present, absent]
     default: present

@@ -11,8 +11,7 @@ short_description: Report what a slashing-protection database or interchange fil
 version_added: 0.1.0
 description:
   - Reads Prysm's C(validator.db) itself, also while its validator runs, without Prysm and without taking its lock.
-    Prysm's own
-    export fails or says nothing on several versions.
+    Prysm's own export fails or says nothing on several versions.
   - Reads EIP-3076 interchange files (version 5) strictly, and Prysm's minimal (file) database.
   - Never changes anything.
 author:

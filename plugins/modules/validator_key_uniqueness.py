@@ -10,12 +10,11 @@ module: validator_key_uniqueness
 short_description: Make sure that every validator key lives in one wallet of one client
 version_added: 0.1.0
 description:
-  - Gathers every place in which a validator key can be, on this machine and as told, and fails when a key is in two of
-    them
-    that contradict each other, when a wallet or a data directory serves two clients, or when anything cannot be read.
+  - Gathers every place in which a validator key can be, on this machine and as told, and fails when a key is in two
+    of them that contradict each other, when a wallet or a data directory serves two clients, or when anything cannot
+    be read.
   - A wallet is read by the manifest that M(eth2xk8s.staking.prysm_wallet_import) keeps beside it, if the manifest
-    belongs to this
-    very file, and else by decrypting it.
+    belongs to this very file, and else by decrypting it.
   - Never changes anything.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
@@ -75,6 +74,24 @@ options:
       client:
         description: Name of the client they are meant for.
         type: str
+  keystore_contents:
+    description:
+      - Keystores by content, so that files of the controller need not be copied to the target.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: File name, for messages.
+        type: str
+        required: true
+      content:
+        description: The keystore, as text.
+        type: str
+        required: true
+      client:
+        description: Name of the client it is meant for.
+        type: str
   declared:
     description:
       - Public keys by client, as the inventory means it.
@@ -88,8 +105,7 @@ options:
   tombstones:
     description:
       - Files of tombstones of keys that have left a client (O(tombstones[].client)) or the site. Those beside the
-        wallets given
-        are read anyway.
+        wallets given are read anyway.
     type: list
     elements: dict
     default: []
@@ -120,8 +136,7 @@ options:
   derive:
     description:
       - Whether to derive the public key of every secret decrypted, so that a mislabelled key is found. Whether two
-        wallets share a
-        secret is looked at anyway.
+        wallets share a secret is looked at anyway.
     type: bool
     default: false
 """
@@ -228,6 +243,9 @@ def take(params: dict[str, t.Any]) -> Census:
     data_dirs = _entries(params["data_dirs"])
     census.add_data_dirs(data_dirs)
     census.add_keystores(_entries(params["keystores"]))
+    census.add_keystore_contents(
+        (item["name"], item["content"], item["client"]) for item in params["keystore_contents"]
+    )
     census.add_listed("declared", params["declared"], "inventory")
     census.add_listed("live", params["live"], "running client")
     census.add_tombstones(_entries(params["tombstones"]))
@@ -273,6 +291,17 @@ def main() -> None:
             },
             "data_dirs": {"type": "list", "elements": "dict", "default": [], "options": place},
             "keystores": {"type": "list", "elements": "dict", "default": [], "options": place, "no_log": False},
+            "keystore_contents": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True, "no_log": True},
+                    "client": {"type": "str"},
+                },
+            },
             "declared": {"type": "dict", "default": {}},
             "live": {"type": "dict", "default": {}},
             "tombstones": {"type": "list", "elements": "dict", "default": [], "options": place},
