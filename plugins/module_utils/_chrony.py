@@ -1,0 +1,133 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `chronyc -c` says about a clock, and whether a validator may be started on it."""
+
+from __future__ import annotations
+
+import typing as t
+
+SELECTED, COMBINED, FALSETICKER = "*", "+", "x"
+
+
+class ChronyError(Exception):
+    """An answer of chronyc that cannot be understood."""
+
+
+class Tracking(t.NamedTuple):
+    """The clock as chronyd believes it to be."""
+
+    reference: str
+    stratum: int
+    offset: float  # seconds the clock is ahead of (negative: behind) the time chronyd believes in
+    skew_ppm: float
+    root_delay: float
+    root_dispersion: float
+    leap: str
+
+
+class Source(t.NamedTuple):
+    """One time source as last measured."""
+
+    name: str
+    state: str
+    stratum: int
+    reachable: bool
+    offset: float  # seconds the clock is ahead of (negative: behind) this source
+    error: float
+
+
+def parse_tracking(text: str) -> Tracking:
+    """The one line of `chronyc -c tracking`."""
+    fields = text.strip().split(",")
+    if len(fields) < 14:
+        raise ChronyError("chronyc -c tracking gave {0} fields instead of 14: {1!r}".format(len(fields), text[:200]))
+    try:
+        return Tracking(
+            reference=fields[1] or fields[0],
+            stratum=int(fields[2]),
+            # chronyc counts a slow clock as positive here, and a fast one as positive in `sources`.
+            offset=-float(fields[4]),
+            skew_ppm=float(fields[9]),
+            root_delay=float(fields[10]),
+            root_dispersion=float(fields[11]),
+            leap=fields[13].strip(),
+        )
+    except ValueError as exc:
+        raise ChronyError("chronyc -c tracking is not understood: {0!r}".format(text[:200])) from exc
+
+
+def parse_sources(text: str) -> t.List[Source]:
+    """The lines of `chronyc -c sources`."""
+    found = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        fields = line.strip().split(",")
+        if len(fields) < 10:
+            raise ChronyError("this line of chronyc -c sources is not understood: {0!r}".format(line[:200]))
+        try:
+            found.append(
+                Source(
+                    name=fields[2],
+                    state=fields[1],
+                    stratum=int(fields[3]),
+                    reachable=int(fields[5], 8) != 0,
+                    offset=float(fields[7]),
+                    error=float(fields[9]),
+                )
+            )
+        except ValueError as exc:
+            raise ChronyError("this line of chronyc -c sources is not understood: {0!r}".format(line[:200])) from exc
+    return found
+
+
+def worst_offset(tracking: Tracking, sources: t.Sequence[Source]) -> float:
+    """How far the clock is off, at worst: chronyd's own belief, or what any source it has not rejected measured.
+
+    A change larger than chronyd's bound is ignored and then shows in the sources alone.
+    """
+    offsets = [tracking.offset]
+    offsets += [source.offset for source in sources if source.reachable and source.state != FALSETICKER]
+    return max(offsets, key=abs)
+
+
+def way(offset: float) -> str:
+    """An offset in words."""
+    return "{0:.3f} s {1}".format(abs(offset), "ahead" if offset > 0 else "behind")
+
+
+def problems(
+    tracking: Tracking, sources: t.Sequence[Source], max_offset: float, max_skew_ppm: float, min_sources: int
+) -> t.List[str]:
+    """Why no validator may be started on this clock; empty when one may."""
+    found = []
+    reachable = [source for source in sources if source.reachable]
+    if not sources:
+        found.append("chronyd has no time source")
+    elif not reachable:
+        found.append("none of its {0} time sources answers".format(len(sources)))
+    offset = worst_offset(tracking, sources)
+    if abs(offset) > max_offset:
+        found.append("its clock is {0} (allowed: {1:g} s)".format(way(offset), max_offset))
+    if tracking.leap == "Not synchronised" or tracking.stratum == 0:
+        found.append("its clock is not synchronised")
+    elif tracking.leap not in ("Normal", "Insert second", "Delete second"):
+        found.append("its leap status is '{0}'".format(tracking.leap))
+    elif tracking.leap != "Normal":
+        found.append("a leap second is announced ('{0}'): start after it has passed".format(tracking.leap))
+    if tracking.skew_ppm > max_skew_ppm:
+        found.append("its frequency is uncertain by {0:g} ppm (allowed: {1:g})".format(tracking.skew_ppm, max_skew_ppm))
+    used = [source for source in reachable if source.state in (SELECTED, COMBINED)]
+    liars = [source for source in reachable if source.state == FALSETICKER]
+    if reachable and not any(source.state == SELECTED for source in sources):
+        found.append("chronyd has not settled on a source")
+    elif reachable and len(used) < min_sources:
+        found.append("only {0} of its sources are used (wanted: {1})".format(len(used), min_sources))
+    if liars and len(liars) >= len(used):
+        found.append(
+            "its sources disagree: {0}".format(
+                ", ".join("{0} sees it {1}".format(source.name, way(source.offset)) for source in liars + used)
+            )
+        )
+    return found

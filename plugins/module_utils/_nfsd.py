@@ -1,0 +1,95 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel's NFS server says about itself: versions, lease, exports, and who holds which state."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+STATE = re.compile(r"^- (?P<id>\S+): \{(?P<body>.*)\}\s*$")
+FIELD = re.compile(r'(\w[\w-]*): ("(?:[^"\\]|\\.)*"|[^,}]+)')
+CLIENT = re.compile(r"(\S+?)\(([^)]*)\)")
+
+
+class NfsdError(Exception):
+    """A text of the NFS server that cannot be understood."""
+
+
+def parse_versions(text: str) -> t.List[str]:
+    """The versions switched on in /proc/fs/nfsd/versions (`-3 +4 -4.0 +4.1 +4.2`)."""
+    return [word[1:] for word in text.split() if word.startswith("+")]
+
+
+def parse_info(text: str) -> t.Dict[str, str]:
+    """The `key: value` lines of /proc/fs/nfsd/clients/N/info."""
+    found = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            found[key.strip()] = value.strip().strip('"')
+    return found
+
+
+def host_of(address: str) -> str:
+    """The address without its port: `172.20.10.11:871`, `[fd00::1]:871`."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.rpartition(":")[0] or address
+
+
+def parse_states(text: str) -> t.List[t.Dict[str, str]]:
+    """The states in /proc/fs/nfsd/clients/N/states: one line each, in YAML's flow style."""
+    found = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        match = STATE.match(line)
+        if match is None:
+            raise NfsdError("this state of the NFS server is not understood: {0!r}".format(line[:200]))
+        fields = {key: value.strip().strip('"') for key, value in FIELD.findall(match.group("body"))}
+        if "type" not in fields:
+            raise NfsdError("this state of the NFS server has no type: {0!r}".format(line[:200]))
+        found.append(fields)
+    return found
+
+
+def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:
+    """Path, client and options of each line of an export table (etab, exports, *.exports)."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.split("#", 1)[0].strip()
+        if not line:
+            continue
+        if line.startswith('"'):
+            path, _, rest = line[1:].partition('"')
+        else:
+            path, _, rest = line.partition(" ") if " " in line else line.partition("\t")
+        path = _unescape(path.strip())
+        clients = CLIENT.findall(rest)
+        for client, options in clients:
+            found.append({"path": path, "client": client, "options": options.split(",")})
+        # A client without parentheses takes the defaults; no client at all is everybody.
+        bare = CLIENT.sub(" ", rest).split()
+        found += [{"path": path, "client": client, "options": []} for client in bare if not client.startswith("-")]
+        if not clients and not bare:
+            found.append({"path": path, "client": "*", "options": []})
+    return found
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
+
+
+def covers(export: str, path: str) -> bool:
+    """Whether an export of one path hands out the other: the same, above it, or below it."""
+    one, other = export.rstrip("/") + "/", path.rstrip("/") + "/"
+    return one.startswith(other) or other.startswith(one)
+
+
+def strangers(
+    exports: t.Sequence[t.Mapping[str, t.Any]], path: str, clients: t.Sequence[str]
+) -> t.List[t.Mapping[str, t.Any]]:
+    """Exports that give anything of the path to somebody who is not one of the clients."""
+    return [item for item in exports if covers(str(item["path"]), path) and item["client"] not in clients]

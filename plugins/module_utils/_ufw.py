@@ -1,0 +1,238 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ufw has been told, what it should be told, and the difference. No Ansible, no commands: texts in, lists out."""
+
+from __future__ import annotations
+
+import binascii
+import ipaddress
+import typing as t
+
+TUPLE = "### tuple ### "
+EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+POLICIES = {"deny": "DROP", "allow": "ACCEPT", "reject": "REJECT"}
+CHAINS = ("ufw{n}-user-input", "ufw{n}-user-output", "ufw{n}-user-forward")
+
+
+class UfwError(Exception):
+    """A rule or a file of ufw that cannot be understood."""
+
+
+class Rule(t.NamedTuple):
+    """One rule as ufw compares it: its comment is not part of what it is."""
+
+    action: str
+    route: bool
+    direction: str
+    interface_in: str
+    interface_out: str
+    proto: str
+    port: str
+    source: str
+    source_port: str
+    target: str
+
+    def arguments(self, delete: bool = False, comment: str = "") -> t.List[str]:
+        """The words that follow `ufw` to add or delete this rule."""
+        words = ["route"] if self.route else []
+        if delete:
+            words.append("delete")
+        words.append(self.action)
+        if self.route:
+            if self.interface_in:
+                words += ["in", "on", self.interface_in]
+            if self.interface_out:
+                words += ["out", "on", self.interface_out]
+        else:
+            words.append(self.direction)
+            if self.interface_in or self.interface_out:
+                words += ["on", self.interface_in or self.interface_out]
+        if self.proto != "any":
+            words += ["proto", self.proto]
+        words += ["from", _word(self.source)]
+        if self.source_port != "any":
+            words += ["port", self.source_port]
+        words += ["to", _word(self.target)]
+        if self.port != "any":
+            words += ["port", self.port]
+        if comment and not delete:
+            words += ["comment", comment]
+        return words
+
+    def families(self, ipv6: bool) -> t.Tuple[int, ...]:
+        """The address families for which ufw writes this rule."""
+        for address in (self.source, self.target):
+            if address != "any":
+                return (ipaddress.ip_network(address).version,)
+        return (4, 6) if ipv6 else (4,)
+
+    def __str__(self) -> str:
+        return " ".join(self.arguments())
+
+
+class Known(t.NamedTuple):
+    """A rule found in ufw's files."""
+
+    rule: Rule
+    comment: str
+    family: int
+
+
+def _word(address: str) -> str:
+    if address == "any":
+        return "any"
+    network = ipaddress.ip_network(address)
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def _address(text: str) -> str:
+    if text in ("", "any", "0.0.0.0/0", "::/0"):
+        return "any"
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError as exc:
+        raise UfwError("'{0}' is neither an address nor a network".format(text)) from exc
+
+
+def _ports(text: str) -> str:
+    """Ports in one spelling: ufw sorts them its own way."""
+    if text in ("", "any"):
+        return "any"
+    parts = []
+    for part in text.split(","):
+        ends = part.strip().split(":")
+        if len(ends) > 2 or not all(end.isdigit() and 0 < int(end) < 65536 for end in ends):
+            raise UfwError("'{0}' is not a port, a range or a list of them".format(text))
+        parts.append(":".join(str(int(end)) for end in ends))
+    return ",".join(sorted(parts, key=lambda part: [int(end) for end in part.split(":")]))
+
+
+def wanted(options: t.Mapping[str, t.Any]) -> Rule:
+    """A rule from the options of the module."""
+    rule = Rule(
+        action=options.get("action") or "allow",
+        route=bool(options.get("route")),
+        direction=options.get("direction") or "in",
+        interface_in=options.get("interface_in") or "",
+        interface_out=options.get("interface_out") or "",
+        proto=options.get("proto") or "any",
+        port=_ports(str(options.get("port") or "")),
+        source=_address(options.get("from_ip") or ""),
+        source_port="any",
+        target=_address(options.get("to_ip") or ""),
+    )
+    if rule.port.count(",") + rule.port.count(":") and rule.proto == "any":
+        raise UfwError("ufw wants a protocol beside several ports: {0}".format(rule))
+    if not rule.route and rule.interface_in and rule.interface_out:
+        raise UfwError("only a routed rule has two interfaces: {0}".format(rule))
+    return rule
+
+
+def parse_rules(text: str, family: int) -> t.List[Known]:
+    """Every rule in the text of user.rules or user6.rules."""
+    found = []
+    for line in text.splitlines():
+        if not line.startswith(TUPLE):
+            continue
+        words = line[len(TUPLE) :].split()
+        comment = ""
+        if words and words[-1].startswith("comment="):
+            try:
+                comment = binascii.unhexlify(words.pop()[len("comment=") :]).decode("utf-8", "replace")
+            except (binascii.Error, ValueError) as exc:
+                raise UfwError("this comment in ufw's rules cannot be read: {0}".format(line)) from exc
+        # action proto dport dst sport src [dapp sapp] direction; a rule without a direction is an old incoming one.
+        if len(words) in (6, 8):
+            words.append("in")
+        if len(words) not in (7, 9):
+            raise UfwError("this line of ufw's rules is not understood: {0}".format(line))
+        action, proto, port, target, source_port, source = words[:6]
+        direction, interface_in, interface_out = _direction(words[-1])
+        rule = Rule(
+            action=action.split(":")[-1],
+            route=action.startswith("route:"),
+            direction=direction,
+            interface_in=interface_in,
+            interface_out=interface_out,
+            proto=proto,
+            port=_ports(port),
+            source=_address(source),
+            source_port=_ports(source_port),
+            target=_address(target),
+        )
+        found.append(Known(rule, comment, family))
+    return found
+
+
+def _direction(word: str) -> t.Tuple[str, str, str]:
+    direction, interface_in, interface_out = "in", "", ""
+    for part in word.split("!"):
+        way, _, interface = part.partition("_")
+        if way not in ("in", "out"):
+            raise UfwError("'{0}' is not a direction of ufw".format(word))
+        if way == "in":
+            interface_in = interface
+        else:
+            interface_out = interface
+        direction = way
+    if "!" in word:
+        direction = "in"
+    return direction, interface_in, interface_out
+
+
+def routed(rule: Rule) -> Rule:
+    """A routed rule has no direction of its own; ufw writes one or the other."""
+    return rule._replace(direction="in") if rule.route else rule
+
+
+class Plan(t.NamedTuple):
+    """What has to be added and what has to go."""
+
+    add: t.List[Rule]
+    remove: t.List[Rule]
+
+
+def plan(rules: t.Sequence[Rule], known: t.Sequence[Known], prefix: str, ipv6: bool) -> Plan:
+    """Compare: a rule is satisfied whoever added it; only rules that carry the prefix may be removed."""
+    present = {(routed(item.rule), item.family) for item in known}
+    add = []
+    for rule in rules:
+        families = rule.families(ipv6)
+        if not all((routed(rule), family) in present for family in families) and rule not in add:
+            add.append(rule)
+    keep = {routed(rule) for rule in rules}
+    remove = []
+    for item in known:
+        if item.comment.startswith(prefix) and routed(item.rule) not in keep and item.rule not in remove:
+            remove.append(item.rule)
+    return Plan(add, remove)
+
+
+def setting(text: str, name: str) -> str:
+    """The value of NAME=value or NAME="value" in a shell-like file; empty when absent."""
+    value = ""
+    for line in text.splitlines():
+        key, equals, rest = line.strip().partition("=")
+        if equals and key.strip() == name:
+            value = rest.strip().strip("\"'")
+    return value
+
+
+def count(text: str, chain: str) -> int:
+    """How many rules a chain has, in a rules file or in the answer of `iptables -S`."""
+    return sum(1 for line in text.splitlines() if line.startswith("-A {0} ".format(chain)))
+
+
+def drift(rules_text: str, live_text: str, policies: t.Mapping[str, str], family: int) -> t.List[str]:
+    """How the packet filter in the kernel differs from what ufw's files say. Empty means: as told."""
+    found = []
+    for chain in CHAINS:
+        name = chain.format(n="" if family == 4 else "6")
+        told, live = count(rules_text, name), count(live_text, name)
+        if told != live:
+            found.append("{0} has {1} rules in the kernel and {2} in ufw's file".format(name, live, told))
+    for chain, policy in policies.items():
+        if "-P {0} {1}".format(chain, policy) not in live_text.splitlines():
+            found.append("the policy of {0} in the kernel is not {1}".format(chain, policy))
+    return found

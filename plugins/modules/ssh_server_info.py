@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ssh_server_info
+short_description: Say on which ports a machine serves SSH, and who is connected
+version_added: 0.1.0
+description:
+  - Reads sshd's effective configuration, systemd's C(ssh.socket), the kernel's listening sockets and the connection
+    Ansible itself came by.
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns what has changed, or would change, when in diff mode.
+    support: N/A
+options:
+  sources:
+    description: Networks that may use SSH. Empty means everybody.
+    type: list
+    elements: str
+    default: []
+  ignore_files:
+    description: Configuration files whose ports are not reported in RV(port_lines).
+    type: list
+    elements: path
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Read the SSH server
+  eth2xk8s.staking.ssh_server_info:
+  register: ssh
+"""
+
+RETURN = r"""
+configured_ports:
+  description: Ports in sshd's effective configuration.
+  returned: always
+  type: list
+  elements: int
+  sample: [22]
+socket_activated:
+  description: Whether systemd listens in place of sshd.
+  returned: always
+  type: bool
+  sample: false
+socket_ports:
+  description: Ports of C(ssh.socket), when it is active.
+  returned: always
+  type: list
+  elements: int
+  sample: []
+serving_ports:
+  description: Ports on which sshd, or systemd for it, really listens.
+  returned: always
+  type: list
+  elements: int
+  sample: [22]
+other_ports:
+  description: Ports on which another program listens, with its name.
+  returned: always
+  type: dict
+  sample: {"2049": "kernel"}
+bound_addresses:
+  description: Addresses sshd is bound to, where these are not all addresses.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+port_lines:
+  description: Configuration files with lines that set a port.
+  returned: always
+  type: dict
+  sample: {"/etc/ssh/sshd_config": ["Port 22"]}
+listen_lines:
+  description: Configuration files with lines that bind an address together with a port.
+  returned: always
+  type: dict
+  sample: {}
+connection:
+  description: >-
+    Client, server and server_port of the connection Ansible came by, and whether the client is allowed by O(sources);
+    empty when it is not SSH.
+  returned: always
+  type: dict
+  sample: {"client": "172.20.0.1", "server": "172.20.10.10", "server_port": 22, "allowed": true}
+problems:
+  description: What could not be read.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+import glob
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _sshd
+
+CONFIG_FILES = ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf"]
+SSH_PROGRAMS = ("sshd", "sshd-session", "sshd-auth")
+
+
+def read(path: str) -> str:
+    """The text of a file, empty when it is not there or not ours to read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
+def programs() -> t.Dict[str, str]:
+    """Inode -> name of the program that holds the socket."""
+    found: t.Dict[str, str] = {}
+    for folder in glob.glob("/proc/[0-9]*"):
+        name = read(folder + "/comm").strip()
+        try:
+            links = [os.path.join(folder, "fd", number) for number in os.listdir(folder + "/fd")]
+        except OSError:
+            continue
+        for link in links:
+            try:
+                target = os.readlink(link)
+            except OSError:
+                continue
+            # sshd's children hold its sockets too, and systemd holds those it has handed over: sshd's name wins.
+            if target.startswith("socket:[") and found.get(target[8:-1]) not in SSH_PROGRAMS:
+                found[target[8:-1]] = name
+    return found
+
+
+def came_by() -> t.Dict[str, t.Any]:
+    """The SSH connection this process descends from. sudo strips the variable, so look at the ancestors as well."""
+    pid = os.getpid()
+    while pid > 1:
+        items = read("/proc/{0}/environ".format(pid)).split("\0")
+        found = _sshd.connection(dict(item.split("=", 1) for item in items if "=" in item))
+        if found:
+            return found
+        fields = read("/proc/{0}/stat".format(pid)).rpartition(")")[2].split()
+        pid = int(fields[1]) if len(fields) > 1 else 0
+    return {}
+
+
+def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """Everything known about this machine's SSH server."""
+    problems = []
+    sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
+    effective = ""
+    if sshd is None:
+        problems.append("sshd is not installed")
+    else:
+        # sshd -T refuses without this directory, which is there only once sshd has run since the boot.
+        if not os.path.isdir("/run/sshd"):
+            os.mkdir("/run/sshd", 0o755)
+        rc, effective, err = module.run_command([sshd, "-T"])
+        if rc != 0:
+            problems.append("sshd -T failed: {0}".format(err.strip()))
+    socket_text = ""
+    systemctl = module.get_bin_path("systemctl")
+    if systemctl is not None:
+        _rc, socket_text, _err = module.run_command(
+            [systemctl, "show", "-p", "ActiveState", "-p", "Listen", "ssh.socket"]
+        )
+    active = "ActiveState=active" in socket_text.splitlines()
+    socket_ports = _sshd.socket_ports(socket_text) if active else []
+
+    sockets = dict(_sshd.listening(read("/proc/net/tcp")), **_sshd.listening(read("/proc/net/tcp6")))
+    owners = programs()
+    serving, others = set(), {}
+    for inode, port in sockets.items():
+        owner = owners.get(inode, "kernel")
+        if owner in SSH_PROGRAMS or (port in socket_ports and owner == "systemd"):
+            serving.add(port)
+        else:
+            others[str(port)] = owner
+    port_lines, listen_lines = {}, {}
+    for pattern in CONFIG_FILES:
+        for path in sorted(glob.glob(pattern)):
+            text = read(path)
+            if _sshd.listen_lines(text):
+                listen_lines[path] = _sshd.listen_lines(text)
+            if _sshd.port_lines(text) and path not in module.params["ignore_files"]:
+                port_lines[path] = _sshd.port_lines(text)
+    connection = came_by()
+    if connection:
+        try:
+            connection["allowed"] = _sshd.allowed(connection["client"], module.params["sources"])
+        except ValueError as exc:
+            problems.append(str(exc))
+            connection["allowed"] = False
+    return {
+        "configured_ports": _sshd.effective_ports(effective),
+        "socket_activated": active,
+        "socket_ports": socket_ports,
+        "serving_ports": sorted(serving),
+        "other_ports": others,
+        "bound_addresses": _sshd.bound_addresses(effective),
+        "port_lines": port_lines,
+        "listen_lines": listen_lines,
+        "connection": connection,
+        "problems": problems,
+    }
+
+
+def main() -> None:
+    """Read the parameters, look, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "sources": {"type": "list", "elements": "str", "default": []},
+            "ignore_files": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, **report(module))
+
+
+if __name__ == "__main__":
+    main()
