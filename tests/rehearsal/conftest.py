@@ -1,0 +1,129 @@
+"""The running lab, as the rehearsal tests use it.
+
+Tests run in the order they stand: each file begins with bare machines, each test goes on from the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import typing as t
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab import ROOT
+from lab.layout import Layout
+
+Judge = dict[str, t.Any]
+
+
+class Lab:
+    """What a test may do: what a person could type, and nothing else."""
+
+    def command(self, *words: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        """Run `lab WORDS`."""
+        done = subprocess.run(
+            [str(ROOT / "bin/lab"), *words], cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if check and done.returncode:
+            pytest.fail(
+                f"lab {' '.join(words)} ended with {done.returncode}:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+            )
+        return done
+
+    def play(self, *words: str, check: bool = True, timeout: float = 1800) -> Play:
+        """Run ansible-playbook inside the lab's network."""
+        done = self.command("exec", "--", "ansible-playbook", *words, check=False, timeout=timeout)
+        play = Play(done.returncode, done.stdout + done.stderr)
+        if check and play.failed:
+            pytest.fail(f"ansible-playbook {' '.join(words)} failed:\n{play.output[-8000:]}")
+        return play
+
+    def on(self, machine: str, command: str, *, check: bool = True) -> str:
+        """What a shell command prints on a machine."""
+        return self.command("ssh", machine, "--", command, check=check).stdout.strip()
+
+    def kubectl(self, words: str) -> t.Any:
+        """What kubectl on the first control plane says, as JSON."""
+        return json.loads(self.on("master", f"/snap/bin/microk8s kubectl {words} -o json"))
+
+    def judge(self) -> Judge:
+        """All signatures the chain has seen, and the offences among them."""
+        verdict: Judge = json.loads(self.command("judge", "--format", "json", check=False).stdout)
+        return verdict
+
+    def fault(self, name: str, *words: str) -> None:
+        """Break something."""
+        self.command("fault", name, *words)
+
+    def wait(self, what: str, true: Callable[[], bool], *, seconds: float) -> None:
+        """Until `true`, or fail."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if true():
+                    return
+            except Exception as exc:
+                last: object = exc
+            else:
+                last = "not yet"
+            time.sleep(2)
+        pytest.fail(f"after {seconds} s still not: {what} ({last})")
+
+    def nodes_ready(self) -> dict[str, bool]:
+        """Node -> whether Kubernetes calls it Ready."""
+        return {
+            node["metadata"]["name"]: any(
+                c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"]
+            )
+            for node in self.kubectl("get nodes")["items"]
+        }
+
+    def attested(self) -> dict[str, int]:
+        """Key -> number of attestations the judge has."""
+        return {key: seen["attestations"] for key, seen in self.judge()["keys"].items()}
+
+    def all_sign_on(self, *, seconds: float = 60) -> None:
+        """Every key the judge knows signs again from now on."""
+        before = self.attested()
+        self.wait(
+            "every key signs again", lambda: all(n > before[k] for k, n in self.attested().items()), seconds=seconds
+        )
+
+
+class Play:
+    """The outcome of one ansible-playbook run."""
+
+    def __init__(self, code: int, output: str) -> None:
+        self.failed = code != 0
+        self.output = output
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Host -> number of changed tasks."""
+        return {name: int(n) for name, n in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Bare machines and a chain that has seen nothing."""
+    ours = Lab()
+    ours.command("down")
+    shutil.rmtree(Layout.here().state, ignore_errors=True)
+    ours.command("up", timeout=3600)
+    yield ours
+    if not os.environ.get("REHEARSAL_KEEP"):
+        ours.command("down")
+
+
+@pytest.fixture(autouse=True)
+def no_offence(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every chapter, whatever it did: the judge has seen no offence."""
+    yield
+    if "lab" in request.fixturenames:
+        assert request.getfixturevalue("lab").judge()["offences"] == []

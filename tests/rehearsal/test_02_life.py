@@ -1,0 +1,83 @@
+"""Upgrade, rollback (also across the schema change), drain and uninstall, on the private chain that old releases follow."""
+
+from __future__ import annotations
+
+from .conftest import Lab
+
+KEYS = 4
+
+
+def running_versions(lab: Lab) -> set[str]:
+    """The image tags of the site's pods that run."""
+    pods = lab.kubectl("get pods -n prysm")["items"]
+    return {container["image"].rpartition(":")[2] for pod in pods for container in pod["spec"]["containers"]}
+
+
+def pods(lab: Lab) -> dict[str, str]:
+    """Pod -> node."""
+    return {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in lab.kubectl("get pods -n prysm")["items"]}
+
+
+def test_a_site_of_the_tutorials_time(lab: Lab) -> None:
+    lab.play("site.yml")
+    assert running_versions(lab) == {"v1.3.3"}
+    lab.wait("four keys have attested", lambda: len(lab.attested()) == KEYS, seconds=90)
+
+
+def test_a_version_that_cannot_follow_the_network_is_refused_with_the_reason(lab: Lab) -> None:
+    """The command of the tutorial, on the public testnet: nothing is touched."""
+    before = lab.kubectl("get pods -n prysm")
+    play = lab.play("upgrade.yml", "-i", "inventory/testnet", "-e", "prysm_version=v1.3.4", check=False)
+    assert play.failed
+    assert "v1.3.4" in play.output
+    assert "hoodi" in play.output
+    after = lab.kubectl("get pods -n prysm")
+    assert [p["metadata"]["uid"] for p in after["items"]] == [p["metadata"]["uid"] for p in before["items"]]
+    assert set(play.changed.values()) <= {0}
+
+
+def test_upgrade(lab: Lab) -> None:
+    lab.play("upgrade.yml", "-e", "prysm_version=v1.3.4")
+    assert running_versions(lab) == {"v1.3.4"}
+    lab.all_sign_on()
+
+
+def test_an_upgrade_to_a_release_that_does_not_exist_leaves_the_site_signing(lab: Lab) -> None:
+    play = lab.play("upgrade.yml", "-e", "prysm_version=v1.3.99", check=False)
+    assert play.failed
+    assert "v1.3.99" in play.output
+    assert running_versions(lab) == {"v1.3.4"}
+    lab.all_sign_on()
+
+
+def test_rollback(lab: Lab) -> None:
+    lab.play("playbooks/rollback.yml", "-e", "prysm_version=v1.3.3")
+    assert running_versions(lab) == {"v1.3.3"}
+    lab.all_sign_on()
+
+
+def test_rollback_across_the_schema_change(lab: Lab) -> None:
+    """v1.3.0 changed the layout of validator.db: what v1.2.2 finds must still hold every signature (the judge knows)."""
+    lab.play("playbooks/rollback.yml", "-e", "prysm_version=v1.2.2")
+    assert running_versions(lab) == {"v1.2.2"}
+    lab.all_sign_on()
+
+
+def test_drain(lab: Lab) -> None:
+    """A node is emptied; its validators move one at a time and sign on from the other."""
+    lab.play("playbooks/drain.yml", "-e", "node=worker")
+    assert "worker" not in pods(lab).values()
+    lab.all_sign_on()
+    assert lab.kubectl("get node worker")["spec"].get("unschedulable") is True
+
+
+def test_uninstall_silences_and_keeps_what_must_be_kept(lab: Lab) -> None:
+    kept = "find /data/prysm -name all-accounts.keystore.json -o -name validator.db | sort"
+    before = lab.on("nfs", kept)
+    assert before.count("validator.db") == 2
+    lab.play("playbooks/uninstall.yml", "-e", "prysm_uninstall=eth2prysm")
+    assert pods(lab) == {}
+    silent = lab.attested()
+    lab.on("nfs", "sleep 20")
+    assert lab.attested() == silent
+    assert lab.on("nfs", kept) == before
