@@ -1,4 +1,4 @@
-"""Upgrade, rollback (also across the schema change), drain and uninstall, on the private chain that old releases follow."""
+"""Upgrade, rollback (also across the schema change), drain and uninstall, on the chain that old releases follow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_rollback(lab: Lab) -> None:
 
 
 def test_rollback_across_the_schema_change(lab: Lab) -> None:
-    """v1.3.0 changed the layout of validator.db: what v1.2.2 finds must still hold every signature (the judge knows)."""
+    """v1.3.0 changed validator.db: what v1.2.2 finds must still hold every signature (the judge knows)."""
     lab.play("playbooks/rollback.yml", "-e", "prysm_version=v1.2.2")
     assert running_versions(lab) == {"v1.2.2"}
     lab.all_sign_on()
