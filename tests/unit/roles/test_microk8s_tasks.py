@@ -1,0 +1,194 @@
+"""Promises of the role microk8s that can be read from its tasks, and its derived variables evaluated by Ansible."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+ROLE = ROOT / "roles/microk8s"
+FILES = sorted((ROLE / "tasks").glob("*.yml"))
+
+
+def tasks(path: Path) -> t.Iterator[dict[str, t.Any]]:
+    def walk(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
+        for item in items:
+            yield item
+            for part in ("block", "rescue", "always"):
+                yield from walk(item.get(part, []))
+
+    yield from walk(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def commands() -> t.Iterator[tuple[str, list[str], dict[str, t.Any]]]:
+    for path in FILES:
+        for task in tasks(path):
+            if "ansible.builtin.command" in task:
+                argv = task["ansible.builtin.command"]["argv"]
+                words = argv if isinstance(argv, list) else [argv]
+                yield f"{path.name}: {task['name']}", [str(word) for word in words], task
+
+
+COMMANDS = list(commands())
+
+
+def ids(case: t.Any) -> str:
+    return case if isinstance(case, str) else ""
+
+
+@pytest.mark.parametrize(("name", "argv", "task"), COMMANDS, ids=ids)
+def test_every_command_is_safe_to_have_in_a_role(name: str, argv: list[str], task: dict[str, t.Any]) -> None:
+    line = " ".join(argv)
+    assert "microk8s reset" not in line and "destroy-storage" not in line, "a reset never happens by accident"
+    assert "remove" not in argv, "the snap is never removed, and with it the datastore"
+    assert "--grace-period" not in line, "a pod is never taken for dead before it is (P1)"
+    assert not ("delete" in argv and any(word.startswith("--force") for word in argv))
+    assert "--wait-ready" not in line, "it waits for ever where --timeout is forgotten (trap 5)"
+    first = argv[1] if len(argv) > 1 and argv[0] == "timeout" else argv[0]
+    assert not first.startswith("microk8s"), "/snap/bin is not in everybody's path"
+    assert "changed_when" in task
+
+
+@pytest.mark.parametrize(("name", "argv", "task"), COMMANDS, ids=ids)
+def test_what_may_hang_is_bounded(name: str, argv: list[str], task: dict[str, t.Any]) -> None:
+    line = " ".join(argv)
+    for slow in ("leave", "dbctl", "'join'", "wait"):
+        if slow in line.split() or slow in line.replace(",", " ").split():
+            assert "timeout" in line, f"{slow} has no bound"
+
+
+def test_tokens_are_hidden() -> None:
+    for path in FILES:
+        for task in tasks(path):
+            body = json.dumps({key: value for key, value in task.items() if key not in ("block", "always")})
+            if "__microk8s_token" in body and "assert" not in body:
+                assert task.get("no_log") == "{{ microk8s_no_log | bool }}", task["name"]
+
+
+def test_the_token_is_withdrawn_whatever_happens() -> None:
+    (block,) = [task for task in tasks(ROLE / "tasks/join_cluster.yml") if "always" in task]
+    (withdraw,) = block["always"]
+    assert withdraw["ansible.builtin.lineinfile"]["state"] == "absent"
+    assert withdraw["delegate_to"] == "{{ microk8s_seed }}"
+
+
+def test_preflight_changes_nothing() -> None:
+    allowed = {"ansible.builtin.assert", "ansible.builtin.set_fact", "eth2xk8s.staking.microk8s_info"}
+    for name in ("preflight.yml", "upgrade_check.yml"):
+        for task in tasks(ROLE / "tasks" / name):
+            assert allowed & task.keys(), task["name"]
+
+
+def test_a_join_is_believed_only_from_the_seed() -> None:
+    steps = list(tasks(ROLE / "tasks/join_cluster.yml"))
+    names = [step["name"].partition("| ")[2] for step in steps]
+    after = steps[names.index("Join") + 1 :]
+    verify = next(step for step in after if "eth2xk8s.staking.microk8s_info" in step)
+    assert verify["delegate_to"] == "{{ microk8s_seed }}"
+    assert verify["eth2xk8s.staking.microk8s_info"]["wait_for"]
+
+
+@pytest.fixture(scope="module")
+def evaluate(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., t.Any]:
+    """Evaluate expressions with the role's defaults and variables, all cases in one run of Ansible."""
+    place = tmp_path_factory.mktemp("evaluate")
+
+    def run(cases: dict[str, tuple[dict[str, t.Any], str]]) -> dict[str, t.Any]:
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
+            "tasks": [
+                {
+                    "name": name,
+                    "ansible.builtin.set_fact": {f"out_{name}": "{{ " + expression + " }}"},
+                    "vars": variables,
+                }
+                for name, (variables, expression) in cases.items()
+            ]
+            + [
+                {
+                    "name": "Write the values",
+                    "ansible.builtin.copy": {
+                        "content": "{{ {" + ",".join(f"'{name}': out_{name}" for name in cases) + "} | to_json }}",
+                        "dest": str(place / "out"),
+                        "mode": "0600",
+                    },
+                }
+            ],
+        }
+        (place / "play.yml").write_text(json.dumps([play]))
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local", place / "play.yml"],
+            cwd=ROOT,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_PYTHON_INTERPRETER": sys.executable},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        return t.cast("dict[str, t.Any]", json.loads((place / "out").read_text()))
+
+    return run
+
+
+def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
+    pods = {
+        "items": [
+            {"metadata": {"name": "static"}},
+            {"metadata": {"name": "coredns", "ownerReferences": [{"kind": "ReplicaSet"}]}},
+            {"metadata": {"name": "validator1-0", "ownerReferences": [{"kind": "StatefulSet"}]}},
+        ]
+    }
+    python = {"kubernetes_python": {"system": None, "venv": None}}
+    cases = {
+        "minor": ({"microk8s_channel": "1.28/candidate"}, "__microk8s_minor | int"),
+        "addons": ({"microk8s_addons": ["dns", "helm3"]}, "__microk8s_wanted_addons"),
+        "addons_dns": (
+            {"microk8s_addons": ["dns", "metallb:10.0.0.1-10.0.0.9"], "microk8s_dns_servers": ["1.1.1.1", "9.9.9.9"]},
+            "__microk8s_wanted_addons",
+        ),
+        "launch_dns": ({"microk8s_dns_servers": ["1.1.1.1", "9.9.9.9"]}, "__microk8s_launch_dns.addons[0].args"),
+        "pods": (
+            {"__microk8s_pods": {"stdout": json.dumps(pods)}},
+            "__microk8s_stateful_pods | map(attribute='metadata.name')",
+        ),
+        "python_none": ({"__microk8s_python": python}, "__microk8s_python_suits | bool"),
+        "python_old": (
+            {"__microk8s_python": {"kubernetes_python": {"system": "22.6.0", "venv": "31.0.0"}}},
+            "[__microk8s_python_suits | bool, __microk8s_python_venv_suits | bool]",
+        ),
+        "offered": (
+            {
+                "__microk8s_python_offer": {
+                    "stdout": "python3-kubernetes:\n  Installed: (none)\n  Candidate: 22.6.0-2\n"
+                }
+            },
+            "__microk8s_python_offered",
+        ),
+        "offered_none": ({"__microk8s_python_offer": {"stdout": ""}}, "__microk8s_python_offered"),
+        "rbac_off": ({"__microk8s_there": {"authorization": "AlwaysAllow"}}, "__microk8s_rbac_missing | bool"),
+        "rbac_on": ({"__microk8s_there": {"authorization": "RBAC,Node"}}, "__microk8s_rbac_missing | bool"),
+        "rbac_default": ({"__microk8s_there": {"authorization": None}}, "__microk8s_rbac_missing | bool"),
+    }
+    assert evaluate(cases) == {
+        "minor": 28,
+        "addons": ["dns", "helm3"],
+        "addons_dns": ["dns:1.1.1.1,9.9.9.9", "metallb:10.0.0.1-10.0.0.9"],
+        "launch_dns": ["1.1.1.1,9.9.9.9"],
+        "pods": ["validator1-0"],
+        "python_none": False,
+        "python_old": [False, True],
+        "offered": "22.6.0",
+        "offered_none": "0",
+        "rbac_off": True,
+        "rbac_on": False,
+        "rbac_default": True,
+    }
