@@ -229,17 +229,46 @@ func proposals(tx *bolt.Tx, key []byte) []proposal {
 	return out
 }
 
-// Digest sums up the history of a key.
+// votesByTarget reads the same from the buckets by target, which v1.3.0 and later keep besides. A database that an older
+// version signed with lacks its votes there.
+func votesByTarget(tx *bolt.Tx, key []byte) []vote {
+	pk := tx.Bucket(pubkeysBucket).Bucket(key)
+	if pk == nil || pk.Bucket(targetsBucket) == nil {
+		return nil
+	}
+	var out []vote
+	pk.Bucket(targetsBucket).ForEach(func(k, v []byte) error {
+		for i := 0; i+8 <= len(v); i += 8 {
+			out = append(out, vote{source: unbe(v[i : i+8]), target: unbe(k)})
+		}
+		return nil
+	})
+	return out
+}
+
+// Digest sums up the history of a key, as far as this version looks at it.
 func (s *Store) Digest(key []byte) (*wire.Digest, error) {
 	d := &wire.Digest{HighestSlot: -1, HighestSource: -1, HighestTarget: -1}
 	err := s.db.View(func(tx *bolt.Tx) error {
-		seen := map[[2]uint64]bool{}
-		for _, a := range votes(tx, key) {
-			seen[[2]uint64{a.source, a.target}] = true
+		count := func(list []vote) int {
+			seen := map[[2]uint64]bool{}
+			for _, a := range list {
+				seen[[2]uint64{a.source, a.target}] = true
+			}
+			return len(seen)
+		}
+		bySource := votes(tx, key)
+		byTarget := bySource
+		if s.v.From(1, 3, 0) {
+			byTarget = votesByTarget(tx, key)
+		}
+		for _, a := range bySource {
 			d.HighestSource = max(d.HighestSource, int64(a.source))
+		}
+		for _, a := range byTarget {
 			d.HighestTarget = max(d.HighestTarget, int64(a.target))
 		}
-		d.Attestations = len(seen)
+		d.Attestations = min(count(bySource), count(byTarget))
 		for _, p := range proposals(tx, key) {
 			d.Blocks++
 			d.HighestSlot = max(d.HighestSlot, int64(p.slot))
@@ -251,7 +280,20 @@ func (s *Store) Digest(key []byte) (*wire.Digest, error) {
 
 // slashable says why a vote must not be signed, or "".
 func slashable(tx *bolt.Tx, key []byte, a vote) string {
-	return slashableAmong(votes(tx, key), rootAt(tx, key, a.target), a)
+	if why := slashableAmong(votes(tx, key), rootAt(tx, key, a.target), a); why != "" {
+		return why
+	}
+	for _, o := range votesByTarget(tx, key) {
+		if o.source < a.source && o.target > a.target {
+			return surroundedText(a, o)
+		}
+	}
+	return ""
+}
+
+func surroundedText(a, o vote) string {
+	return fmt.Sprintf("attestation with (source %d, target %d) is surrounded by another with (source %d, target %d)",
+		a.source, a.target, o.source, o.target)
 }
 
 func rootAt(tx *bolt.Tx, key []byte, target uint64) []byte {
@@ -282,8 +324,7 @@ func slashableAmong(have []vote, existing []byte, a vote) string {
 				a.source, a.target, o.source, o.target)
 		}
 		if o.source < a.source && o.target > a.target {
-			return fmt.Sprintf("attestation with (source %d, target %d) is surrounded by another with (source %d, target %d)",
-				a.source, a.target, o.source, o.target)
+			return surroundedText(a, o)
 		}
 	}
 	return ""

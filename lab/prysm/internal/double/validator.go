@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,7 +58,7 @@ type Validator struct {
 type signer struct {
 	mu   sync.Mutex
 	key  Key
-	live bool
+	live atomic.Bool // false once the key is taken away
 }
 
 func (a *App) prefix() string {
@@ -480,12 +481,11 @@ func (val *Validator) setKeys(keys []Key) {
 	}
 	for pub, s := range old {
 		if val.keys[pub] == nil {
-			// A key that was taken away must not finish a duty later.
-			go func() { s.mu.Lock(); s.live = false; s.mu.Unlock() }()
+			s.live.Store(false) // what waits for its turn must not sign any more
 		}
 	}
 	for _, s := range val.keys {
-		s.live = true
+		s.live.Store(true)
 	}
 	val.mu.Unlock()
 	if val.app.V.Before(2, 0, 0) {
@@ -760,7 +760,7 @@ func (val *Validator) take(pub string) *signer {
 		return nil
 	}
 	s.mu.Lock()
-	if !s.live {
+	if !s.live.Load() {
 		s.mu.Unlock()
 		return nil
 	}

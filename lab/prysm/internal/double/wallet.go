@@ -1,7 +1,6 @@
 package double
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -212,16 +211,4 @@ type keystoreFile struct {
 
 func decryptKeystore(k *keystoreFile, password string) ([]byte, error) {
 	return keystorev4.New().Decrypt(k.Crypto, password)
-}
-
-func sameKeys(a, b []Key) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !bytes.Equal(a[i].Public, b[i].Public) {
-			return false
-		}
-	}
-	return true
 }
