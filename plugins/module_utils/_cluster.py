@@ -72,7 +72,7 @@ def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"not scheduled: {condition.get('message')}", False
     for entry in _containers(status, "initContainerStatuses"):
-        if (entry.get("state") or {}).get("running"):
+        if "running" in (entry.get("state") or {}):
             return f"waiting in the init container {entry.get('name')}; its log says for what", False
     return "", False
 

@@ -1,0 +1,290 @@
+"""The modules that prove: duties, silence, beacon health. The cluster is a script of answers."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet, Pod
+from ansible_collections.eth2xk8s.staking.plugins.modules import (
+    prysm_beacon_info,
+    prysm_duties_info,
+    prysm_silence_info,
+    prysm_version_info,
+)
+
+KEY = "0x" + "ab" * 48
+OTHER = "0x" + "cd" * 48
+
+
+def a_pod(name: str = "validator1-0", **changes: t.Any) -> Pod:
+    fields: dict[str, t.Any] = {
+        "name": name,
+        "uid": "u1",
+        "node": "worker",
+        "image": "registry/validator:v7.1.6",
+        "ready": True,
+        "terminating": False,
+        "started": True,
+        "restarts": 0,
+        "problem": "",
+        "hopeless": False,
+        **changes,
+    }
+    return Pod(**fields)
+
+
+def metrics(slot: int | None = 95, key: str = KEY, status: int = 3, version: str = "v7.1.6") -> str:
+    lines = [f'prysm_version{{version="{version}"}} 1', f'validator_statuses{{pubkey="{key}"}} {status}']
+    if slot is not None:
+        lines.append(f'validator_last_attested_slot{{pubkey="{key}"}} {slot}')
+    return "\n".join(lines)
+
+
+class Script:
+    """A cluster whose answers are given, one look after the other; the last one stays."""
+
+    def __init__(
+        self,
+        pods: list[list[Pod]] | None = None,
+        texts: dict[str, list[str | Exception]] | None = None,
+        running: dict[str, list[list[tuple[str, str, str]] | Exception]] | None = None,
+    ) -> None:
+        self._pods = pods or [[]]
+        self._texts = texts or {}
+        self._running = running or {}
+
+    @staticmethod
+    def _next(answers: list[t.Any]) -> t.Any:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def pods(self, namespace: str, selector: str = "") -> list[Pod]:
+        return self._next(self._pods)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        return next((pod for pod in self.pods(namespace) if pod.name == name), None)
+
+    def metrics(self, namespace: str, pod: str, port: int) -> str:
+        if pod not in self._texts:
+            raise NotYet(f"no {pod}")
+        return self._next(self._texts[pod])
+
+    def nodes(self) -> list[str]:
+        return list(self._running)
+
+    def running(self, node: str) -> list[tuple[str, str, str]]:
+        return self._next(self._running[node])
+
+
+Run = t.Callable[..., dict[str, t.Any]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(module: t.Any, script: Script | Exception | None, **params: t.Any) -> dict[str, t.Any]:
+        def make(*_: t.Any) -> t.Any:
+            if isinstance(script, Exception):
+                raise script
+            return script
+
+        if script is not None:
+            monkeypatch.setattr(module, "Cluster", make)
+        with patch_module_args(params), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def prove(run: Run, script: Script | Exception, **params: t.Any) -> dict[str, t.Any]:
+    given = {
+        "clients": [{"name": "validator1", "pubkeys": [KEY.upper().replace("0X", "0x")]}],
+        "version": "v7.1.6",
+        "slots_per_epoch": 8,
+        "timeout": 0,
+        "interval": 0,
+        **params,
+    }
+    return run(prysm_duties_info, script, **given)
+
+
+BEACON: dict[str, list[str | Exception]] = {"beacon-0": ["beacon_clock_time_slot 100"]}
+
+
+def test_a_recent_attestation_by_the_running_client_is_the_proof(run: Run) -> None:
+    result = prove(run, Script([[a_pod()]], {**BEACON, "validator1-0": [metrics(95)]}))
+    assert (result["proved"], result["changed"]) == (True, False)
+    assert result["clients"]["validator1"]["keys"][KEY]["last_attested_slot"] == 95
+
+
+def test_without_a_beacon_to_ask_an_advance_is_waited_for(run: Run) -> None:
+    script = Script([[a_pod()]], {"validator1-0": [metrics(95), metrics(95), metrics(97)]})
+    assert prove(run, script, timeout=60)["proved"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param(metrics(None), "no attestation yet", id="no-attestation"),
+        pytest.param(metrics(50), "last attested slot 50", id="stale-attestation"),
+        pytest.param(metrics(95, status=6), "EXITED", id="exited"),
+        pytest.param(metrics(95, version="v7.1.5"), "it runs v7.1.5, not v7.1.6", id="other-version"),
+        pytest.param("up 1", "not known to the running client", id="no-keys"),
+        pytest.param("<html>", "not a metric", id="no-metrics"),
+        pytest.param(NotYet("503"), "503", id="unreachable"),
+    ],
+)
+def test_without_a_proof_it_fails_and_says_what_is_missing(run: Run, text: str | Exception, reason: str) -> None:
+    result = prove(run, Script([[a_pod()]], {**BEACON, "validator1-0": [text]}))
+    assert result["failed"] is True
+    assert "validator1" in result["msg"]
+    assert reason in result["msg"]
+
+
+def test_a_key_that_nobody_expects_there_is_a_danger_at_once(run: Run) -> None:
+    text = metrics(95) + "\n" + metrics(95, key=OTHER)
+    result = prove(run, Script([[a_pod()]], {**BEACON, "validator1-0": [text]}), timeout=3600)
+    assert "slashing risk" in result["msg"]
+    assert result["clients"]["validator1"]["unexpected"] == [OTHER]
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason"),
+    [
+        pytest.param([], "there is no pod validator1-0", id="no-pod"),
+        pytest.param([a_pod(started=False, problem="ImagePullBackOff: x")], "ImagePullBackOff", id="no-image"),
+        pytest.param([a_pod(terminating=True)], "being deleted", id="terminating"),
+    ],
+)
+def test_a_pod_that_does_not_run_proves_nothing(run: Run, pods: list[Pod], reason: str) -> None:
+    assert reason in prove(run, Script([pods], {**BEACON, "validator1-0": [metrics(95)]}))["msg"]
+
+
+def test_a_refusal_to_start_is_not_waited_for(run: Run) -> None:
+    pods = [[a_pod(started=False, problem="REFUSED: validator.db is missing", hopeless=True)]]
+    assert "validator.db is missing" in prove(run, Script(pods), timeout=3600)["msg"]
+
+
+def test_an_advance_counts_only_within_one_process(run: Run) -> None:
+    script = Script([[a_pod()], [a_pod(uid="u2")]], {"validator1-0": [metrics(95), metrics(97)]})
+    assert prove(run, script)["failed"] is True
+
+
+def test_nothing_expected_is_nothing_proved(run: Run) -> None:
+    result = prove(run, Script(), clients=[{"name": "validator1", "pubkeys": []}])
+    assert "nothing to prove" in result["msg"]
+
+
+def test_an_api_that_says_no_is_not_asked_again(run: Run) -> None:
+    assert "403" in prove(run, Never("403 Forbidden"), timeout=3600)["msg"]
+
+
+def test_reports_without_waiting_when_asked_to(run: Run) -> None:
+    result = prove(run, Script([[]]), wait=False)
+    assert "failed" not in result
+    assert result["proved"] is False
+
+
+def silence(run: Run, script: Script, **params: t.Any) -> dict[str, t.Any]:
+    return run(prysm_silence_info, script, **{"clients": ["validator1"], "timeout": 0, "interval": 0, **params})
+
+
+GONE: dict[str, list[t.Any]] = {"master": [[]], "worker": [[]]}
+
+
+def test_silence_is_no_pod_and_no_container_on_any_node(run: Run) -> None:
+    result = silence(run, Script([[a_pod("beacon-0")]], running=GONE))
+    assert "failed" not in result
+    assert result["nodes"] == ["master", "worker"]
+
+
+def test_a_container_the_api_server_has_forgotten_still_signs(run: Run) -> None:
+    running = {"master": [[]], "worker": [[("prysm", "validator1-0", "u1")]]}
+    result = silence(run, Script([[]], running=running))
+    assert result["left"] == ["containers of validator1-0 on worker"]
+
+
+def test_a_node_that_cannot_be_asked_counts_as_signing(run: Run) -> None:
+    running = {"master": [[]], "worker": [NotYet("timeout")]}
+    result = silence(run, Script([[]], running=running))
+    assert result["failed"] is True
+    assert "cannot read node worker" in result["msg"]
+
+
+def test_no_nodes_are_no_proof(run: Run) -> None:
+    assert silence(run, Script([[]]))["failed"] is True
+
+
+def test_waits_for_the_last_container(run: Run) -> None:
+    running = {"worker": [[("prysm", "validator1-0", "u1")], []]}
+    assert "failed" not in silence(run, Script([[a_pod()], []], running=running), timeout=60)
+
+
+def test_a_successor_is_not_mistaken_for_the_old_pod(run: Run) -> None:
+    running = {"worker": [[("prysm", "validator1-0", "u2")]]}
+    script = Script([[a_pod(uid="u2")]], running=running)
+    assert "failed" not in silence(run, script, uids=["u1"])
+    assert silence(run, Script([[a_pod(uid="u2")]], running=running))["failed"] is True
+
+
+def beacon(run: Run, script: Script, **params: t.Any) -> dict[str, t.Any]:
+    return run(prysm_beacon_info, script, **{"version": "v7.1.6", "timeout": 0, "interval": 0, **params})
+
+
+READY = 'prysm_version{version="v7.1.6"} 1\nbeacon_clock_time_slot 100'
+
+
+def test_a_beacon_is_of_use_when_ready_at_the_wanted_version(run: Run) -> None:
+    result = beacon(run, Script([[a_pod("beacon-0")]], {"beacon-0": [READY]}))
+    assert (result["ready"], result["version"], result["slot"]) == (True, "v7.1.6", 100)
+
+
+@pytest.mark.parametrize(
+    ("pods", "text", "reason"),
+    [
+        pytest.param([], READY, "there is no pod", id="no-pod"),
+        pytest.param([a_pod("beacon-0", ready=False)], READY, "not Ready", id="syncing"),
+        pytest.param([a_pod("beacon-0")], READY.replace("7.1.6", "7.1.5"), "it runs v7.1.5", id="other-version"),
+        pytest.param([a_pod("beacon-0", started=False, problem="crash")], READY, "crash", id="crash"),
+    ],
+)
+def test_a_beacon_that_is_of_no_use_is_told_why(run: Run, pods: list[Pod], text: str, reason: str) -> None:
+    result = beacon(run, Script([pods], {"beacon-0": [text]}))
+    assert result["failed"] is True
+    assert reason in result["msg"]
+
+
+def test_a_missing_image_is_not_waited_for_as_long_as_a_sync(run: Run) -> None:
+    pods = [[a_pod("beacon-0", started=False, problem="ImagePullBackOff: x")]]
+    result = beacon(run, Script(pods), timeout=3600, image_timeout=0)
+    assert "ImagePullBackOff" in result["msg"]
+
+
+def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> None:
+    table = {
+        "oldest": "1.2.2",
+        "newest": "7.1.6",
+        "registries": [{"repository": "r"}],
+        "networks": {"hoodi": {"flag": {"first": "5.3.2"}, "follow": {"first": "7.0.0"}, "because": "Fulu"}},
+        "features": {"doppelganger": {"first": "1.4.1"}},
+        "validatorSchema": ["1.3.0"],
+    }
+    result = run(
+        prysm_version_info,
+        None,
+        table=table,
+        version="v1.2.2",
+        network="hoodi",
+        current="v1.3.4",
+        _ansible_check_mode=True,
+    )
+    assert len(result["refusals"]) == 2
+    assert (result["move"], result["schema_down"]) == ("downgrade", ["v1.3.0"])
+    assert result["features"] == {"doppelganger": False}
+    assert "not a Prysm release tag" in run(prysm_version_info, None, table=table, version="x", network="hoodi")["msg"]
