@@ -68,6 +68,7 @@ def debs(gateway: Path, log: Log = quiet) -> Path:
         downloads = work / "downloads"
         downloads.mkdir()
         names = [*SNAP_DEBS, *BUSYBOX_DEBS]
+        _use_host_names(gateway)
         inside = gateway / "tmp" / f"debs-{os.getpid()}"
         inside.mkdir()
         try:
@@ -153,13 +154,20 @@ def _debootstrap(root: Path, packages: str, log: Log) -> None:
     )
 
 
+def _use_host_names(root: Path) -> None:
+    (root / "etc/resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
+
+
 def _configure(root: Path, authorities: Path) -> None:
     shutil.copytree(MACHINE_FILES / "root", root, symlinks=True, dirs_exist_ok=True)
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").unlink(missing_ok=True)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
-    (root / "etc/resolv.conf").write_text(f"nameserver {GATEWAY}\n")
     (root / "etc/fstab").write_text("/dev/ubda / ext4 defaults,noatime 0 1\n")
+    # The lists of packages as of now, as an installer leaves them: the first `apt update` only asks whether they hold.
+    _use_host_names(root)
+    run(["chroot", root, "apt-get", "update"], what="Reading the lists of packages for the machines")
+    (root / "etc/resolv.conf").write_text(f"nameserver {GATEWAY}\n")
     (root / "etc/apt/apt.conf.d/90proxy").write_text(
         f'Acquire::http::Proxy "{PROXY}";\nAcquire::https::Proxy "{PROXY}";\n'
     )
