@@ -1,0 +1,989 @@
+package double
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ulikunitz/xz"
+	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
+	bolt "go.etcd.io/bbolt"
+)
+
+// The test binary is also the program: started with PRYSM_TEST_PLAY it plays that binary.
+func TestMain(m *testing.M) {
+	if name := os.Getenv("PRYSM_TEST_PLAY"); name != "" {
+		os.Exit(Main(name, os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// versions are those whose real programs were run and measured.
+var versions = []string{"v1.2.2", "v1.3.4", "v2.1.4", "v4.2.1", "v5.3.3", "v6.1.4", "v7.1.6"}
+
+const genesisRoot = "0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95"
+
+func fixture(t *testing.T, parts ...string) string {
+	t.Helper()
+	base := os.Getenv("PRYSM_FIXTURES")
+	if base == "" {
+		base = "../../../../tests/fixtures"
+	}
+	path := filepath.Join(append([]string{base}, parts...)...)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("files written by real Prysm are needed: %v", err)
+	}
+	return path
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func mustWrite(t *testing.T, path string, raw []byte, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, raw, mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unpack writes a packed database into dir/validator.db.
+func unpack(t *testing.T, packed, dir string) {
+	t.Helper()
+	r, err := xz.NewReader(bytes.NewReader(mustRead(t, packed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := out.ReadFrom(r); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, filepath.Join(dir, storeFile), out.Bytes(), 0o600)
+}
+
+func ver(t *testing.T, s string) Version {
+	t.Helper()
+	v, err := ParseVersion(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+type result struct {
+	code     int
+	out, err string
+}
+
+func (r result) String() string { return fmt.Sprintf("exit %d\n%s\n%s", r.code, r.out, r.err) }
+func (r result) all() string    { return r.out + r.err }
+
+func prog(version, binary, chain, home string, args ...string) *exec.Cmd {
+	c := exec.Command(os.Args[0], args...)
+	c.Env = []string{"PRYSM_TEST_PLAY=" + binary, "PRYSM_VERSION=" + version, "PRYSM_CHAIN=" + chain, "HOME=" + home}
+	return c
+}
+
+// play runs a command to its end.
+func play(t *testing.T, version, binary string, args ...string) result {
+	t.Helper()
+	c := prog(version, binary, "http://127.0.0.1:1", t.TempDir(), args...)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		c.Process.Kill()
+		t.Fatalf("%s %v did not end: %s", version, args, errs.String())
+	}
+	return result{c.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+func validator(t *testing.T, version string, args ...string) result {
+	t.Helper()
+	return play(t, version, "validator", args...)
+}
+
+func each(t *testing.T, f func(t *testing.T, version string)) {
+	for _, v := range versions {
+		t.Run(v, func(t *testing.T) { t.Parallel(); f(t, v) })
+	}
+}
+
+// ---- flags
+
+func TestFlagsByVersion(t *testing.T) {
+	for _, c := range []struct {
+		binary, flag, version string
+		known                 bool
+	}{
+		{"validator", "prater", "v1.2.2", false},
+		{"validator", "prater", "v1.3.4", true},
+		{"validator", "prater", "v5.0.4", false},
+		{"validator", "hoodi", "v5.3.1", false},
+		{"validator", "hoodi", "v7.1.6", true},
+		{"beacon-chain", "genesis-state", "v1.2.2", false},
+		{"beacon-chain", "genesis-state", "v1.3.4", true},
+		{"beacon-chain", "http-web3provider", "v3.2.2", true},
+		{"beacon-chain", "http-web3provider", "v4.0.0", false},
+		{"beacon-chain", "execution-endpoint", "v2.1.4", false},
+		{"beacon-chain", "execution-endpoint", "v3.0.0", true},
+		{"beacon-chain", "fallback-web3provider", "v1.3.4", true},
+		{"beacon-chain", "terminal-block-hash-override", "v2.1.0", false}, // gone for a while
+		{"beacon-chain", "terminal-block-hash-override", "v2.1.3", true},
+		{"validator", "enable-doppelganger", "v1.3.4", false},
+		{"validator", "enable-doppelganger", "v1.4.1", true},
+		{"beacon-chain", "supernode", "v7.1.0", true},
+		{"beacon-chain", "subscribe-all-data-subnets", "v7.1.0", true}, // as an alias
+		{"validator", "goerli", "v2.1.3", false},
+		{"validator", "goerli", "v2.1.4", true},
+	} {
+		if got := GlobalFlags(c.binary, ver(t, c.version)).Has(c.flag); got != c.known {
+			t.Errorf("%s --%s at %s: known %v", c.binary, c.flag, c.version, got)
+		}
+	}
+	// What works unchanged from the oldest to the newest.
+	for _, v := range versions {
+		for _, f := range []string{"grpc-gateway-host", "grpc-gateway-port", "rpc-host", "monitoring-host", "p2p-max-peers", "verbosity"} {
+			if !GlobalFlags("beacon-chain", ver(t, v)).Has(f) {
+				t.Errorf("beacon-chain --%s is unknown at %s", f, v)
+			}
+		}
+		for _, f := range []string{"datadir", "wallet-dir", "wallet-password-file", "beacon-rpc-provider", "graffiti", "monitoring-host"} {
+			if !GlobalFlags("validator", ver(t, v)).Has(f) {
+				t.Errorf("validator --%s is unknown at %s", f, v)
+			}
+		}
+	}
+}
+
+func TestMistakesOnTheCommandLine(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		r := validator(t, v, "--no-such-flag")
+		if r.code != 0 || !strings.Contains(r.out, "flag provided but not defined: -no-such-flag") || !strings.Contains(r.out, "Incorrect Usage") {
+			t.Errorf("unknown flag: %s", r)
+		}
+		r = validator(t, v, "accounts", "list", "--no-such-flag")
+		if r.code != 0 || !strings.Contains(r.out, "Incorrect Usage: flag provided but not defined") {
+			t.Errorf("unknown flag of a sub-command: %s", r)
+		}
+		dir := t.TempDir()
+		r = validator(t, v, "db", "migrate", "down", "--datadir="+dir, "--accept-terms-of-use")
+		if r.code != 0 || !strings.Contains(r.all(), "not defined: -accept-terms-of-use") {
+			t.Errorf("terms after db migrate: %s", r)
+		}
+		r = validator(t, v, "accounts", "list", "--wallet-dir="+dir)
+		if r.code != 0 || !strings.Contains(r.err, "could not scan text input") {
+			t.Errorf("terms not accepted: %s", r)
+		}
+		if ver(t, v).From(1, 4, 1) {
+			r = validator(t, v, "--accept-terms-of-use", "--datadir="+dir, "stray")
+			if r.code != 0 || !strings.Contains(r.err, "unrecognized argument: stray") {
+				t.Errorf("stray argument: %s", r)
+			}
+		}
+		if ver(t, v).From(5, 3, 2) {
+			r = validator(t, v, "--accept-terms-of-use", "--datadir="+dir, "--hoodi", "--sepolia")
+			if r.code != 0 || !strings.Contains(r.err, "cannot use more than one network flag") {
+				t.Errorf("two networks: %s", r)
+			}
+		}
+	})
+}
+
+func TestAFlagWithoutEffectMeansMainnet(t *testing.T) {
+	a := &App{Binary: "validator", V: ver(t, "v2.1.4")}
+	fs := GlobalFlags("validator", a.V)
+	if _, err := fs.Parse([]string{"--pyrmont"}); err != nil || a.network(fs) != "mainnet" {
+		t.Fatalf("%v %s", err, a.network(fs))
+	}
+	a.V = ver(t, "v1.3.4")
+	fs = GlobalFlags("validator", a.V)
+	if _, err := fs.Parse([]string{"--pyrmont"}); err != nil || a.network(fs) != "pyrmont" {
+		t.Fatalf("%v %s", err, a.network(fs))
+	}
+}
+
+func TestConfigFile(t *testing.T) {
+	fs := GlobalFlags("validator", ver(t, "v7.1.6"))
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	mustWrite(t, path, []byte("graffiti: hello\nmonitoring-port: 99\nenable-doppelganger: true\nunknown: 1\n"), 0o600)
+	if _, err := fs.Parse([]string{"--graffiti=mine"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.LoadConfigFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if fs.String("graffiti", "") != "mine" || fs.Int("monitoring-port", 0) != 99 || !fs.Bool("enable-doppelganger") {
+		t.Fatalf("%v", fs.values)
+	}
+	r := validator(t, "v7.1.6", "--config-file="+path+".missing")
+	if r.code != 0 || !strings.Contains(r.err, "Unable to create input source") {
+		t.Fatal(r)
+	}
+}
+
+// ---- wallets
+
+type fixtureKey struct {
+	Pubkey, Secret, Password string
+}
+
+func fixtureKeys(t *testing.T) []fixtureKey {
+	var out []fixtureKey
+	if err := json.Unmarshal(mustRead(t, fixture(t, "prysm", "keys.json")), &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+var listed = regexp.MustCompile(`0x[0-9a-f]{96}`)
+
+func keySet(text string) string {
+	keys := listed.FindAllString(text, -1)
+	sort.Strings(keys)
+	return strings.Join(keys, "\n")
+}
+
+func allKeys(t *testing.T) string {
+	var out []string
+	for _, k := range fixtureKeys(t) {
+		out = append(out, "0x"+k.Pubkey)
+	}
+	sort.Strings(out)
+	return strings.Join(out, "\n")
+}
+
+// wallet copies a wallet that real Prysm wrote.
+func wallet(t *testing.T, from string) string {
+	dir := filepath.Join(t.TempDir(), "wallet")
+	mustWrite(t, filepath.Join(dir, "direct", accountsFile), mustRead(t, fixture(t, "prysm", from, "wallet", "direct", accountsFile)), 0o600)
+	return dir
+}
+
+func password(t *testing.T) string { return fixture(t, "prysm", "wallet-password.txt") }
+
+func TestWalletsOfAllVersionsOpen(t *testing.T) {
+	for _, v := range versions {
+		w, err := findWallet(wallet(t, v), ver(t, v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Password = string(mustRead(t, password(t)))
+		keys, err := w.Keys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets := map[string]string{}
+		for _, k := range fixtureKeys(t) {
+			secrets[k.Pubkey] = k.Secret
+		}
+		for _, k := range keys {
+			if secrets[k.Pub()[2:]] != fmt.Sprintf("%x", k.Secret) {
+				t.Errorf("%s: %s has another secret", v, k.Pub())
+			}
+			if derived, err := keyOf(k.Secret); err != nil || derived.Pub() != k.Pub() {
+				t.Errorf("%s: %s is not the key of its secret", v, k.Pub())
+			}
+		}
+		if len(keys) != len(secrets) {
+			t.Errorf("%s: %d keys", v, len(keys))
+		}
+		w.Password = "wrong"
+		if _, err := w.Keys(); err == nil || !strings.Contains(err.Error(), "wrong password for wallet entered: invalid checksum") {
+			t.Errorf("%s: wrong password: %v", v, err)
+		}
+	}
+}
+
+func TestAccountsListAsInTheTranscript(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		dir := wallet(t, v)
+		r := validator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+password(t), "--accept-terms-of-use")
+		if r.code != 0 || keySet(r.out) != allKeys(t) {
+			t.Fatal(r)
+		}
+		transcript := string(mustRead(t, fixture(t, "prysm", v, "transcript.txt")))
+		plain := regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(r.out, "")
+		for _, line := range strings.Split(plain, "\n") {
+			if !strings.HasPrefix(line, "Account ") && !strings.Contains(transcript, line) {
+				t.Errorf("real %s did not say %q", v, line)
+			}
+		}
+		wrong := filepath.Join(t.TempDir(), "p")
+		mustWrite(t, wrong, []byte("not the password"), 0o600)
+		r = validator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+wrong, "--accept-terms-of-use")
+		if r.code != 1 || !strings.Contains(r.err, "Could not list accounts") || !strings.Contains(r.err, "wrong wallet password entered") {
+			t.Error(r)
+		}
+	})
+}
+
+type importCase struct {
+	name  string
+	setup func(t *testing.T, keys string) // fills the directory of keystores
+	pass  string
+	codes [7]int
+	says  [7]string // "" is not looked at
+	keys  [7]int    // in the wallet afterwards
+}
+
+func cheapKeystore(t *testing.T, n int, pass, prefix string) []byte {
+	raw := mustRead(t, filepath.Join(fixture(t, "prysm", "keystores"), fmt.Sprintf("keystore-m_12381_3600_%d_0_0-161880000%d.json", n, n)))
+	var m map[string]any
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	m["pubkey"] = prefix + m["pubkey"].(string)
+	if pass != "" {
+		secret, err := keystorev4.New().Decrypt(m["crypto"].(map[string]any), "Fixture-pass-1!")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m["crypto"], err = keystorev4.New().Encrypt(secret, pass); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, _ = json.Marshal(m)
+	return raw
+}
+
+func name(n int) string { return fmt.Sprintf("keystore-m_12381_3600_%d_0_0-1.json", n) }
+
+func TestAccountsImportMatrix(t *testing.T) {
+	two := func(t *testing.T, dir string) {
+		mustWrite(t, filepath.Join(dir, name(0)), cheapKeystore(t, 0, "", ""), 0o400)
+		mustWrite(t, filepath.Join(dir, name(1)), cheapKeystore(t, 1, "", ""), 0o400)
+	}
+	cases := []importCase{
+		{"good", two, "Fixture-pass-1!\n", [7]int{}, [7]string{
+			"Successfully imported", "Successfully imported", "Successfully imported", "Imported accounts", "Imported accounts",
+			"Imported accounts", "Imported accounts"}, [7]int{2, 2, 2, 2, 2, 2, 2}},
+		{"wrong password", two, "wrong", [7]int{1, 1}, [7]string{
+			"Could not import accounts: could not read keystore password", "Password incorrect for key 0x", "Successfully imported",
+			"no accounts were successfully imported", "no accounts", "no accounts", "no accounts"}, [7]int{}},
+		{"one of two passwords wrong", func(t *testing.T, dir string) {
+			mustWrite(t, filepath.Join(dir, name(0)), cheapKeystore(t, 0, "", ""), 0o400)
+			mustWrite(t, filepath.Join(dir, name(1)), cheapKeystore(t, 1, "another-pass", ""), 0o400)
+		}, "Fixture-pass-1!", [7]int{1, 1}, [7]string{
+			"", "", "\x1b[1;32m2\x1b[0m accounts", "Imported accounts", "incorrect password", "", ""}, [7]int{0, 0, 1, 1, 1, 1, 1}},
+		{"0x before the public key", func(t *testing.T, dir string) {
+			mustWrite(t, filepath.Join(dir, name(0)), cheapKeystore(t, 0, "", "0x"), 0o400)
+		}, "Fixture-pass-1!", [7]int{1, 1}, [7]string{
+			"could not decode pubkey", "", "\x1b[1;32m1\x1b[0m accounts", "no accounts", "", "", ""}, [7]int{}},
+		{"empty directory", func(*testing.T, string) {}, "Fixture-pass-1!", [7]int{1, 1, 1, 1, 1, 1, 1}, [7]string{
+			"has no files, cannot import from it"}, [7]int{}},
+		{"only deposit data", func(t *testing.T, dir string) {
+			mustWrite(t, filepath.Join(dir, "deposit_data-1.json"), []byte(`[{"pubkey":"ab"}]`), 0o400)
+		}, "Fixture-pass-1!", [7]int{0, 0, 1, 1, 1, 1, 1}, [7]string{"\x1b[1;32m0\x1b[0m accounts"}, [7]int{}},
+		{"mislabelled", func(t *testing.T, dir string) {
+			raw := cheapKeystore(t, 0, "", "")
+			keys := fixtureKeys(t)
+			mustWrite(t, filepath.Join(dir, name(0)), bytes.Replace(raw, []byte(keys[0].Pubkey), []byte(keys[5].Pubkey), 1), 0o400)
+		}, "Fixture-pass-1!", [7]int{}, [7]string{}, [7]int{1, 1, 1, 1, 1, 1, 1}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			each(t, func(t *testing.T, v string) {
+				i := indexOf(v)
+				dir := t.TempDir()
+				keys := filepath.Join(dir, "keys")
+				os.MkdirAll(keys, 0o700)
+				c.setup(t, keys)
+				pass := filepath.Join(dir, "pass")
+				mustWrite(t, pass, []byte(c.pass), 0o600)
+				r := validator(t, v, "accounts", "import", "--wallet-dir="+dir+"/wallet", "--wallet-password-file="+password(t),
+					"--keys-dir="+keys, "--account-password-file="+pass, "--accept-terms-of-use")
+				if r.code != c.codes[i] || !strings.Contains(r.all(), c.says[i]) {
+					t.Errorf("want exit %d, %q: %s", c.codes[i], c.says[i], r)
+				}
+				w, err := findWallet(dir+"/wallet", ver(t, v))
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.Password = string(mustRead(t, password(t)))
+				got, err := w.Keys()
+				if err != nil || len(got) != c.keys[i] {
+					t.Errorf("%d keys in the wallet, %v; want %d", len(got), err, c.keys[i])
+				}
+			})
+		})
+	}
+}
+
+func indexOf(v string) int {
+	for i, o := range versions {
+		if o == v {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestAccountsImportOfAKnownKey(t *testing.T) {
+	says := []string{"Successfully imported", "Successfully imported", "Successfully imported", "no accounts", "no accounts", "no accounts", "no accounts"}
+	each(t, func(t *testing.T, v string) {
+		dir := wallet(t, v)
+		args := []string{"accounts", "import", "--wallet-dir=" + dir, "--wallet-password-file=" + password(t),
+			"--keys-dir=" + fixture(t, "prysm", "keystores"), "--account-password-file=" + fixture(t, "prysm", "account-password.txt"),
+			"--accept-terms-of-use"}
+		r := validator(t, v, args...)
+		if r.code != 0 || !strings.Contains(r.all(), says[indexOf(v)]) {
+			t.Error(r)
+		}
+		// A wallet that others may read is not written.
+		path := filepath.Join(dir, "direct", accountsFile)
+		fresh := filepath.Join(t.TempDir(), "k")
+		mustWrite(t, filepath.Join(fresh, name(0)), bytes.Replace(cheapKeystore(t, 0, "", ""),
+			[]byte(fixtureKeys(t)[0].Pubkey), bytes.Repeat([]byte("ab"), 48), 1), 0o600)
+		os.Chmod(path, 0o640)
+		args[4] = "--keys-dir=" + fresh
+		if r = validator(t, v, args...); r.code != 1 || !strings.Contains(r.err, "without proper 0600 permissions") {
+			t.Error(r)
+		}
+	})
+}
+
+func TestDeleteBackupAndCreate(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		dir := wallet(t, v)
+		common := []string{"--wallet-dir=" + dir, "--wallet-password-file=" + password(t), "--accept-terms-of-use"}
+		key := "0x" + fixtureKeys(t)[3].Pubkey
+		out := filepath.Join(t.TempDir(), "backup")
+		r := validator(t, v, append([]string{"accounts", "backup", "--backup-dir=" + out, "--backup-password-file=" + password(t),
+			"--backup-public-keys=" + key}, common...)...)
+		if _, err := os.Stat(out + "/backup.zip"); r.code != 0 || err != nil {
+			t.Error(r, err)
+		}
+		r = validator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
+		if r.code != 0 {
+			t.Error(r)
+		}
+		r = validator(t, v, append([]string{"accounts", "list"}, common...)...)
+		if strings.Contains(r.out, key) || len(listed.FindAllString(r.out, -1)) != 5 {
+			t.Error(r)
+		}
+		kind, code := "imported", 0
+		if ver(t, v).Before(2, 1, 0) {
+			code = 1
+		}
+		r = validator(t, v, "wallet", "create", "--wallet-dir="+t.TempDir()+"/w", "--keymanager-kind="+kind,
+			"--wallet-password-file="+password(t), "--accept-terms-of-use")
+		if r.code != code || code == 1 && !strings.Contains(r.err, "imported is not an allowed keymanager") {
+			t.Error(r)
+		}
+	})
+}
+
+// ---- databases and history
+
+// records turns an export into a set, without keys that have none.
+func records(t *testing.T, raw []byte) string {
+	t.Helper()
+	var in interchange
+	if err := json.Unmarshal(raw, &in); err != nil {
+		t.Fatal(err)
+	}
+	set := map[string]bool{in.Metadata.Root: true}
+	for _, d := range in.Data {
+		for _, b := range d.Blocks {
+			set[fmt.Sprintf("%s block %s %s", d.Pubkey, b.Slot, b.Root)] = true
+		}
+		for _, a := range d.Attestations {
+			set[fmt.Sprintf("%s vote %s %s %s", d.Pubkey, a.Source, a.Target, a.Root)] = true
+		}
+	}
+	var out []string
+	for s := range set {
+		out = append(out, s)
+	}
+	sort.Strings(out)
+	return strings.Join(out, "\n")
+}
+
+func history(v string) string {
+	if v == "v1.2.2" || v == "v1.3.4" {
+		return "slashing-protection"
+	}
+	return "slashing-protection-history"
+}
+
+func export(t *testing.T, v, dir string) (result, string) {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "out")
+	r := validator(t, v, "--accept-terms-of-use", history(v), "export", "--datadir="+dir, "--slashing-protection-export-dir="+to)
+	return r, filepath.Join(to, "slashing_protection.json")
+}
+
+func TestDatabasesOfRealPrysmExportAsTheyDid(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		dir := t.TempDir()
+		unpack(t, fixture(t, "prysm", v, "validator.db.xz"), dir)
+		r, file := export(t, v, dir)
+		if r.code != 0 {
+			t.Fatal(r)
+		}
+		want := mustRead(t, fixture(t, "prysm", v, "export.json"))
+		if got := mustRead(t, file); records(t, got) != records(t, want) {
+			t.Errorf("export differs:\n%s", got)
+		}
+		st, _ := os.Stat(file)
+		if st.Mode().Perm() != 0o600 {
+			t.Errorf("mode %o", st.Mode().Perm())
+		}
+	})
+	live, err := filepath.Glob(filepath.Join(fixture(t, "prysm-live"), "*.export-by-*.json"))
+	if err != nil || len(live) == 0 {
+		t.Fatal(err)
+	}
+	for _, want := range live {
+		base, by, _ := strings.Cut(filepath.Base(want), ".export-by-")
+		by = strings.TrimSuffix(by, ".json")
+		t.Run(base+" by "+by, func(t *testing.T) {
+			dir := t.TempDir()
+			unpack(t, fixture(t, "prysm-live", base+".db.xz"), dir)
+			r, file := export(t, by, dir)
+			if r.code != 0 {
+				t.Fatal(r)
+			}
+			if got := mustRead(t, file); records(t, got) != records(t, mustRead(t, want)) {
+				t.Errorf("export differs:\n%s", got)
+			}
+		})
+	}
+}
+
+func importHistory(t *testing.T, v, dir, file string) result {
+	t.Helper()
+	return validator(t, v, history(v), "import", "--datadir="+dir, "--slashing-protection-json-file="+file, "--accept-terms-of-use")
+}
+
+func TestHistoryMatrix(t *testing.T) {
+	input := fixture(t, "prysm", "input-interchange.json")
+	yes, no := true, false
+	creates := [7]bool{yes, no, yes, yes, yes, no, no}
+	codes := func(c ...int) [7]int { return [7]int(c) }
+	missingImport, missingExport := codes(0, 0, 0, 0, 0, 1, 1), codes(0, 0, 1, 1, 1, 1, 1)
+	wrongRoot, againWithout := codes(0, 0, 1, 1, 1, 1, 1), codes(0, 0, 1, 0, 0, 0, 0)
+	each(t, func(t *testing.T, v string) {
+		i := indexOf(v)
+		dir := t.TempDir()
+		r := importHistory(t, v, dir, input)
+		_, err := os.Stat(filepath.Join(dir, storeFile))
+		if r.code != missingImport[i] || (err == nil) != creates[i] {
+			t.Errorf("import without a database (%v): %s", err, r)
+		}
+		if v == "v1.3.4" && strings.Contains(r.all(), "imported") {
+			t.Errorf("it said something: %s", r)
+		}
+		if v != "v1.2.2" {
+			if r, file := export(t, v, t.TempDir()); r.code != missingExport[i] || fileExists(file) {
+				t.Errorf("export without a database: %s", r)
+			}
+		}
+
+		dir = t.TempDir()
+		unpack(t, fixture(t, "prysm", v, "validator.db.xz"), dir)
+		wrong := filepath.Join(t.TempDir(), "w.json")
+		raw := mustRead(t, input)
+		mustWrite(t, wrong, bytes.Replace(raw, []byte(genesisRoot), []byte("0x"+strings.Repeat("77", 32)), 1), 0o600)
+		r = importHistory(t, v, dir, wrong)
+		if r.code != wrongRoot[i] || !strings.Contains(r.err, "genesis validators root doesn't match") {
+			t.Errorf("wrong root: %s", r)
+		}
+		r = importHistory(t, v, dir, wrong+".missing")
+		if want := wrongRoot[i]; r.code != want {
+			t.Errorf("missing file: %s", r)
+		}
+		mustWrite(t, wrong, bytes.Replace(raw, []byte(`"5"`), []byte(`"4"`), 1), 0o600)
+		if r = importHistory(t, v, dir, wrong); r.code != wrongRoot[i] || !strings.Contains(r.err, "version '4' is not supported") {
+			t.Errorf("version 4: %s", r)
+		}
+
+		// The same records again, with and without roots: in the file of this test all votes carry roots.
+		var in interchange
+		json.Unmarshal(raw, &in)
+		before := len(votesOf(t, dir, v, in.Data[0].Pubkey))
+		if r = importHistory(t, v, dir, input); r.code != 0 || !strings.Contains(r.err, "Slashing protection JSON successfully imported") {
+			t.Errorf("again with roots: %s", r)
+		}
+		if n := len(votesOf(t, dir, v, in.Data[0].Pubkey)); n != 2*before || len(blacklistOf(t, dir, v)) != 0 {
+			t.Errorf("again with roots: %d votes became %d", before, n)
+		}
+		for _, d := range in.Data {
+			for _, a := range d.Attestations {
+				a.Root = ""
+			}
+			for _, b := range d.Blocks {
+				b.Root = ""
+			}
+		}
+		bare, _ := json.Marshal(in)
+		mustWrite(t, wrong, bare, 0o600)
+		r = importHistory(t, v, dir, wrong)
+		black := len(blacklistOf(t, dir, v))
+		switch {
+		case r.code != againWithout[i]:
+			t.Errorf("again without roots: %s", r)
+		case i < 3 && (black != 0 || strings.Contains(r.err, "successfully")):
+			t.Errorf("again without roots, %d blacklisted: %s", black, r)
+		case i >= 3 && (black != len(in.Data) || !strings.Contains(r.err, "successfully")):
+			t.Errorf("again without roots, %d blacklisted: %s", black, r)
+		}
+	})
+}
+
+func fileExists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+func open(t *testing.T, dir, v string) *Store {
+	t.Helper()
+	s, err := OpenStore(dir, ver(t, v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func votesOf(t *testing.T, dir, v, key string) []vote {
+	s := open(t, dir, v)
+	defer s.Close()
+	var out []vote
+	s.db.View(func(tx *bolt.Tx) error { out = votes(tx, unhex(key)); return nil })
+	return out
+}
+
+func blacklistOf(t *testing.T, dir, v string) map[string]bool {
+	s := open(t, dir, v)
+	defer s.Close()
+	out, err := s.Blacklisted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func unhex(s string) []byte {
+	var b []byte
+	fmt.Sscanf(strings.TrimPrefix(s, "0x"), "%x", &b)
+	return b
+}
+
+func TestTheBlacklistOfARealDatabase(t *testing.T) {
+	dir := t.TempDir()
+	unpack(t, fixture(t, "prysm-live", "blacklisted-v7.1.6.db.xz"), dir)
+	if n := len(blacklistOf(t, dir, "v7.1.6")); n != 4 {
+		t.Fatalf("%d keys", n)
+	}
+}
+
+func TestExportThatFails(t *testing.T) {
+	// A key that was imported and never proposed has attestations but no bucket of proposals.
+	says := []string{"current number exceeds max", "current number exceeds max", "", "", "No slashing protection data was found",
+		"No slashing protection data was found", "No slashing protection data was found"}
+	codes := []int{0, 0, 0, 0, 1, 1, 1}
+	each(t, func(t *testing.T, v string) {
+		i := indexOf(v)
+		dir := t.TempDir()
+		s := open(t, dir, v)
+		if err := s.SaveGenesisRoot(unhex(genesisRoot)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.CheckAndSaveVote(bytes.Repeat([]byte{7}, 48), vote{1, 2, bytes.Repeat([]byte{1}, 32)}); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		r, file := export(t, v, dir)
+		if r.code != codes[i] || !strings.Contains(r.err, says[i]) || fileExists(file) != (says[i] == "") {
+			t.Error(r)
+		}
+		// A file in the way that others may read.
+		s = open(t, dir, v)
+		s.AddPublicKeys([][]byte{bytes.Repeat([]byte{7}, 48)})
+		s.Close()
+		r, file = export(t, v, dir)
+		if r.code != 0 || !fileExists(file) {
+			t.Fatal(r)
+		}
+		os.Chmod(file, 0o644)
+		want := 1
+		if i < 2 {
+			want = 0
+		}
+		r = validator(t, v, "--accept-terms-of-use", history(v), "export", "--datadir="+dir, "--slashing-protection-export-dir="+filepath.Dir(file))
+		if r.code != want || !strings.Contains(r.err, "without proper 0600 permissions") {
+			t.Error(r)
+		}
+		// While somebody has the database.
+		s = open(t, dir, v)
+		defer s.Close()
+		if r, file := export(t, v, dir); r.code != want || !strings.Contains(r.err, errLocked.Error()) || fileExists(file) {
+			t.Error(r)
+		}
+	})
+}
+
+func TestMigrateDownAsRealPrysmDid(t *testing.T) {
+	dir, real := t.TempDir(), t.TempDir()
+	unpack(t, fixture(t, "prysm", "v1.3.4", "validator.db.xz"), dir)
+	unpack(t, fixture(t, "prysm", "v1.3.4", "validator-migrated-down.db.xz"), real)
+	r := validator(t, "v1.3.4", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir)
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	// Go's random order of maps decides which key's record wins in the real program; the roots that are kept, and for
+	// which targets, do not depend on it, nor does anything outside the old blobs.
+	shape := func(dir string) map[string]string {
+		out := map[string]string{}
+		db, err := bolt.Open(filepath.Join(dir, storeFile), 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var walk func(string, *bolt.Bucket) error
+		walk = func(path string, b *bolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				p := fmt.Sprintf("%s/%x", path, k)
+				if v == nil {
+					out[p] = "bucket"
+					return walk(p, b.Bucket(k))
+				}
+				if path == string(oldAttestationBucket) {
+					v = append([]byte{}, v[:8]...) // the latest epoch
+					out[p+"/size"] = fmt.Sprint(len(b.Get(k)))
+				}
+				out[p] = fmt.Sprintf("%x", v)
+				return nil
+			})
+		}
+		db.View(func(tx *bolt.Tx) error {
+			return tx.ForEach(func(name []byte, b *bolt.Bucket) error { return walk(string(name), b) })
+		})
+		return out
+	}
+	got, want := shape(dir), shape(real)
+	for k, v := range want {
+		if got[k] != v {
+			t.Errorf("%s: %s, real Prysm has %s", k, got[k], v)
+		}
+	}
+	for k := range got {
+		if _, ok := want[k]; !ok {
+			t.Errorf("%s: real Prysm has no such record", k)
+		}
+	}
+	if r := validator(t, "v1.3.4", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 1 || !strings.Contains(r.err, "bucket not found") {
+		t.Errorf("a second time: %s", r)
+	}
+	// Both databases come up again in the old version, with the damage measured: votes with source 0 that never were.
+	for _, d := range []string{dir, real} {
+		s := open(t, d, "v1.2.2")
+		if err := s.MigrateUp(nil); err != nil {
+			t.Fatal(err)
+		}
+		s.db.View(func(tx *bolt.Tx) error {
+			bogus := 0
+			for _, a := range votes(tx, unhex(fixtureKeys(t)[0].Pubkey)) {
+				if a.source == 0 {
+					bogus++
+				}
+			}
+			if bogus != 1 {
+				t.Errorf("%d votes with source 0", bogus)
+			}
+			return nil
+		})
+		s.Close()
+	}
+	// v1.2.2's own down leaves the newer bucket and says nothing.
+	unpack(t, fixture(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
+	if r := validator(t, "v1.2.2", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 0 {
+		t.Error(r)
+	}
+}
+
+func TestProtectionIsEnforced(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		s := open(t, t.TempDir(), v)
+		defer s.Close()
+		key, a, b := bytes.Repeat([]byte{1}, 48), bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+		ok := func(x vote) {
+			t.Helper()
+			if err := s.CheckAndSaveVote(key, x); err != nil {
+				t.Fatalf("%+v: %v", x, err)
+			}
+		}
+		no := func(x vote, why string) {
+			t.Helper()
+			err := s.CheckAndSaveVote(key, x)
+			if _, is := err.(refusal); !is || !strings.Contains(err.Error(), why) {
+				t.Errorf("%+v: %v, want %q", x, err, why)
+			}
+		}
+		ok(vote{2, 3, a})
+		ok(vote{3, 6, a})
+		no(vote{3, 6, b}, "double vote found")
+		ok(vote{3, 6, a}) // the same again
+		no(vote{2, 7, b}, "surrounds another")
+		no(vote{4, 5, b}, "is surrounded by another")
+		no(vote{1, 9, b}, "lower than lowest source epoch")
+		no(vote{3, 3, b}, "lower than or equal to lowest target epoch")
+		if err := s.CheckAndSaveBlock(key, 10, a); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.CheckAndSaveBlock(key, 10, b); err == nil || !strings.Contains(err.Error(), "double proposal") {
+			t.Error(err)
+		}
+		if err := s.CheckAndSaveBlock(key, 9, b); err == nil || !strings.Contains(err.Error(), "lowest signed slot") {
+			t.Error(err)
+		}
+		d, err := s.Digest(key)
+		if err != nil || d.HighestSlot != 10 || d.HighestSource != 3 || d.HighestTarget != 6 || d.Attestations != 2 || d.Blocks != 1 {
+			t.Errorf("%+v %v", d, err)
+		}
+	})
+}
+
+// A newer version does not look at what an older one signed into its database without a migration.
+func TestAnOlderVersionsVotesAreMissingAfterwards(t *testing.T) {
+	dir := t.TempDir()
+	key, root := bytes.Repeat([]byte{1}, 48), bytes.Repeat([]byte{1}, 32)
+	for i, v := range []string{"v1.3.4", "v1.2.2", "v1.3.4"} {
+		s := open(t, dir, v)
+		if err := s.MigrateUp(nil); err != nil {
+			t.Fatal(err)
+		}
+		d, _ := s.Digest(key)
+		if i == 2 {
+			if d.HighestTarget != 1 {
+				t.Errorf("%+v", d)
+			}
+		} else if err := s.CheckAndSaveVote(key, vote{uint64(i), uint64(i + 1), root}); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+}
+
+// ---- starting
+
+func TestStartsThatFail(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		late := 0 // errors of the start
+		if ver(t, v).From(3, 2, 1) {
+			late = 1
+		}
+		dir := t.TempDir()
+		common := []string{"--accept-terms-of-use", "--datadir=" + dir, "--monitoring-port=0", "--beacon-rpc-provider=127.0.0.1:1"}
+		w := wallet(t, v)
+		with := func(args ...string) []string { return append(append([]string{}, common...), args...) }
+		if ver(t, v).Before(6, 0, 0) {
+			r := validator(t, v, with("--wallet-dir="+dir+"/none")...)
+			if r.code != late || !strings.Contains(r.err, "no wallet found") {
+				t.Errorf("no wallet: %s", r)
+			}
+		}
+		r := validator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+dir+"/none")...)
+		if r.code != late || !strings.Contains(r.err, "no such file") {
+			t.Errorf("no password file: %s", r)
+		}
+		s := open(t, dir, v)
+		defer s.Close()
+		r = validator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+password(t))...)
+		if r.code != late || !strings.Contains(r.err, errLocked.Error()) {
+			t.Errorf("locked: %s", r)
+		}
+		r = play(t, v, "beacon-chain", "--accept-terms-of-use", "--datadir="+dir, "--chain-config-file="+dir+"/none")
+		if want := max(late, map[bool]int{true: 1}[ver(t, v).Before(3, 0, 0)]); r.code != want {
+			t.Errorf("no chain config: %s", r)
+		}
+		if ver(t, v).From(2, 1, 0) {
+			r = play(t, v, "beacon-chain", "--accept-terms-of-use", "--datadir="+dir, "--jwt-secret="+dir+"/none")
+			if r.code != late || !strings.Contains(r.err, "JWT secret") {
+				t.Errorf("no JWT: %s", r)
+			}
+		}
+	})
+}
+
+// freePort finds a port that nobody has.
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// process is a daemon that a test started.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+	done chan struct{}
+}
+
+func daemon(t *testing.T, c *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: c, done: make(chan struct{})}
+	c.Stdout, c.Stderr = &p.log, &p.log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { c.Wait(); close(p.done) }()
+	t.Cleanup(func() {
+		c.Process.Kill()
+		<-p.done
+		if t.Failed() {
+			t.Logf("%s\n%s", c.Args, p.log.String())
+		}
+	})
+	return p
+}
+
+// end sends a signal and waits; it returns the exit code.
+func (p *process) end(sig syscall.Signal, limit time.Duration) int {
+	p.t.Helper()
+	p.cmd.Process.Signal(sig)
+	return p.wait(limit)
+}
+
+func (p *process) wait(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+		p.t.Fatalf("%v is still running\n%s", p.cmd.Args, p.log.String())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
