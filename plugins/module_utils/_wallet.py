@@ -299,7 +299,11 @@ class Store:
         changed = False
         try:
             if self._read(PREVIOUS) is not None:
-                self._verify_or_return(verify)
+                try:
+                    verify(self._need(FILE))
+                except UnreadableError:
+                    verify(self._need(PREVIOUS))
+                    os.rename(PREVIOUS, FILE, src_dir_fd=fd, dst_dir_fd=fd)
                 remove_if_there(fd, PREVIOUS)
                 changed = True
             changed = remove_if_there(fd, TEMPORARY) or changed

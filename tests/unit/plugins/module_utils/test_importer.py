@@ -1,0 +1,512 @@
+"""Importing and removing keys, and what is left when the machine dies on the way."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
+from tests.unit.plugins.keys_support import (
+    KEYSTORE_PASSWORD,
+    PUBKEYS,
+    WALLET_PASSWORD,
+    heavy,
+    keystore,
+    tree_of,
+    write_keystores,
+)
+
+PASSWORDS = _importer.Passwords(KEYSTORE_PASSWORD)
+KEYSTORES = {i: _importer.gather([], [(f"k{i}", json.dumps(keystore(i)))])[0] for i in range(6)}
+
+
+def present(directory: Path, *numbers: int, **more: t.Any) -> _importer.Request:
+    return _importer.Request(
+        str(directory / "wallet"),
+        WALLET_PASSWORD,
+        keystores=tuple(KEYSTORES[i] for i in numbers),
+        passwords=PASSWORDS,
+        cost=2,
+        **more,
+    )
+
+
+def absent(directory: Path, *numbers: int) -> _importer.Request:
+    return _importer.Request(
+        str(directory / "wallet"),
+        WALLET_PASSWORD,
+        remove=tuple(PUBKEYS[i] for i in numbers),
+        reason="test",
+        now="2026-01-01T00:00:00Z",
+        cost=2,
+    )
+
+
+def keys_in(directory: Path) -> list[int] | None:
+    """Which keys the wallet on the disk opens with; None when there is no wallet."""
+    found = _wallet.find(str(directory / "wallet"))
+    if not found.exists:
+        return None
+    keys = _wallet.parse(found.read(), found.path, WALLET_PASSWORD)
+    _wallet.check_pairs(keys, found.path)
+    return [PUBKEYS.index(key.pubkey) for key in keys]
+
+
+def manifest_fits(directory: Path) -> bool:
+    manifest = manifests.read_manifest(str(directory / "wallet"))
+    found = _wallet.find(str(directory / "wallet"))
+    return (
+        manifest is not None
+        and manifest.describes(found.read())
+        and manifest.pubkeys == tuple(PUBKEYS[i] for i in keys_in(directory) or [])
+    )
+
+
+# -- what it does -----------------------------------------------------------------------------------------------------
+
+
+def test_imports_merges_and_keeps_the_order(tmp_path: Path) -> None:
+    first = _importer.run(present(tmp_path, 2, 0))
+    assert (first.changed, first.imported) == (True, [PUBKEYS[2], PUBKEYS[0]])
+    second = _importer.run(present(tmp_path, 0, 1, 2, 3))
+    assert second.imported == [PUBKEYS[1], PUBKEYS[3]]
+    assert keys_in(tmp_path) == [2, 0, 1, 3]
+    assert second.pubkeys == [PUBKEYS[i] for i in (2, 0, 1, 3)]
+    assert manifest_fits(tmp_path)
+
+
+def test_a_second_run_touches_nothing(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0, 1))
+    before = tree_of(tmp_path)
+    again = _importer.run(present(tmp_path, 1, 0))
+    assert (again.changed, again.imported, again.mended) == (False, [], [])
+    assert tree_of(tmp_path) == before
+
+
+def test_check_mode_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
+    for request in (present(tmp_path, 0, 1), present(tmp_path, 2), absent(tmp_path, 0)):
+        before = tree_of(tmp_path)
+        told = _importer.run(request, check=True)
+        assert tree_of(tmp_path) == before
+        assert told == _importer.run(request)
+
+
+def test_modes_are_what_prysm_insists_on(tmp_path: Path) -> None:
+    os.umask(0o022)
+    _importer.run(present(tmp_path, 0))
+    wallet = tmp_path / "wallet"
+    accounts = wallet / "direct" / "accounts"
+    assert [oct(path.stat().st_mode & 0o777) for path in (wallet, wallet / "direct", accounts)] == ["0o700"] * 3
+    files = (accounts / _wallet.FILE, wallet / manifests.MANIFEST)
+    assert [oct(path.stat().st_mode & 0o777) for path in files] == ["0o600"] * 2
+    files[0].chmod(0o644)
+    wallet.chmod(0o755)
+    assert _importer.run(present(tmp_path, 0), check=True).mended == [str(wallet), str(files[0])]
+    assert _importer.run(present(tmp_path, 0)).changed
+    assert oct(files[0].stat().st_mode & 0o777) == "0o600"
+    assert not _importer.run(present(tmp_path, 0)).changed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_everything_belongs_to_its_owner(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0, owner=1001, group=2000))
+    for path in [tmp_path / "wallet", *(tmp_path / "wallet").rglob("*")]:
+        assert (path.stat().st_uid, path.stat().st_gid) == (1001, 2000), path
+
+
+def test_removing_leaves_a_tombstone_that_holds(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0, 1))
+    gone = _importer.run(absent(tmp_path, 0, 5))
+    assert (gone.removed, gone.pubkeys) == ([PUBKEYS[0]], [PUBKEYS[1]])
+    assert keys_in(tmp_path) == [1] and manifest_fits(tmp_path)
+    stones = manifests.read_tombstones(str(tmp_path / "wallet"))
+    assert stones == [(PUBKEYS[0], "2026-01-01T00:00:00Z", "test")]
+    assert not _importer.run(absent(tmp_path, 0)).changed
+    with pytest.raises(StakingError, match="may live elsewhere now; to bring it back"):
+        _importer.run(present(tmp_path, 0))
+    back = _importer.run(present(tmp_path, 0, reinstate=(PUBKEYS[0],)))
+    assert back.imported == [PUBKEYS[0]] and manifests.read_tombstones(str(tmp_path / "wallet")) == []
+    assert not _importer.run(present(tmp_path, 0, reinstate=(PUBKEYS[0],))).changed
+
+
+def test_removing_the_last_key_leaves_an_empty_wallet(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0))
+    _importer.run(absent(tmp_path, 0))
+    assert keys_in(tmp_path) == [] and manifest_fits(tmp_path)
+
+
+def test_removing_from_nothing_makes_nothing(tmp_path: Path) -> None:
+    assert not _importer.run(absent(tmp_path, 0)).changed
+    assert tree_of(tmp_path) == {}
+
+
+# -- what it refuses --------------------------------------------------------------------------------------------------
+
+
+def test_one_bad_keystore_and_nothing_is_imported(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0))
+    before = tree_of(tmp_path)
+    bad = _importer.gather([], [("bad", json.dumps(keystore(2, pubkey=PUBKEYS[3][2:])))])[0]
+    request = present(tmp_path, 1)
+    with pytest.raises(StakingError, match="its secret belongs to"):
+        _importer.run(request._replace(keystores=(*request.keystores, bad)))
+    with pytest.raises(StakingError, match="k2: the password is wrong"):
+        _importer.run(
+            present(tmp_path, 1, 2)._replace(passwords=_importer.Passwords("no", {PUBKEYS[1]: KEYSTORE_PASSWORD}))
+        )
+    assert tree_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("where", ["data", "wallet/direct"])
+@pytest.mark.parametrize("how", ["flock", "range"])
+def test_a_running_client_is_refused_but_an_unchanged_wallet_is_not(tmp_path: Path, where: str, how: str) -> None:
+    _importer.run(present(tmp_path, 0))
+    database = tmp_path / where / "validator.db"
+    database.parent.mkdir(exist_ok=True)
+    database.touch()
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        with database.open("r+b") as held:
+            (fcntl.flock if how == "flock" else fcntl.lockf)(held, fcntl.LOCK_EX)
+            os.write(ready[1], b"x")
+            os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    try:
+        assert not _importer.run(present(tmp_path, 0, data_dir=str(tmp_path / "data"))).changed
+        for check in (True, False):
+            with pytest.raises(StakingError, match="a validator client is running on this wallet"):
+                _importer.run(present(tmp_path, 1, data_dir=str(tmp_path / "data")), check=check)
+        assert keys_in(tmp_path) == [0]
+    finally:
+        os.write(done[1], b"x")
+        os.waitpid(child, 0)
+    assert _importer.run(present(tmp_path, 1, data_dir=str(tmp_path / "data"))).changed
+
+
+def test_a_wrong_wallet_password_changes_nothing(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0))
+    before = tree_of(tmp_path)
+    for password, reason in (("Other-password-1", "the password is wrong"), ("Pässword-1", "outside printable ASCII")):
+        with pytest.raises(StakingError, match=reason):
+            _importer.run(present(tmp_path, 1)._replace(password=password))
+    assert tree_of(tmp_path) == before
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "wallet").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StakingError, match="is not a directory of its own"):
+        _importer.run(present(tmp_path, 0))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_two_runs_at_a_time_do_not_lose_each_others_keys(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0))
+    with _wallet.Store(str(tmp_path / "wallet")):  # noqa: SIM117 - the second one must fail inside the first
+        with pytest.raises(StakingError, match="changed by another run right now"):
+            _importer.run(present(tmp_path, 1))
+    store = _wallet.Store(str(tmp_path / "wallet"))
+    with store, pytest.raises(StakingError, match="changed while its new content was prepared"):
+        store.save(b"what it was once", b"new", lambda _data: None)
+    assert keys_in(tmp_path) == [0]
+
+
+def test_takes_files_and_directories_and_passes_deposit_data_over(tmp_path: Path) -> None:
+    directory = write_keystores(tmp_path / "keys", 0, 1)
+    (directory / "deposit_data-1618800000.json").write_text(json.dumps([{"pubkey": PUBKEYS[0][2:]}]))
+    (directory / "notes.txt").write_text("not a keystore")
+    alone = write_keystores(tmp_path / "more", 2) / "keystore-m_12381_3600_2_0_0.json"
+    found = _importer.gather([str(directory), str(alone)])
+    assert [item.pubkey for item in found] == PUBKEYS[:3]
+    assert _importer.deposited([str(directory / "deposit_data-1618800000.json")]) == {PUBKEYS[0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("keystore-1.json", "{", "is not JSON"),
+        ("other.json", "{}", "version is missing"),
+        ("keystore", "", "is not JSON"),
+        (None, None, "holds no keystore"),
+    ],
+)
+def test_nothing_in_a_directory_is_silently_left_out(
+    tmp_path: Path, name: str | None, content: str | None, reason: str
+) -> None:
+    (tmp_path / "keys").mkdir()
+    if name is not None and content is not None:
+        write_keystores(tmp_path / "keys", 0)
+        (tmp_path / "keys" / name).write_text(content)
+    with pytest.raises(StakingError, match=reason) as refused:
+        _importer.gather([str(tmp_path / "keys")])
+    assert str(tmp_path / "keys") in str(refused.value)
+
+
+def test_deposit_data_must_name_every_key(tmp_path: Path) -> None:
+    with pytest.raises(StakingError, match=f"k1: {PUBKEYS[1]} is not in the deposit data"):
+        _importer.run(present(tmp_path, 0, 1, deposits=frozenset(PUBKEYS[:1])))
+    assert keys_in(tmp_path) is None
+
+
+def test_a_password_is_found_by_key_path_name_and_directory() -> None:
+    item = _importer.gather([], [("/keys/a/keystore-0.json", json.dumps(keystore(0)))])[0]
+    for name in (
+        PUBKEYS[0].upper().replace("0X", ""),
+        "/keys/a/keystore-0.json",
+        "keystore-0.json",
+        "/keys/a",
+        "/keys/a/",
+    ):
+        assert _importer.Passwords("common", {name: "its own"}).of(item) == "its own"
+    assert _importer.Passwords("common", {"other": "x"}).of(item) == "common"
+    with pytest.raises(StakingError, match="/keys/a/keystore-0.json: no password is given"):
+        _importer.Passwords(None, {"other": "x"}).of(item)
+
+
+# -- what is left when it is stopped ----------------------------------------------------------------------------------
+
+#: Everything that changes a disk, as the writer calls it.
+CALLS = ("mkdir", "write", "fsync", "fchmod", "fchown", "rename", "replace", "link", "unlink", "open")
+
+
+class Countdown:
+    """Makes the system fail at the n-th call that can change the disk."""
+
+    def __init__(self, calls: int, act: t.Callable[[], None], names: t.Iterable[str] = CALLS) -> None:
+        self.left = calls
+        self.act = act
+        self.real = {name: getattr(os, name) for name in names}
+
+    def __enter__(self) -> Countdown:
+        for name, real in self.real.items():
+            setattr(os, name, self.wrap(name, real))
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for name, real in self.real.items():
+            setattr(os, name, real)
+
+    def wrap(self, name: str, real: t.Any) -> t.Any:
+        def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
+            if name == "open" and not args[1] & os.O_CREAT:
+                return real(*args, **kwargs)
+            self.left -= 1
+            if self.left == 0:
+                self.act()
+            return real(*args, **kwargs)
+
+        return call
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> t.Iterator[Path]:
+    """A directory that need not wait for a disk: these tests write the same wallet hundreds of times."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        yield Path(name)
+
+
+def die() -> None:
+    os._exit(9)
+
+
+def killed(request: _importer.Request, calls: int) -> bool:
+    """Run in a process of its own that dies at the n-th call; whether it did."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with Countdown(calls, die):
+                _importer.run(request)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def finish(tmp_path: Path, request: _importer.Request, wanted: list[int]) -> None:
+    """The same run again must do the rest, and a third nothing."""
+    _importer.run(request)
+    assert keys_in(tmp_path) == wanted
+    assert manifest_fits(tmp_path)
+    left = {path.name for path in (tmp_path / "wallet").rglob("*") if path.is_file()}
+    assert left <= {_wallet.FILE, manifests.MANIFEST, manifests.TOMBSTONES}
+    assert not _importer.run(request).changed
+
+
+@pytest.mark.parametrize("what", ["second import", "first import", "removal", "return"])
+def test_killed_at_any_call_it_leaves_the_old_wallet_or_the_new(memory: Path, what: str) -> None:
+    calls = 0
+    while True:
+        # Every call of the fullest case; of its variations every third, unless there is time.
+        calls += 1 if what == "second import" or heavy() else 3
+        directory = memory / str(calls)
+        directory.mkdir()
+        old: list[int] | None = None
+        if what != "first import":
+            _importer.run(present(directory, 0, 1))
+            old = [0, 1]
+        request, new = present(directory, 0, 2), [0, 1, 2] if old else [0, 2]
+        if what == "removal":
+            request, new = absent(directory, 0), [1]
+        if what == "return":
+            _importer.run(absent(directory, 0))
+            request, old, new = present(directory, 0, reinstate=(PUBKEYS[0],)), [1], [1, 0]
+        died = killed(request, calls)
+        assert keys_in(directory) in (old, new), f"killed at call {calls}"
+        if what == "removal" and 0 in (keys_in(directory) or []) and not died:
+            pytest.fail("removed, but still there")
+        finish(directory, request, new)
+        if not died:
+            break
+    assert calls > 10
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("name", ["write", "fsync", "rename", "link", "open"])
+def test_a_disk_that_fails_or_is_full_leaves_the_old_wallet_or_the_new(memory: Path, name: str, number: int) -> None:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number))
+
+    calls = 0
+    while True:
+        calls += 1
+        directory = memory / str(calls)
+        directory.mkdir()
+        _importer.run(present(directory, 0))
+        try:
+            with Countdown(calls, fail, [name]) as countdown:
+                _importer.run(present(directory, 1))
+        except (StakingError, OSError) as exc:
+            assert os.strerror(number) in str(exc)
+            if isinstance(exc, StakingError):
+                assert str(directory / "wallet") in str(exc)
+        assert keys_in(directory) in ([0], [0, 1])
+        finish(directory, present(directory, 1), [0, 1])
+        if countdown.left > 0:
+            break
+    assert calls > 1
+
+
+def test_a_file_that_is_not_what_was_written_brings_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _importer.run(present(tmp_path, 0))
+    real = os.rename
+    accounts = tmp_path / "wallet/direct/accounts"
+
+    def rename_and_damage(source: t.Any, target: t.Any, **kwargs: t.Any) -> None:
+        real(source, target, **kwargs)
+        if source == _wallet.TEMPORARY:
+            (accounts / _wallet.FILE).write_bytes(b"\0" * 100)
+
+    monkeypatch.setattr(os, "rename", rename_and_damage)
+    with pytest.raises(StakingError, match="is not JSON"):
+        _importer.run(present(tmp_path, 1))
+    monkeypatch.undo()
+    assert keys_in(tmp_path) == [0]
+    finish(tmp_path, present(tmp_path, 1), [0, 1])
+
+
+def test_the_previous_file_is_used_when_the_current_one_does_not_open(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0))
+    accounts = tmp_path / "wallet/direct/accounts"
+    (accounts / _wallet.FILE).rename(accounts / _wallet.PREVIOUS)
+    (accounts / _wallet.FILE).write_bytes(b"")
+    finish(tmp_path, present(tmp_path, 1), [0, 1])
+
+
+Step = tuple[str, list[int], int]
+
+
+@settings(
+    max_examples=300 if heavy() else 12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["import", "remove"]),
+            st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True),
+            st.integers(1, 60),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_sequence_of_changes_and_power_cuts_leaves_a_wallet_that_opens(memory: Path, steps: list[Step]) -> None:
+    directory = Path(tempfile.mkdtemp(dir=memory))
+    model: list[int] = []
+    for action, numbers, calls in steps:
+        if action == "import":
+            request = present(directory, *numbers, reinstate=tuple(PUBKEYS))
+            after = model + [i for i in numbers if i not in model]
+        else:
+            request = absent(directory, *numbers)
+            after = [i for i in model if i not in numbers]
+        died = killed(request, calls)
+        now = keys_in(directory) or []
+        assert now in (model, after) if died else now == after
+        model = now
+        # What can be found out without the password is either right or refused.
+        manifest = manifests.read_manifest(str(directory / "wallet")) if (directory / "wallet").exists() else None
+        found = _wallet.find(str(directory / "wallet"))
+        if manifest is not None and found.exists and manifest.describes(found.read()):
+            assert manifest.pubkeys == tuple(PUBKEYS[i] for i in now)
+
+
+def test_a_manifest_of_another_wallet_is_noticed(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0))
+    path = tmp_path / "wallet" / manifests.MANIFEST
+    path.write_bytes(manifests.render_manifest(manifests.manifest_for(b"other", [PUBKEYS[3]])))
+    path.chmod(0o600)
+    mended = _importer.run(present(tmp_path, 0))
+    assert mended.mended == [str(path)] and manifest_fits(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ([], "is not a key manifest"),
+        ({"version": 1, "pubkeys": []}, "is not a key manifest"),
+        ({"version": 2, "pubkeys": [], "wallet_sha256": "00" * 32}, "version this program does not know"),
+        ({"version": 1, "pubkeys": {}, "wallet_sha256": "00" * 32}, "pubkeys is not a list"),
+        ({"version": 1, "pubkeys": [], "wallet_sha256": "00"}, "not a digest"),
+        ({"version": 1, "pubkeys": ["0x12"], "wallet_sha256": "00" * 32}, "not a 48-byte"),
+        ({"version": 1, "pubkeys": [PUBKEYS[0], PUBKEYS[0].upper()], "wallet_sha256": "00" * 32}, "more than once"),
+    ],
+)
+def test_a_damaged_manifest_is_one_clear_error(document: t.Any, reason: str) -> None:
+    with pytest.raises(StakingError, match=reason) as refused:
+        manifests.parse_manifest(as_json(document), "the/manifest")
+    assert str(refused.value).startswith("the/manifest: ")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"version": 1, "tombstones": [5]},
+        {"version": 1, "tombstones": [{"pubkey": PUBKEYS[0]}]},
+        {"version": 1, "tombstones": [{"pubkey": "x", "removed": "", "reason": ""}]},
+        {"version": 1, "tombstones": [{"pubkey": PUBKEYS[0], "removed": 1, "reason": ""}]},
+    ],
+)
+def test_damaged_tombstones_are_one_clear_error(document: t.Any) -> None:
+    with pytest.raises(StakingError, match=r"^the/stones: "):
+        manifests.parse_tombstones(as_json(document), "the/stones")
