@@ -18,12 +18,12 @@ TREES = st.recursive(
     max_leaves=10,
 )
 SETTINGS = settings(
-    max_examples=2000 if heavy() else 100,
+    max_examples=2000 if heavy() else 30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SAMPLE = {
-    b"a": {u.to_bytes(8, "big"): bytes(32) for u in range(400)},
+    b"a": {number.to_bytes(8, "big"): bytes(32) for number in range(400)},
     b"b": {b"c": {b"d": b"e"}},
     b"big": {b"x": bytes(9000)},
 }

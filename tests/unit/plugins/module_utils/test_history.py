@@ -16,7 +16,7 @@ BLOCKS = st.lists(st.tuples(st.integers(0, 12), ROOTS), max_size=6)
 VOTES = st.lists(
     st.tuples(st.integers(0, 8), st.integers(0, 8), ROOTS).map(lambda v: (min(v[:2]), max(v[:2]), v[2])), max_size=8
 )
-SETTINGS = settings(max_examples=3000 if heavy() else 200, deadline=None)
+SETTINGS = settings(max_examples=3000 if heavy() else 60, deadline=None)
 
 
 def build(blocks: t.Iterable[t.Any], votes: t.Iterable[t.Any]) -> KeyHistory:
@@ -25,6 +25,7 @@ def build(blocks: t.Iterable[t.Any], votes: t.Iterable[t.Any]) -> KeyHistory:
     )
 
 
+MARKS = st.builds(Marks, *[st.none() | st.integers(0, 9)] * 3)
 HISTORIES = st.builds(build, BLOCKS, VOTES)
 
 
@@ -82,16 +83,19 @@ def forbids_vote(history: KeyHistory, source: int, target: int, root: bytes) -> 
 
 @SETTINGS
 @given(have=HISTORIES, want=HISTORIES)
-def test_a_history_that_lacks_nothing_forbids_what_the_other_forbids(have: KeyHistory, want: KeyHistory) -> None:
+def test_a_history_that_lacks_nothing_forbids_whatever_contradicts_the_other(
+    have: KeyHistory, want: KeyHistory
+) -> None:
     if _history.lacking(have, want):
         return
+    want = want._replace(floor_slot=None, floor_source=None, floor_target=None)  # what was signed, no more
     new = b"\x09" * 32  # something that neither has signed
     for slot in range(14):
         if forbids_block(want, slot, new):
             assert forbids_block(have, slot, new), slot
     for source, target in itertools.combinations_with_replacement(range(10), 2):
-        if forbids_vote(want, source, target, new) and not (have.floor_source or 0) > source:
-            assert forbids_vote(have, source, target, new) or target > (have.highest_target or -1), (source, target)
+        if forbids_vote(want, source, target, new):
+            assert forbids_vote(have, source, target, new), (source, target)
 
 
 @SETTINGS
@@ -135,9 +139,7 @@ def test_histories_of_different_networks_are_not_joined() -> None:
 
 
 @SETTINGS
-@given(
-    a=st.builds(Marks, *[st.none() | st.integers(0, 9)] * 3), b=st.builds(Marks, *[st.none() | st.integers(0, 9)] * 3)
-)
+@given(a=MARKS, b=MARKS)
 def test_joined_marks_are_short_of_neither(a: Marks, b: Marks) -> None:
     assert a.join(b).missing(a) == [] and a.join(b).missing(b) == []
     assert (a.missing(b) == []) == (a.join(b) == a)

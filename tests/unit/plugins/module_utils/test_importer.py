@@ -272,7 +272,7 @@ def test_a_password_is_found_by_key_path_name_and_directory() -> None:
     ):
         assert _importer.Passwords("common", {name: "its own"}).of(item) == "its own"
     assert _importer.Passwords("common", {"other": "x"}).of(item) == "common"
-    with pytest.raises(StakingError, match="/keys/a/keystore-0.json: no password is given"):
+    with pytest.raises(StakingError, match=r"/keys/a/keystore-0\.json: no password is given"):
         _importer.Passwords(None, {"other": "x"}).of(item)
 
 
