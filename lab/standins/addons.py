@@ -36,7 +36,7 @@ def _object(path: str) -> Callable[[Api], bool]:
 
 
 def _pods(prefix: str, namespace: str = "kube-system") -> Callable[[Api], bool]:
-    """Real MicroK8s looks for `pod/PREFIX` in `kubectl get all -A`: enabled means that a pod is there, not that it runs."""
+    """Enabled means, as in `kubectl get all -A`, that such a pod is there, not that it runs."""
 
     def check(api: Api) -> bool:
         pods = api.get(f"/api/v1/namespaces/{namespace}/pods") or {"items": []}

@@ -64,7 +64,7 @@ def join(body: dict[str, Any], remote: str, contacted: str) -> dict[str, Any]:
             "ca": (CERTS / "ca.crt").read_text(),
             "apiport": str(layout.API_PORT),
             "kubelet_args": (ARGS / "kubelet").read_text(),
-            "hostname_override": remote if not hostname else hostname,
+            "hostname_override": hostname or remote,
             "cluster_cidr": POD_CIDR,
             "pods": cluster.range_for(hostname, nodes),
             "api_authn_strategy": "x509",
@@ -256,7 +256,7 @@ class Server(ThreadingHTTPServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         request.settimeout(30)
         with self.context.wrap_socket(request, server_side=True) as tls:
-            self.RequestHandlerClass(tls, client_address, self)
+            Handler(tls, client_address, self)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         print(f"{client_address[0]}: {sys.exc_info()[1]}", file=sys.stderr, flush=True)

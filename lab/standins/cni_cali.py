@@ -4,13 +4,15 @@
 Firewalls name these interfaces, so they have to be the real ones.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import sys
 
 
-def main():
+def main() -> int:
     if os.environ.get("CNI_COMMAND") == "VERSION":
         print(json.dumps({"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0"]}))
         return 0

@@ -13,7 +13,9 @@ from .system import accepts, default_interface, fail, node_name, output, succeed
 
 def run(daemon: str, _: list[str]) -> int:
     """Become a service."""
-    if daemon == "kubelite":
+    if daemon in node.idle(layout.minor()):
+        print("Not starting: this cluster has its own datastore and network")
+    elif daemon == "kubelite":
         kubelite()
     elif daemon == "containerd":
         containerd()
@@ -31,8 +33,6 @@ def run(daemon: str, _: list[str]) -> int:
         return proxy()
     elif daemon in ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy"):
         component(daemon)
-    elif daemon in ("flanneld", "control-plane-kicker"):
-        return 0  # nothing to do in a cluster with its own datastore and Calico
     else:
         fail(f'error: snap "microk8s" has no service "daemon-{daemon}"')
     return 0

@@ -18,6 +18,9 @@ from .cluster import Api, Unreachable
 from .layout import AGENT_PORT, ARGS, CERTS, CNI, CREDENTIALS, GROUP, write
 from .system import default_address, node_name, own_addresses, refuse, wait_for
 
+_OTHERWISE = (
+    "If the node you are adding is not reachable through the default interface you can use one of the following:"
+)
 WORKER = "This MicroK8s deployment is acting as a node in a cluster."
 
 
@@ -60,17 +63,13 @@ def add_node(argv: list[str]) -> int:
         print("\n".join(f"- {address}:{AGENT_PORT}/{shown}" for address in own_addresses()))
     elif minor < 23:
         print(f"From the node you wish to join to this cluster, run the following:\nmicrok8s join {urls[0]}\n")
-        print(
-            "If the node you are adding is not reachable through the default interface you can use one of the following:"
-        )
+        print(_OTHERWISE)
         print("\n".join(f" microk8s join {url}" for url in urls))
     else:
         print(f"From the node you wish to join to this cluster, run the following:\nmicrok8s join {urls[0]}\n")
         print("Use the '--worker' flag to join a node as a worker not running the control plane, eg:")
         print(f"microk8s join {urls[0]} --worker\n")
-        print(
-            "If the node you are adding is not reachable through the default interface you can use one of the following:"
-        )
+        print(_OTHERWISE)
         print("\n".join(f"microk8s join {url}" for url in urls))
     return 0
 
@@ -123,7 +122,7 @@ class Agent:
         """The hash of its certificate."""
         connection = self._connection()
         connection.connect()
-        found = connection.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
+        found = connection.sock.getpeercert(binary_form=True)
         connection.close()
         return hashlib.sha256(found or b"").hexdigest()
 
@@ -144,7 +143,7 @@ def join(argv: list[str]) -> int:
     """Make this node one of another node's cluster."""
     minor = layout.minor()
     parser = argparse.ArgumentParser("microk8s join")
-    parser.add_argument("connection", nargs="?" if minor < 21 else None)  # type: ignore[arg-type]
+    parser.add_argument("connection", nargs="?" if minor < 21 else None)
     if minor >= 21:
         parser.add_argument("--skip-verify", action="store_true")
     if minor >= 23:
@@ -188,7 +187,8 @@ def join(argv: list[str]) -> int:
         refuse(f"Connection failed. {error} ({status}).", 6)
     if answer.get("cluster_cidr") and answer["cluster_cidr"] != node.get_arg("kube-proxy", "--cluster-cidr"):
         print(
-            "WARNING: Joining a cluster that has a different CIDR. The kube-proxy CIDR configuration will be overwritten."
+            "WARNING: Joining a cluster that has a different CIDR."
+            " The kube-proxy CIDR configuration will be overwritten."
         )
         node.set_arg("kube-proxy", "--cluster-cidr", answer["cluster_cidr"])
     if worker:
@@ -254,7 +254,7 @@ def _join_worker(agent: Agent, token: str, answer: dict[str, Any]) -> None:
     for lock in ("clustered.lock", "no-k8s-dqlite", "no-cert-reissue"):
         layout.lock(lock)
     layout.unlock("no-apiserver-proxy")
-    node.start([f"{d}" for d in node.daemons(minor) if d == "apiserver-proxy"])
+    node.start(["apiserver-proxy"])
     node.restart(["apiserver-kicker"])
     node.start(node.kubernetes_daemons(minor))
 
@@ -263,10 +263,7 @@ def _take_kubelet_args(answer: dict[str, Any], kind: str) -> None:
     """The seed's kubelet arguments replace this node's own, but for its labels."""
     override = node.get_arg("kubelet", "--hostname-override")
     write(ARGS / "kubelet", answer["kubelet_args"])
-    labels = node._labels(layout.minor(), kind)
-    if kind == "worker":
-        labels = labels.replace("microk8s-worker=microk8s-worker", "microk8s-worker=microk8s-worker")
-    node.set_arg("kubelet", "--node-labels", f'"{labels}"')
+    node.set_arg("kubelet", "--node-labels", f'"{node.labels(layout.minor(), kind)}"')
     node.set_arg("kubelet", "--hostname-override", override or None)
 
 
@@ -406,8 +403,8 @@ def remove_node(argv: list[str]) -> int:
         if not args.force:
             refuse(
                 f"Removal failed. Node {args.node} is registered with dqlite. Please, run first 'microk8s leave' on the"
-                " departing node. \nIf the node is not available anymore and will never attempt to join the cluster in the"
-                " future use the '--force' flag \nto unregister the node while removing it."
+                " departing node. \nIf the node is not available anymore and will never attempt to join the cluster"
+                " in the future use the '--force' flag \nto unregister the node while removing it."
             )
         cluster.etcdctl("member", "remove", member["id"], timeout="20s")
     api.call("DELETE", f"/api/v1/nodes/{found['metadata']['name']}")

@@ -1,7 +1,7 @@
 """The watchman of a node: the pods' network between the nodes, the datastore's member list, the server certificate.
 
-Real MicroK8s has Calico for the first. As there, a node tells its range of pods by an annotation, and the others reach it
-through the VXLAN device `vxlan.calico` (4789/udp, network 4096), so that firewalls meet what they would meet.
+Real MicroK8s has Calico for the first. As there, a node tells its range by an annotation, and the others reach it by
+the VXLAN device `vxlan.calico` (4789/udp, network 4096), so that firewalls meet what they would meet.
 """
 
 from __future__ import annotations

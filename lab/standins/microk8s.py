@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from . import addons, certs, cluster, join, layout, node
@@ -79,10 +80,8 @@ def status(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.yaml:
         args.format = "yaml"
-    if args.wait_ready:
-        ready = wait_for(cluster.ready, args.timeout or float("inf"), 2)
-    else:
-        ready = cluster.ready()
+    # Without a time limit it waits for ever, as the real one does.
+    ready = wait_for(cluster.ready, (args.timeout or float("inf")) if args.wait_ready else 0, 2)
     members = cluster.datastore_members() if ready else []
     code = 0 if ready or minor < 28 else 1
     if args.addon:
@@ -166,7 +165,7 @@ def kubectl(argv: list[str]) -> int:
     return 0
 
 
-def helm(argv: list[str], name: str) -> int:
+def helm(argv: list[str]) -> int:
     permitted()
     if layout.is_worker() and layout.minor() >= 25:
         print(f"{CLUSTERED} Please use the microk8s helm on the master.")
@@ -290,9 +289,7 @@ def refresh_certs(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     root_only()
     if layout.is_worker():
-        print(
-            "This MicroK8s deployment is acting as a node in a cluster. Please use the microk8s refresh-certs on the master."
-        )
+        print(f"{CLUSTERED} Please use the microk8s refresh-certs on the master.")
         return 0
     if args.check:
         for title, file in (("CA", "ca"), ("server", "server"), ("front proxy client", "front-proxy-client")):
@@ -312,10 +309,7 @@ def refresh_certs(argv: list[str]) -> int:
     if cert is None:
         print("Please use the -e flag to select the certificate to refresh: server.crt, front-proxy-client.crt, ca.crt")
         return 3
-    print(
-        "Taking a backup of the current certificates under /var/snap/microk8s/common/var/log/microk8s-certs-backup",
-        flush=True,
-    )
+    print(f"Taking a backup of the current certificates under {backup}", flush=True)
     shutil.rmtree(backup, ignore_errors=True)
     shutil.copytree(CERTS, backup)
     print("Creating new certificates", flush=True)
@@ -420,7 +414,7 @@ def inspect(_: list[str]) -> int:
     code = 0
     print("Inspecting system\nInspecting Certificates\nInspecting services")
     for daemon in node.daemons(layout.minor()):
-        if daemon in ("apiserver-proxy", "flanneld", "control-plane-kicker"):
+        if daemon == "apiserver-proxy":
             continue
         name = f"snap.microk8s.daemon-{daemon}"
         if layout.is_worker() and daemon == node.datastore_daemon(layout.minor()):
@@ -436,8 +430,8 @@ def inspect(_: list[str]) -> int:
     hostname = socket.gethostname()
     if hostname != hostname.lower() or "_" in hostname:
         print(
-            "\033[0;33mWARNING: \033[0m This machine's hostname contains capital letters and/or underscores. This is not"
-            " a valid name for a Kubernetes node, causing node registration to fail."
+            "\033[0;33mWARNING: \033[0m This machine's hostname contains capital letters and/or underscores. This is"
+            " not a valid name for a Kubernetes node, causing node registration to fail."
         )
     report = Path(os.path.realpath(DATA)) / time.strftime("inspection-report-%Y%m%d_%H%M%S.tar.gz")
     with tarfile.open(report, "w:gz") as tar:
@@ -499,17 +493,68 @@ def _missing(argv: list[str]) -> int:
     fail("This command cannot be had here.")
 
 
-COMMANDS = {
+def _not_stopped() -> None:
+    if not layout.is_worker():
+        running()
+
+
+def _sudo(words: list[str]) -> None:
+    """The wrappers call sudo themselves."""
+    if os.geteuid() != 0:
+        raise SystemExit(subprocess.run(["sudo", "/snap/bin/microk8s", *words], check=False).returncode)
+
+
+def _add_node(argv: list[str]) -> int:
+    permitted()
+    running()
+    return join.add_node(argv)
+
+
+def _join(argv: list[str]) -> int:
+    permitted()
+    _sudo(["join", *argv])
+    return join.join(argv)
+
+
+def _leave(argv: list[str]) -> int:
+    permitted()
+    _sudo(["leave", *argv])
+    return join.leave(argv)
+
+
+def _remove_node(argv: list[str]) -> int:
+    permitted()
+    return join.remove_node(argv)
+
+
+def _enable(argv: list[str]) -> int:
+    permitted()
+    _not_stopped()
+    return addons.change("enable", argv)
+
+
+def _disable(argv: list[str]) -> int:
+    permitted()
+    _not_stopped()
+    return addons.change("disable", argv)
+
+
+def _ctr(argv: list[str]) -> int:
+    _sudo(["ctr", *argv])
+    return ctr(argv)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "status": status,
-    "add-node": lambda argv: (permitted(), running(), join.add_node(argv))[2],
-    "join": lambda argv: (permitted(), _as_root(["join", *argv]), join.join(argv))[2],
-    "leave": lambda argv: (permitted(), _as_root(["leave", *argv]), join.leave(argv))[2],
-    "remove-node": lambda argv: (permitted(), join.remove_node(argv))[1],
-    "enable": lambda argv: (permitted(), _not_stopped(), addons.change("enable", argv))[2],
-    "disable": lambda argv: (permitted(), _not_stopped(), addons.change("disable", argv))[2],
+    "add-node": _add_node,
+    "join": _join,
+    "leave": _leave,
+    "remove-node": _remove_node,
+    "enable": _enable,
+    "disable": _disable,
     "kubectl": kubectl,
-    "helm": lambda argv: helm(argv, "helm"),
-    "helm3": lambda argv: helm(argv, "helm3"),
+    "helm": helm,
+    "helm3": helm,
     "config": config,
     "start": start,
     "stop": stop,
@@ -520,19 +565,8 @@ COMMANDS = {
     "images": images,
     "addons": repositories,
     "version": version,
-    "ctr": lambda argv: (_as_root(["ctr", *argv]), ctr(argv))[1],
+    "ctr": _ctr,
 }
-
-
-def _not_stopped() -> None:
-    if not layout.is_worker():
-        running()
-
-
-def _as_root(words: list[str]) -> None:
-    """The wrappers call sudo themselves."""
-    if os.geteuid() != 0:
-        raise SystemExit(subprocess.run(["sudo", "/snap/bin/microk8s", *words], check=False).returncode)
 
 
 def main(argv: list[str]) -> int:

@@ -1,10 +1,9 @@
-"""A node's own files: arguments, credentials, locks, services. Made by the snap's install hook, changed by join and leave."""
+"""A node's own files: arguments, credentials, locks, services; made by the install hook, changed by join and leave."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import shutil
 import subprocess
@@ -41,16 +40,21 @@ LAUNCH_FILES = (
 DEFAULT_LAUNCH = "version: 0.1.0\naddons:\n  - name: dns\n"
 
 # Order counts: the datastore and the container runtime first.
-_SPLIT = ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "control-plane-kicker")
+_SPLIT = ("apiserver", "controller-manager", "scheduler", "kubelet", "proxy")
 _COMMON = ("containerd", "cluster-agent", "apiserver-kicker")
 
 
 def daemons(minor: int) -> list[str]:
     """The snap's services, without their prefix."""
     if minor < 21:
-        return ["etcd", *_COMMON, *_SPLIT, "flanneld"]
+        return ["etcd", *_COMMON, *_SPLIT]
     names = ["k8s-dqlite", *_COMMON, "kubelite"]
     return names if minor < 23 else [*names, "apiserver-proxy"]
+
+
+def idle(minor: int) -> list[str]:
+    """Services that the snap has and a cluster with its own datastore and Calico leaves off."""
+    return ["control-plane-kicker", "flanneld"] if minor < 21 else ["etcd", "flanneld"]
 
 
 def datastore_daemon(minor: int) -> str:
@@ -120,7 +124,7 @@ def default_args(minor: int) -> dict[str, list[str]]:
         '--eviction-hard="memory.available<100Mi,nodefs.available<1%,imagefs.available<1%"',
         "--container-runtime-endpoint=unix://${SNAP_COMMON}/run/containerd.sock",
         "--cgroup-driver=systemd",
-        f'--node-labels="{_labels(minor, "controlplane")}"',
+        f'--node-labels="{labels(minor, "controlplane")}"',
         "--authentication-token-webhook=true",
         "--serialize-image-pulls=false",
     ]
@@ -205,7 +209,8 @@ def default_args(minor: int) -> dict[str, list[str]]:
     }
 
 
-def _labels(minor: int, kind: str) -> str:
+def labels(minor: int, kind: str) -> str:
+    """The labels that a node registers with."""
     role = f",node.kubernetes.io/microk8s-{kind}=microk8s-{kind}" if minor >= 23 else ""
     return f"microk8s.io/cluster=true{role}"
 
@@ -469,8 +474,8 @@ def provider(addresses: list[str]) -> str:
     servers = "".join(f"        - address: {address}:{API_PORT}\n" for address in addresses) or "        []\n"
     return (
         "tcp:\n  routers:\n    Router-1:\n      rule: HostSNI(`*`)\n      service: kube-apiserver\n"
-        "      tls:\n        passthrough: true\n  services:\n    kube-apiserver:\n      loadBalancer:\n        servers:\n"
-        + servers
+        "      tls:\n        passthrough: true\n  services:\n    kube-apiserver:\n      loadBalancer:\n"
+        f"        servers:\n{servers}"
     )
 
 
@@ -592,7 +597,7 @@ WantedBy=multi-user.target
 
 def write_units(minor: int) -> list[str]:
     """The services' unit files; returns the services."""
-    names = daemons(minor)
+    names = [*daemons(minor), *idle(minor)]
     for old in layout.UNITS.glob("snap.microk8s.daemon-*.service"):
         if old.name not in units(names):
             old.unlink()
@@ -600,7 +605,7 @@ def write_units(minor: int) -> list[str]:
         more = ""
         if daemon == "containerd":
             # snapcraft's `stop-mode: sigterm`: only containerd itself is told to end, the containers go on.
-            more = "KillMode=process\nDelegate=yes\nLimitNOFILE=65536\nLimitNPROC=infinity\nTasksMax=infinity\nOOMScoreAdjust=-999\n"
+            more = "KillMode=process\nDelegate=yes\nLimitNOFILE=65536\nTasksMax=infinity\nOOMScoreAdjust=-999\n"
         elif daemon in ("kubelite", "kubelet"):
             more = "Delegate=yes\nLimitNOFILE=65536\nTasksMax=infinity\n"
         text = _UNIT.format(daemon=daemon, data=f"/var/snap/microk8s/{layout.revision()}", more=more, restart="always")
@@ -609,7 +614,7 @@ def write_units(minor: int) -> list[str]:
             text = text.replace("Restart=always", "Restart=on-failure")
         write(layout.UNITS / unit(daemon), text)
     systemctl("daemon-reload")
-    return names
+    return daemons(minor)
 
 
 def start(names: list[str], *, enable: bool = True) -> bool:
@@ -724,4 +729,4 @@ def link(path: Path, target: str | Path) -> None:
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     new.symlink_to(target)
-    os.replace(new, path)
+    new.replace(path)

@@ -82,10 +82,9 @@ def published() -> dict[str, Release]:
             channels[f"1.{minor}/{risk}"] = (f"v1.{minor}.{patch}", revision)
             if minor == newest:
                 channels[f"latest/{risk}"] = (f"v1.{minor}.{patch}", revision)
-    try:
-        channels |= {name: (v, int(r)) for name, (v, r) in json.loads((STORE / "channels.json").read_text()).items()}
-    except FileNotFoundError:
-        pass
+    more = STORE / "channels.json"
+    if more.exists():
+        channels |= {name: (v, int(r)) for name, (v, r) in json.loads(more.read_text()).items()}
     return {name: Release(name, version, revision) for name, (version, revision) in channels.items()}
 
 

@@ -124,7 +124,8 @@ def no_channel(problem: NoSuchChannel) -> None:
     fail(
         f'error: snap "{NAME}" is not available on {problem.channel} but is available to install on the following\n'
         "       channels:\n\n" + "\n".join(rows[::-1]) + "\n\n"
-        "       Please be mindful pre-release channels may include features not completely\n       tested or implemented."
+        "       Please be mindful pre-release channels may include features not completely\n"
+        "       tested or implemented."
     )
 
 
@@ -210,11 +211,10 @@ def cmd_info(argv: list[str]) -> int:
         if shown:
             print("---")
         entry = load().get(name)
-        if not entry:
-            if (STORE / "offline").exists() or name != NAME:
-                if len(names) > 1:
-                    print(f'warning: no snap found for "{name}"')
-                continue
+        if not entry and ((STORE / "offline").exists() or name != NAME):
+            if len(names) > 1:
+                print(f'warning: no snap found for "{name}"')
+            continue
         shown += 1
         print(_info(name, entry))
     if not shown:
@@ -238,7 +238,7 @@ def _info(name: str, entry: dict[str, Any] | None) -> str:
         lines.append("commands:")
         lines += [f"  - {app}" for app in sorted(node.apps(minor))]
         lines.append("services:")
-        for daemon in node.daemons(minor):
+        for daemon in sorted([*node.daemons(minor), *node.idle(minor)]):
             enabled, active = _service(daemon)
             lines.append(f"  microk8s.daemon-{daemon}: simple, {enabled}, {active}")
     lines.append(
@@ -267,7 +267,8 @@ def cmd_services(argv: list[str]) -> int:
     _, names = parse(argv)
     installed(NAME)
     rows = [["Service", "Startup", "Current", "Notes"]]
-    for daemon in sorted(node.daemons(layout.minor())):
+    minor = layout.minor()
+    for daemon in sorted([*node.daemons(minor), *node.idle(minor)]):
         service = f"microk8s.daemon-{daemon}"
         if not names or NAME in names or service in names:
             rows.append([service, *_service(daemon), "-"])
@@ -424,7 +425,7 @@ def _install(state: dict[str, Any], options: dict[str, str]) -> None:
 
 
 def _kept_launch() -> Any:
-    """What an administrator put below /var/snap/microk8s/common before the installation has to survive a clean start."""
+    """What an administrator put below /var/snap/microk8s/common before the installation survives a clean start."""
     common = layout.COMMON
     found = [common / ".microk8s.yaml", *sorted(common.glob("sideload/*.tar"))]
     kept = {path: path.read_bytes() for path in found if path.is_file()}
@@ -450,7 +451,8 @@ def by_revision(revision: str, channel: str) -> Release:
 def cmd_refresh(argv: list[str]) -> int:
     options, names = parse(
         argv,
-        flags=f"classic list time hold unhold devmode jailmode amend ignore-running ignore-validation no-wait {_RISK_FLAGS}",
+        flags="classic list time hold unhold devmode jailmode amend ignore-running ignore-validation no-wait "
+        + _RISK_FLAGS,
         values="channel revision cohort",
     )
     if "time" in options:
@@ -555,9 +557,11 @@ def _refresh_one(state: dict[str, Any], options: dict[str, str]) -> None:
     print(f"{NAME} ({release.channel}) {release.version} from {PUBLISHER} refreshed")
 
 
-def running_daemons() -> list[str]:
-    """The services that are enabled: only these are started again."""
-    return [name for name in node.daemons(layout.minor()) if _service(name)[0] == "enabled"]
+def disabled_daemons() -> list[str]:
+    """The services that somebody switched off: they stay so."""
+    names = node.daemons(layout.minor())
+    states = output("sh", "-c", f"systemctl is-enabled {' '.join(node.units(names))} || true").split()
+    return [name for name, state in zip(names, states, strict=False) if state == "disabled"]
 
 
 def _switch_revision(state: dict[str, Any], release: Release, kind: str) -> None:
@@ -566,7 +570,7 @@ def _switch_revision(state: dict[str, Any], release: Release, kind: str) -> None
     old = entry["revision"]
     enabled = entry.get("enabled", True)
     save({**state, "change": {"kind": kind, "from": old, "to": release.revision}})
-    disabled = [name for name in node.daemons(layout.minor()) if name not in running_daemons()]
+    disabled = disabled_daemons()
     if enabled:
         node.stop(node.daemons(layout.minor()))
     try:
@@ -595,7 +599,8 @@ def _switch_revision(state: dict[str, Any], release: Release, kind: str) -> None
         "revision": release.revision,
         "tracking": release.channel,
         "date": _now().isoformat(timespec="seconds"),
-        "previous": previous,
+        # One step back is possible, and only one.
+        "previous": previous if kind == "refresh" else None,
     }
     save(state)
     # snapd keeps the last revision for a revert, and removes older ones.
@@ -674,9 +679,9 @@ def _named_daemons(names: list[str]) -> list[str]:
     for name in names:
         snap, _, app = name.partition(".")
         installed(snap)
-        all_daemons = node.daemons(layout.minor())
+        all_daemons = [*node.daemons(layout.minor()), *node.idle(layout.minor())]
         if not app:
-            chosen += all_daemons
+            chosen += node.daemons(layout.minor())
         elif app.removeprefix("daemon-") in all_daemons and app.startswith("daemon-"):
             chosen.append(app.removeprefix("daemon-"))
         else:
@@ -847,7 +852,7 @@ def cmd_unalias(argv: list[str]) -> int:
 
 
 def cmd_aliases(argv: list[str]) -> int:
-    _, words = parse(argv)
+    parse(argv)
     aliases = load().get(NAME, {}).get("aliases", {})
     if not aliases:
         print("No aliases are currently defined.", file=sys.stderr)
@@ -901,9 +906,8 @@ def main(argv: list[str]) -> int:
         return finish(lambda: run_app(name, argv[1:]))
     words = argv[1:]
     if not words or words[0] in ("help", "--help", "-h"):
-        print(
-            "The snap command lets you install, configure, refresh and remove snaps.\n\nUsage: snap <command> [<options>...]"
-        )
+        print("The snap command lets you install, configure, refresh and remove snaps.")
+        print("\nUsage: snap <command> [<options>...]")
         return 0
     if words[0] == "--version":
         words = ["version"]
