@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _history, _interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, UnreadableError
+from tests.unit.plugins.keys_support import FIXTURES, PUBKEYS, ROOT_A, ROOT_B, flipped, heavy, interchange
+
+R1, R2 = b"\x01" * 32, b"\x02" * 32
+EXPORTS = sorted([*FIXTURES.glob("prysm/v*/export.json"), *FIXTURES.glob("prysm-live/*.json")])
+GOOD = interchange(
+    {
+        PUBKEYS[0]: ([(5, R1), (9, None)], [(1, 2, R1), (2, 4, None)]),
+        PUBKEYS[1]: ([], []),
+    }
+)
+SETTINGS = settings(
+    max_examples=2000 if heavy() else 60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def read(path: Path, document: t.Any) -> _history.History:
+    path.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
+    return _interchange.read_interchange(str(path))
+
+
+def test_reads_every_record(tmp_path: Path) -> None:
+    history = read(tmp_path / "i.json", GOOD)
+    assert history.genesis_validators_root == ROOT_A and list(history.keys) == PUBKEYS[:2]
+    assert set(history.keys[PUBKEYS[0]].block_records()) == {(5, R1), (9, None)}
+    assert set(history.keys[PUBKEYS[0]].attestation_records()) == {(1, 2, R1), (2, 4, None)}
+    assert history.keys[PUBKEYS[0]].marks() == (9, 2, 4)
+    assert history.findings == () and _interchange.rootless(history) == [PUBKEYS[0]]
+
+
+@pytest.mark.parametrize("path", EXPORTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_reads_what_real_prysm_exported_and_writes_the_same_records(path: Path, tmp_path: Path) -> None:
+    """Against the standard library's own reading of the file; Prysm writes zeros where it knows no root."""
+
+    def root(record: dict[str, str]) -> str | None:
+        return None if record.get("signing_root") == "0x" + "00" * 32 else record.get("signing_root")
+
+    history = _interchange.read_interchange(str(path))
+    plain = json.loads(path.read_text())
+    for entry in plain["data"]:
+        part = history.keys[entry["pubkey"]]
+        blocks = {(int(b["slot"]), root(b)) for b in entry["signed_blocks"] or []}
+        votes = {(int(a["source_epoch"]), int(a["target_epoch"]), root(a)) for a in entry["signed_attestations"] or []}
+        assert {(b.slot, b.root and "0x" + b.root.hex()) for b in part.block_records()} == blocks
+        assert {(a.source, a.target, a.root and "0x" + a.root.hex()) for a in part.attestation_records()} == votes
+    assert len(history.keys) == len(plain["data"])
+    assert read(tmp_path / "again.json", _interchange.document(history)) == history
+
+
+def changed(path: str, value: t.Any) -> dict[str, t.Any]:
+    document = copy.deepcopy(GOOD)
+    *parents, last = path.split("/")
+    inner: t.Any = document
+    for name in parents:
+        inner = inner[int(name) if name.isdigit() else name]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[int(last) if last.isdigit() else last] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("metadata", ..., "metadata is missing"),
+        ("data", ..., "data is missing"),
+        ("metadata", [], "metadata is not an object"),
+        ("metadata/interchange_format_version", "4", "is of version '4'"),
+        ("metadata/interchange_format_version", 5, "is of version 5"),
+        ("metadata/genesis_validators_root", "0x12", "lacks a genesis_validators_root"),
+        ("metadata/genesis_validators_root", "aa" * 32, "lacks a genesis_validators_root"),
+        ("data", {}, "is not JSON"),
+        ("data/0", 5, "data[0] is not an object"),
+        ("data/0/pubkey", ..., "data[0] lacks pubkey"),
+        ("data/1/pubkey", "0x12", "data[1] '0x12' is not a 48-byte"),
+        ("data/0/signed_blocks", ..., "data[0] lacks signed_blocks"),
+        ("data/0/signed_attestations", {}, "signed_attestations is not a list"),
+        ("data/0/signed_blocks/1", 5, "signed_blocks[1] is not an object"),
+        ("data/0/signed_blocks/1/slot", ..., "signed_blocks[1] lacks slot"),
+        ("data/0/signed_blocks/1/slot", 9, "slot is not a whole number written as text"),
+        ("data/0/signed_blocks/1/slot", "-9", "slot is not a whole number"),
+        ("data/0/signed_blocks/1/slot", "09", "slot is not a whole number"),
+        ("data/0/signed_blocks/1/slot", "9e3", "slot is not a whole number"),
+        ("data/0/signed_blocks/1/slot", "٣", "slot is not a whole number"),
+        ("data/0/signed_blocks/1/slot", "18446744073709551616", "larger than any slot"),
+        ("data/0/signed_blocks/0/signing_root", "0x12", "signing_root is not 32 bytes"),
+        ("data/0/signed_blocks/0/signing_root", None, "signing_root is not 32 bytes"),
+        ("data/0/signed_attestations/0/source_epoch", "3", "the source 3 is later than the target 2"),
+        ("extra", 1, "'extra' does not belong there"),
+    ],
+)
+def test_says_what_is_wrong_and_where(tmp_path: Path, path: str, value: t.Any, reason: str) -> None:
+    with pytest.raises(UnreadableError) as refused:
+        read(tmp_path / "i.json", changed(path, value))
+    assert str(refused.value).startswith(f"{tmp_path}/i.json: ")
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"   ",
+        b"[]",
+        b"{",
+        b"{}",
+        b'{"metadata": {}',
+        json.dumps(GOOD).encode()[:-1],
+        json.dumps(GOOD).encode() + b"x",
+        json.dumps(GOOD).encode() + json.dumps(GOOD).encode(),
+        b'{"data": [],, "metadata": {}}',
+        b'{"data": [1 2]}',
+        b'{"data": [], "data": []}',
+        b'{"metadata": ' + b"[" * 100_000,
+        b'{"data": [{"pubkey": "' + b"a" * 1_000_000,
+        b'{"data": [' + b"7" * 10_000 + b"]}",
+        b"\xff\xfe{}",
+        b'{"data": [NaN]}',
+    ],
+)
+def test_anything_else_is_one_clear_error(tmp_path: Path, text: bytes) -> None:
+    with pytest.raises(UnreadableError, match=r"is not|is of version None") as refused:
+        read(tmp_path / "i.json", text)
+    assert str(refused.value).startswith(f"{tmp_path}/i.json: ")
+
+
+@SETTINGS
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=4),
+    cut=st.integers(0, 2000),
+)
+def test_damage_is_never_a_crash(tmp_path: Path, changes: list[tuple[int, int]], cut: int) -> None:
+    damaged = flipped(json.dumps(GOOD).encode(), changes)
+    if cut % 2:
+        damaged = damaged[:cut]
+    try:
+        history = read(tmp_path / "i.json", damaged)
+    except StakingError as exc:
+        assert str(exc).startswith(f"{tmp_path}/i.json: ")
+    else:
+        plain = json.loads(damaged)
+        assert len(plain["data"]) >= len(history.keys)
+
+
+@SETTINGS
+@given(chunk=st.integers(1, 700), indent=st.sampled_from([None, 0, 4]))
+def test_where_the_file_is_cut_into_pieces_does_not_matter(tmp_path: Path, chunk: int, indent: int | None) -> None:
+    path = tmp_path / "i.json"
+    path.write_text(json.dumps(GOOD, indent=indent) + "\n")
+    whole = _interchange.read_interchange(str(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_interchange, "_CHUNK", chunk)
+        patch.setattr(_interchange._Stream.more, "__defaults__", (chunk,))
+        assert _interchange.read_interchange(str(path)) == whole
+
+
+@pytest.mark.parametrize(
+    ("blocks", "votes", "finding"),
+    [
+        pytest.param([(5, R1), (5, R2)], [], "two blocks for slot 5", id="two-blocks"),
+        pytest.param([(5, R1), (5, None)], [], "two blocks for slot 5", id="block-without-root"),
+        pytest.param([], [(1, 3, R1), (2, 3, R2)], "two attestations for target 3", id="two-votes"),
+        pytest.param([], [(1, 3, R1), (1, 3, None)], "two attestations for target 3", id="vote-without-root"),
+        pytest.param([], [(1, 9, R1), (2, 8, R2)], "from 1 to 9 surrounds that from 2 to 8", id="surround"),
+        pytest.param([], [(2, 8, R2), (1, 9, R1)], "from 1 to 9 surrounds that from 2 to 8", id="surrounded"),
+        pytest.param([(5, R1), (5, R1)], [(1, 3, R1), (1, 3, R1), (3, 4, R1), (1, 4, R2)][:3], None, id="repeated"),
+        pytest.param([], [(1, 3, R1), (1, 4, R1), (3, 5, R1)], None, id="same-source"),
+    ],
+)
+def test_says_what_a_file_says_against_itself(
+    tmp_path: Path, blocks: list[t.Any], votes: list[t.Any], finding: str | None
+) -> None:
+    history = read(tmp_path / "i.json", interchange({PUBKEYS[0]: (blocks, votes)}))
+    assert len(history.findings) == (0 if finding is None else 1)
+    if finding is None:
+        _interchange.check_interchange(history, "i.json", ROOT_A)
+        return
+    assert finding in history.findings[0]
+    with pytest.raises(StakingError, match=r"^i\.json: contradicts itself"):
+        _interchange.check_interchange(history, "i.json", ROOT_A)
+
+
+def test_a_key_listed_twice_is_joined_and_reported(tmp_path: Path) -> None:
+    document = interchange({PUBKEYS[0]: ([(5, R1)], [])})
+    document["data"] += interchange({PUBKEYS[0].upper().replace("0X", "0x"): ([(7, R1)], [(1, 2, R1)])})["data"]
+    history = read(tmp_path / "i.json", document)
+    assert history.keys[PUBKEYS[0]].marks() == (7, 1, 2) and history.keys[PUBKEYS[0]].block_count == 2
+    assert history.findings == (f"{PUBKEYS[0]}: is listed more than once",)
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    history = read(tmp_path / "i.json", GOOD)
+    _interchange.check_interchange(history, "i.json", ROOT_A.upper().replace("0X", "0x"))
+    with pytest.raises(StakingError, match=f"of another network: genesis_validators_root {ROOT_A} instead of {ROOT_B}"):
+        _interchange.check_interchange(history, "i.json", ROOT_B)
+
+
+def test_the_minimal_form_keeps_the_marks_and_the_protection(tmp_path: Path) -> None:
+    history = read(tmp_path / "i.json", GOOD)
+    small = read(tmp_path / "m.json", _interchange.document(_interchange.minimal(history)))
+    for key, part in history.keys.items():
+        assert small.keys[key].marks() == part.marks()
+        assert _history.lacking(small.keys[key], part) == []
+
+
+def test_a_history_without_a_network_is_not_written() -> None:
+    with pytest.raises(StakingError, match="without a genesis_validators_root"):
+        _interchange.document(_history.History(None, {}))
