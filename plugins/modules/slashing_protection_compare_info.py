@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: slashing_protection_compare_info
+short_description: Prove that one history protects at least as well as another
+version_added: 0.1.0
+description:
+  - Compares two histories record by record, signing roots included, and fails when the first lacks anything of the
+    second, belongs to another network, or refuses a key its duties.
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns what has changed, or would change, when in diff mode.
+    support: N/A
+options:
+  have:
+    description: The history that is about to be used (a C(validator.db), a data directory or an interchange file).
+    type: path
+    required: true
+  want:
+    description: The history it must not fall behind.
+    type: path
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: See that nothing was lost on the way
+  eth2xk8s.staking.slashing_protection_compare_info:
+    have: /data/prysm/validator1/.rollback/validator.db
+    want: /data/prysm/validator1/validator.db
+"""
+
+RETURN = r"""
+lacking:
+  description: What is missing, by key.
+  returned: always
+  type: dict
+  sample: {}
+keys:
+  description: How many keys were compared.
+  returned: success
+  type: int
+  sample: 2
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory, lacking
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_any
+
+
+def compare(have: History, want: History) -> dict[str, list[str]]:
+    """What have lacks of want, by key."""
+    found = {}
+    for key, wanted in want.keys.items():
+        short = lacking(have.keys.get(key, KeyHistory()), wanted)
+        if key in have.blacklisted and key not in want.blacklisted:
+            short.append("it would get no duties any more: the import has blacklisted it")
+        if short:
+            found[key] = short
+    return found
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "have": {"type": "path", "required": True},
+            "want": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        have, _ = read_any(module.params["have"])
+        want, _ = read_any(module.params["want"])
+    except (StakingError, OSError) as exc:
+        module.fail_json(msg=str(exc), lacking={})
+    if have.genesis_validators_root != want.genesis_validators_root:
+        module.fail_json(
+            msg=f"{module.params['have']} belongs to network {have.genesis_validators_root}, "
+            f"{module.params['want']} to {want.genesis_validators_root}",
+            lacking={},
+        )
+    short = compare(have, want)
+    if short:
+        words = "; ".join(f"{key[:12]}… {', '.join(reasons)}" for key, reasons in sorted(short.items()))
+        module.fail_json(
+            msg=f"{module.params['have']} protects less than {module.params['want']}: {words}", lacking=short
+        )
+    module.exit_json(changed=False, lacking={}, keys=len(want.keys))
+
+
+if __name__ == "__main__":
+    main()

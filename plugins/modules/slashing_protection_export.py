@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: slashing_protection_export
+short_description: Write what a database knows as an interchange file, without Prysm
+version_added: 0.1.0
+description:
+  - Reads a stopped validator's C(validator.db) itself and writes all of it as an EIP-3076 interchange file. Prysm's own
+    export fails or says nothing on several versions.
+  - Reads the file back and fails unless it protects at least as well as the database.
+author:
+  - eth2xk8s maintainers (@eth2xk8s)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Returns what has changed, or would change, when in diff mode.
+    support: none
+options:
+  path:
+    description: The C(validator.db), or the data directory that holds it. Nobody may hold its lock.
+    type: path
+    required: true
+  dest:
+    description: The file to write. Its directory must exist.
+    type: path
+    required: true
+  owner:
+    description: User id of the file.
+    type: int
+    default: 0
+  group:
+    description: Group id of the file.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Write the history of validator1
+  eth2xk8s.staking.slashing_protection_export:
+    path: /data/prysm/validator1
+    dest: /root/validator1-history.json
+"""
+
+RETURN = r"""
+keys:
+  description: How many keys the file has.
+  returned: success
+  type: int
+  sample: 2
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    StakingError,
+    as_json,
+    open_directory,
+    read_file,
+    replace_file,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, lacking
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import document, read_interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_any
+
+
+def export(path: str, dest: str, owner: int, group: int, pretend: bool) -> tuple[bool, int]:
+    """Write the file if it is not there already; say whether, and how many keys it has."""
+    history, found = read_any(path)
+    holder = lock_holder(found)
+    if holder is not None:
+        raise StakingError(
+            f"{found} is locked by {holder}: its validator still runs, so the file would soon be too old"
+        )
+    if history.blacklisted:
+        raise StakingError(
+            f"{found} blacklists {len(history.blacklisted)} keys, which an interchange file cannot say: "
+            + ", ".join(sorted(history.blacklisted))
+        )
+    data = as_json(document(history))
+    if os.path.exists(dest) and read_file(dest, len(data) + 1) == data:
+        return False, len(history.keys)
+    if not pretend:
+        folder = open_directory(os.path.dirname(dest))
+        try:
+            replace_file(folder, os.path.basename(dest), data, 0o600, owner, group)
+        finally:
+            os.close(folder)
+        written = read_interchange(dest)
+        for key, want in history.keys.items():
+            short = lacking(written.keys.get(key, KeyHistory()), want)
+            if short:
+                raise StakingError(f"{dest} lacks of {key}: {'; '.join(short)}")
+    return True, len(history.keys)
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "dest": {"type": "path", "required": True},
+            "owner": {"type": "int", "default": 0},
+            "group": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    try:
+        changed, keys = export(p["path"], p["dest"], p["owner"], p["group"], module.check_mode)
+    except (StakingError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=changed, keys=keys)
+
+
+if __name__ == "__main__":
+    main()
