@@ -23,6 +23,7 @@ type App struct {
 	Chain  string
 	Log    *Logger
 	Out    io.Writer
+	stop   chan os.Signal
 }
 
 // Main runs the program and returns its exit code.
@@ -109,6 +110,9 @@ func (a *App) Run(args []string) int {
 		fmt.Fprintln(os.Stderr, "PRYSM_CHAIN is not set: the chain's address, as http://host:port")
 		return 64
 	}
+	// From here on, so that a container's first process, for which nothing is the default, hears it at any time.
+	a.stop = make(chan os.Signal, 1)
+	signal.Notify(a.stop, syscall.SIGTERM, syscall.SIGINT)
 	code := 0
 	if a.Binary == "validator" {
 		code, err = a.runValidator(fs)
@@ -267,13 +271,6 @@ func (a *App) chainConfig(path string) (map[string]string, error) {
 		a.Log.Fatal("params", "Failed to read chain config file.", "error", err)
 	}
 	return nil, fmt.Errorf("could not load chain config file: %w", err)
-}
-
-// signals closes a channel at the first SIGTERM or SIGINT.
-func (a *App) signals() <-chan os.Signal {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT)
-	return c
 }
 
 // command is a command or a group of them.

@@ -180,13 +180,12 @@ func (a *App) runBeacon(fs *FlagSet) error {
 		}
 	}
 
-	stop := a.signals()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for first := true; ; first = false {
 		b.poll(first)
 		select {
-		case <-stop:
+		case <-a.stop:
 			log.Info("node", "Got interrupt, shutting down...")
 			log.Info("node", "Stopping beacon node")
 			return nil

@@ -582,6 +582,17 @@ func TestDatabasesOfRealPrysmExportAsTheyDid(t *testing.T) {
 	}
 }
 
+func TestEveryVersionReadsTheNewestDatabase(t *testing.T) {
+	want := records(t, mustRead(t, fixture(t, "prysm", "v7.1.6", "export.json")))
+	each(t, func(t *testing.T, v string) {
+		dir := t.TempDir()
+		unpack(t, fixture(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
+		if r, file := export(t, v, dir); r.code != 0 || records(t, mustRead(t, file)) != want {
+			t.Error(r)
+		}
+	})
+}
+
 func importHistory(t *testing.T, v, dir, file string) result {
 	t.Helper()
 	return validator(t, v, history(v), "import", "--datadir="+dir, "--slashing-protection-json-file="+file, "--accept-terms-of-use")

@@ -178,7 +178,7 @@ func (a *App) runValidator(fs *FlagSet) (int, error) {
 	}()
 	code := 0
 	select {
-	case <-a.signals():
+	case <-a.stop:
 		log.Info("node", "Got interrupt, shutting down...")
 		log.Info("node", "Stopping Prysm validator")
 	case code = <-result:
