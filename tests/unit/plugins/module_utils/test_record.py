@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -123,9 +122,9 @@ def test_whatever_comes_the_record_is_never_lowered(tmp_path_factory: pytest.Tem
 
 
 def test_runs_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".history").mkdir(mode=0o700)
     path = str(tmp_path / ".history" / "record.json")
     news = [_record.Record(ROOT_A, {K[i % 4]: Marks(i, i, i)}) for i in range(16)]
-    os.mkdir(os.path.dirname(path), 0o700)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: _record.raise_record(path, item), news))
     assert _record.read_record(path).keys == {K[i]: Marks(12 + i, 12 + i, 12 + i) for i in range(4)}

@@ -1,0 +1,324 @@
+"""The four key modules as Ansible runs them: arguments in, result out, and never a secret in what they print."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.modules import (
+    prysm_wallet_import,
+    slashing_protection_guard,
+    slashing_protection_info,
+    validator_key_uniqueness,
+)
+from tests.unit.plugins.keys_support import (
+    FIXTURES,
+    KEYSTORE_PASSWORD,
+    PUBKEYS,
+    ROOT_A,
+    SECRETS,
+    WALLET_PASSWORD,
+    interchange,
+    keystore,
+    run_module,
+    tree_of,
+    unpack,
+    write_database,
+    write_keystores,
+)
+
+K = PUBKEYS
+R1 = b"\x01" * 32
+
+
+@pytest.fixture(autouse=True)
+def cheap_wallets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_importer.Request.__new__, "__defaults__", (*_importer.Request.__new__.__defaults__[:-1], 2))
+    monkeypatch.setattr("resource.setrlimit", lambda *_args: None)
+
+
+def wallet_keys(directory: Path) -> list[str]:
+    found = _wallet.find(str(directory))
+    return [key.pubkey for key in _wallet.parse(found.read(), found.path, WALLET_PASSWORD)]
+
+
+def test_imports_from_files_contents_and_password_files(tmp_path: Path) -> None:
+    (tmp_path / "wp").write_text(WALLET_PASSWORD + "\n")
+    (tmp_path / "kp").write_text(KEYSTORE_PASSWORD + "\r\n")
+    params = {
+        "wallet_dir": str(tmp_path / "w"),
+        "wallet_password_file": str(tmp_path / "wp"),
+        "keystores": [str(write_keystores(tmp_path / "keys", 0, 1))],
+        "keystore_contents": [
+            {"name": "from-the-controller.json", "content": json.dumps(keystore(2, "its own"))},
+            {"name": "deposit_data-1.json", "content": "[]"},
+        ],
+        "keystore_password_file": str(tmp_path / "kp"),
+        "keystore_passwords": {"from-the-controller.json": "its own"},
+    }
+    told = run_module(prysm_wallet_import, check=True, **params)
+    assert told["changed"] and not (tmp_path / "w").exists()
+    done = run_module(prysm_wallet_import, **params)
+    assert done["imported"] == K[:3] == done["pubkeys"] == wallet_keys(tmp_path / "w")
+    assert (done["diff"], done["imported"]) == (told["diff"], told["imported"])
+    again = run_module(prysm_wallet_import, **params)
+    assert (again["changed"], again["imported"], again["pubkeys"]) == (False, [], K[:3])
+    gone = run_module(
+        prysm_wallet_import,
+        wallet_dir=str(tmp_path / "w"),
+        wallet_password=WALLET_PASSWORD,
+        state="absent",
+        pubkeys=[K[1].upper().replace("0X", "0x")],
+    )
+    assert gone["removed"] == [K[1]] and wallet_keys(tmp_path / "w") == [K[0], K[2]]
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({}, "no keystore is given"),
+        ({"state": "absent"}, "no key is named in 'pubkeys'"),
+        ({"pubkeys": [K[0]]}, "'pubkeys' belongs to state 'absent'"),
+        ({"state": "absent", "pubkeys": ["0x12"]}, "not a 48-byte"),
+        ({"keystores": ["/nowhere"]}, "/nowhere: No such file"),
+        ({"keystore_contents": [{"name": "k.json", "content": "{"}]}, "k.json: is not JSON"),
+        ({"keystore_contents": [{"name": "k.json", "content": json.dumps(keystore(0))}]}, "no password is given"),
+        ({"owner": "nobody-of-that-name", "keystores": ["/x"]}, "there is no user"),
+        ({"group": "nobody-of-that-name", "keystores": ["/x"]}, "there is no group"),
+    ],
+)
+def test_refuses_in_one_sentence(tmp_path: Path, params: dict[str, t.Any], reason: str) -> None:
+    result = run_module(prysm_wallet_import, wallet_dir=str(tmp_path / "w"), wallet_password=WALLET_PASSWORD, **params)
+    assert result["failed"] and reason in result["msg"] and "Traceback" not in result["_printed"]
+    assert not (tmp_path / "w").exists()
+
+
+def places(tmp_path: Path) -> dict[str, t.Any]:
+    for name, numbers in (("v1", [0, 1]), ("v2", [2])):
+        run_module(
+            prysm_wallet_import,
+            wallet_dir=str(tmp_path / f"wallet-{name}"),
+            wallet_password=WALLET_PASSWORD,
+            keystore_password=KEYSTORE_PASSWORD,
+            keystore_contents=[{"name": f"k{i}", "content": json.dumps(keystore(i))} for i in numbers],
+        )
+    return {
+        "wallets": [
+            {"path": str(tmp_path / f"wallet-{name}"), "client": name, "password": WALLET_PASSWORD}
+            for name in ("v1", "v2")
+        ],
+        "data_dirs": [{"path": str(tmp_path / name), "client": name} for name in ("v1", "v2")],
+        "root": str(tmp_path),
+    }
+
+
+def test_says_where_every_key_is_and_fails_on_two_places(tmp_path: Path) -> None:
+    params = places(tmp_path)
+    before = tree_of(tmp_path)
+    clean = run_module(validator_key_uniqueness, **params)
+    assert not clean["changed"] and set(clean["keys"]) == set(K[:3])
+    assert clean["keys"][K[2]] == [{"kind": "wallet", "where": str(tmp_path / "wallet-v2"), "client": "v2"}]
+    contents = [{"name": "new.json", "content": json.dumps(keystore(0)), "client": "v2"}]
+    double = run_module(validator_key_uniqueness, keystore_contents=contents, **params)
+    assert double["failed"] and [item["key"] for item in double["duplicates"]] == [K[0]]
+    assert double["msg"].startswith(f"Slashing risk: {K[0]} belongs to 2 clients: v1, v2")
+    missing = run_module(validator_key_uniqueness, elsewhere=["/nowhere"], **params)
+    assert missing["unreadable"] == [{"place": "/nowhere", "reason": "No such file or directory"}]
+    assert tree_of(tmp_path) == before
+
+
+def test_a_missing_password_file_is_an_unreadable_place(tmp_path: Path) -> None:
+    result = run_module(validator_key_uniqueness, wallets=[{"path": str(tmp_path), "password_file": "/nowhere"}])
+    assert result["failed"] and result["unreadable"][0]["place"] == "/nowhere"
+
+
+def test_reports_what_a_database_knows(tmp_path: Path) -> None:
+    path = unpack("prysm/v7.1.6/validator.db.xz", tmp_path / "validator.db")
+    result = run_module(slashing_protection_info, path=str(tmp_path))
+    export = json.loads((FIXTURES / "prysm/v7.1.6/export.json").read_text())
+    assert result["path"] == str(path) and result["format"] == "prysm" and result["locked_by"] is None
+    assert result["genesis_validators_root"] == export["metadata"]["genesis_validators_root"]
+    for entry in export["data"]:
+        part = result["keys"][entry["pubkey"]]
+        assert part["blocks"] == len(entry["signed_blocks"])
+        assert part["highest_slot"] == max(int(block["slot"]) for block in entry["signed_blocks"])
+        assert part["highest_target"] == max(int(vote["target_epoch"]) for vote in entry["signed_attestations"])
+    whole = run_module(slashing_protection_info, path=str(path), records=True, pubkeys=[export["data"][0]["pubkey"]])
+    assert len(whole["keys"]) == 1
+    assert len(whole["keys"][export["data"][0]["pubkey"]]["attestations"]) == len(
+        export["data"][0]["signed_attestations"]
+    )
+
+
+def test_reports_a_missing_database_only_when_asked_to(tmp_path: Path) -> None:
+    assert run_module(slashing_protection_info, path=str(tmp_path))["failed"]
+    nothing = run_module(slashing_protection_info, path=str(tmp_path), missing_ok=True)
+    assert (nothing["exists"], nothing["format"], nothing["keys"]) == (False, "none", {})
+
+
+def test_reports_what_an_interchange_file_says_against_itself(tmp_path: Path) -> None:
+    (tmp_path / "i.json").write_text(json.dumps(interchange({K[0]: ([(5, R1), (5, None)], [])})))
+    result = run_module(slashing_protection_info, path=str(tmp_path / "i.json"))
+    assert result["findings"] == [f"{K[0]}: two blocks for slot 5"]
+
+
+def guard(tmp_path: Path, *numbers: int, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
+    clients = [{"name": "v1", "data_dir": str(tmp_path / "v1"), "pubkeys": [K[i] for i in numbers]}]
+    return run_module(
+        slashing_protection_guard, check=check, record=str(tmp_path / ".history/record.json"), clients=clients, **more
+    )
+
+
+def test_guards_a_validator_through_its_life(tmp_path: Path) -> None:
+    assert guard(tmp_path, 0, check=True)["changed"] and not (tmp_path / ".history").exists()
+    first = guard(tmp_path, 0)
+    assert first["changed"] and first["added"] == [K[0]]
+    database = write_database(tmp_path / "v1", {K[0]: ([(80, R1)], [(8, 10, R1)])})
+    risen = guard(tmp_path, 0)
+    assert not risen["changed"], "numbers rise by themselves; that is not a change of ours"
+    assert risen["raised"] == [K[0]] and risen["keys"][K[0]] == {"slot": 80, "source": 8, "target": 10}
+    database.unlink()
+    refused = guard(tmp_path, 0)
+    assert refused["failed"] and refused["refusals"][0]["pubkey"] == K[0]
+    assert refused["msg"].startswith(f"Slashing risk: v1: {K[0]} has signed at this site, but its database is missing")
+    assert guard(tmp_path, 0, 5)["failed"]
+    assert K[5] not in guard(tmp_path, 0)["keys"], "a refused start leaves no trace"
+    write_database(tmp_path / "v1", {K[0]: ([(88, R1)], [(9, 11, R1)])}, blacklisted=[K[0]])
+    back = guard(tmp_path, 0, genesis_validators_root=ROOT_A)
+    assert (
+        not back.get("failed") and back["blacklisted"] == {"v1": [K[0]]} and "refuses all duties" in back["warnings"][0]
+    )
+    assert guard(tmp_path, 0, genesis_validators_root="0x12")["failed"]
+
+
+# -- no secret anywhere -----------------------------------------------------------------------------------------------
+
+
+def every_spelling(secret: bytes) -> list[str]:
+    return [secret.hex(), base64.b64encode(secret).decode(), repr(secret), str(int.from_bytes(secret, "big"))]
+
+
+def test_no_run_prints_or_writes_a_secret(tmp_path: Path) -> None:
+    """Good runs and bad ones: every output and every file is searched for every secret used."""
+    printed = []
+    wallet_password, keystore_password = "Wallet-secret-1!", "Keystore-secret-2!"
+    good = {
+        "wallet_dir": str(tmp_path / "w"),
+        "wallet_password": wallet_password,
+        "keystore_password": keystore_password,
+        "keystore_contents": [
+            {"name": f"k{i}", "content": json.dumps(keystore(i, keystore_password))} for i in range(3)
+        ],
+    }
+    mislabelled = json.dumps(keystore(3, keystore_password, pubkey=K[4][2:]))
+    for params in (
+        good,
+        {**good, "keystore_passwords": {"k1": "Another-secret-3!"}},
+        {**good, "wallet_password": wallet_password + "x"},
+        {**good, "wallet_password": "Pässword-secret-4!"},
+        {**good, "keystore_password": keystore_password + "x", "wallet_dir": str(tmp_path / "other")},
+        {**good, "keystore_contents": [{"name": "bad", "content": mislabelled}]},
+        {**good, "keystore_contents": [{"name": "bad", "content": mislabelled[:300]}]},
+    ):
+        for check in (True, False):
+            printed.append(run_module(prysm_wallet_import, check=check, **params)["_printed"])
+    wallets = [{"path": str(tmp_path / "w"), "client": "v1", "password": wallet_password}]
+    printed.append(run_module(validator_key_uniqueness, wallets=wallets, root=str(tmp_path))["_printed"])
+    wallets[0]["password"] = wallet_password + "x"
+    (tmp_path / "w" / "key-manifest.json").unlink()
+    printed.append(run_module(validator_key_uniqueness, wallets=wallets, root=str(tmp_path))["_printed"])
+    secrets = ["Wallet-secret", "Keystore-secret", "Another-secret", "ssword-secret"]
+    for secret in SECRETS[:5]:
+        secrets += every_spelling(secret)
+    for text in printed:
+        assert [secret for secret in secrets if secret in text] == []
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert [secret for secret in secrets if secret.encode() in content] == []
+            assert not any(secret in content for secret in SECRETS)
+
+
+without_prysm = pytest.mark.skipif(
+    "PRYSM_BINARIES" not in os.environ, reason="PRYSM_BINARIES does not name a folder of Prysm binaries"
+)
+
+# -- real Prysm -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_prysm
+@pytest.mark.skipif(
+    "PRYSM_BINARIES" not in os.environ, reason="PRYSM_BINARIES does not name a folder of Prysm binaries"
+)
+def test_real_prysm_lists_what_was_imported(tmp_path: Path) -> None:
+    """Every file named validator* in the folder, of whatever version."""
+    binaries = sorted(Path(os.environ["PRYSM_BINARIES"]).glob("**/validator*"))
+    assert binaries, "no validator in PRYSM_BINARIES"
+    places(tmp_path)
+    (tmp_path / "password").write_text(WALLET_PASSWORD)
+    for binary in binaries:
+        listed = subprocess.run(
+            [
+                str(binary),
+                f"--datadir={tmp_path / 'home'}",
+                "--accept-terms-of-use",
+                "accounts",
+                "list",
+                f"--wallet-dir={tmp_path / 'wallet-v1'}",
+                f"--wallet-password-file={tmp_path / 'password'}",
+            ],
+            env={"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        found = re.findall(r"0x[0-9a-f]{96}", listed.stdout)
+        assert set(found) == set(K[:2]), f"{binary}: {listed.stdout}{listed.stderr}"
+
+
+@pytest.mark.real_prysm
+@pytest.mark.skipif(
+    "PRYSM_BINARIES" not in os.environ, reason="PRYSM_BINARIES does not name a folder of Prysm binaries"
+)
+def test_real_prysm_exports_what_we_read(tmp_path: Path) -> None:
+    for binary in sorted(Path(os.environ["PRYSM_BINARIES"]).glob("**/validator*")):
+        data = tmp_path / binary.parent.name / binary.name
+        unpack("prysm/v7.1.6/validator.db.xz", data / "validator.db")
+        (data / "tosaccepted").touch()
+        for name in ("slashing-protection-history", "slashing-protection"):
+            subprocess.run(
+                [str(binary), name, "export", f"--datadir={data}", f"--slashing-protection-export-dir={data}"],
+                env={"HOME": str(data)},
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+        ours = run_module(slashing_protection_info, path=str(data), records=True)
+        theirs = run_module(slashing_protection_info, path=str(data / "slashing_protection.json"), records=True)
+        assert theirs.get("keys") == ours["keys"], binary
+
+
+# -- documentation ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "module",
+    [prysm_wallet_import, validator_key_uniqueness, slashing_protection_info, slashing_protection_guard],
+    ids=lambda module: module.__name__.rsplit(".", 1)[-1],
+)
+def test_the_examples_are_tasks_of_documented_options(module: t.Any) -> None:
+    options = yaml.safe_load(module.DOCUMENTATION)["options"]
+    name = "eth2xk8s.staking." + yaml.safe_load(module.DOCUMENTATION)["module"]
+    for task in yaml.safe_load(module.EXAMPLES):
+        assert set(task[name]) <= set(options)
+    assert yaml.safe_load(module.RETURN)
