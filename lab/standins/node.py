@@ -638,15 +638,14 @@ def kill_containers() -> None:
     kill = top / "cgroup.kill"
     if kill.exists():
         kill.write_text("1")
-    subprocess.run(
-        [
-            "sh",
-            "-c",
-            r"umount $(awk '$2 ~ /\/run\/containerd\/.*\/(rootfs|shm)$/ {print $2}' /proc/mounts) 2>/dev/null",
-        ],
-        check=False,
-        capture_output=True,
-    )
+    unmount(COMMON / "run/containerd")
+
+
+def unmount(below: Path) -> list[str]:
+    """Unmount everything below a directory; what could not be unmounted."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    inner = sorted((mount for mount in mounts if mount.startswith(f"{below}/")), reverse=True)
+    return [mount for mount in inner if not succeeds("umount", "-l", mount)]
 
 
 def make_snap_tree(release: releases.Release) -> None:

@@ -345,20 +345,15 @@ def wipe() -> None:
     for name in output("sh", "-c", r"ls /sys/class/net").split():
         if name.startswith(("vxlan.calico", "cali")) and Path("/") == layout.ROOT:
             subprocess.run(["ip", "link", "delete", name], check=False, capture_output=True)
-    _unmount(layout.ROOT / "var/snap" / NAME)
+    # Volumes of pods that are still mounted there must not be emptied through their mount.
+    busy = node.unmount(layout.ROOT / "var/snap" / NAME)
+    if busy:
+        fail(f'error: cannot perform the following tasks:\n- Remove data for snap "{NAME}" ({busy[0]} is busy)')
     kubelet = layout.ROOT / "var/lib/kubelet"
     if kubelet.is_symlink():
         kubelet.unlink()
     shutil.rmtree(layout.SNAPS / NAME, ignore_errors=True)
     shutil.rmtree(layout.ROOT / "var/snap" / NAME, ignore_errors=True)
-
-
-def _unmount(below: Path) -> None:
-    """Volumes of pods that are still mounted there must not be emptied through their mount."""
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for mount in sorted((m for m in mounts if m.startswith(f"{below}/")), reverse=True):
-        if subprocess.run(["umount", "-l", mount], check=False, capture_output=True).returncode:
-            fail(f'error: cannot perform the following tasks:\n- Remove data for snap "{NAME}" ({mount} is busy)')
 
 
 def cmd_install(argv: list[str]) -> int:
