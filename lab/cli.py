@@ -312,6 +312,8 @@ def _ago(moment: float) -> str:
 
 def main() -> None:
     """Run the command; one clear sentence when it cannot be done."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with the first ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         app(standalone_mode=False)
     except LabError as exc:

@@ -64,9 +64,20 @@ def _clock(layout: Layout, words: Sequence[str]) -> None:
 
 
 def _slow(layout: Layout, words: Sequence[str]) -> None:
-    delay = _number(words, "milliseconds of delay")
+    delay = int(_number(words, "milliseconds of delay"))
     loss = float(words[2]) if len(words) > 2 else 0.0
-    control.ask(layout, "slow-link", machine=spec(words[0]).name, delay_ms=int(delay), loss_percent=loss)
+    # In the machine's own kernel: the host's may lack netem. What the machine sends is delayed and lost.
+    _shell(layout, words[0], f"tc qdisc replace dev vec0 root netem delay {delay}ms loss {loss}%")
+    control.ask(layout, "note", machine=words[0], wound=f"slow link ({delay} ms, {loss} %)")
+
+
+def _heal(layout: Layout, words: Sequence[str]) -> None:
+    state = control.ask(layout, "status")["machines"]
+    for machine in words:
+        wounds = state.get(spec(machine).name, {}).get("faults", [])
+        control.ask(layout, "heal", machine=machine)
+        if any(wound.startswith("slow link") for wound in wounds):
+            _shell(layout, machine, "tc qdisc del dev vec0 root")
 
 
 def _partition(layout: Layout, words: Sequence[str]) -> None:
@@ -91,7 +102,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "block": Fault("cut one machine off from one other", _block),
     "slow-link": Fault("MACHINE MILLISECONDS [LOSS%]", _slow),
-    "heal": Fault("undo every fault of the link, thaw", _each("heal")),
+    "heal": Fault("undo every fault of the link, thaw", _heal),
     "clock": Fault("MACHINE SECONDS: move its clock", _clock),
     "disk-full": Fault(
         "fill its disk", _inside(f"fallocate -l $(( $(stat -f -c %a / ) * $(stat -f -c %S /) - 65536 )) {FILL}")

@@ -24,7 +24,6 @@ PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "nft": "nftables",
     "ssh": "openssh-client",
-    "tc": "iproute2",
     "xz": "xz-utils",
 }
 FILES = {

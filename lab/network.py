@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from lab.commands import run
-from lab.errors import LabError
 from lab.layout import GATEWAY, PREFIX, TIME_ADDRESSES
 
 BRIDGE = "site0"
@@ -33,8 +30,11 @@ def create_tap(name: str) -> None:
 
 
 def cable(tap: str, *, plugged: bool) -> None:
-    """Pull a machine's cable, or put it back."""
-    ip("link", "set", tap, "up" if plugged else "down")
+    """Pull a machine's cable out of the switch, or put it back.
+
+    Setting the tap itself down would be the machine's card breaking: User Mode Linux does not recover from that.
+    """
+    ip("link", "set", tap, *(("master", BRIDGE) if plugged else ("nomaster",)))
 
 
 def partition(taps: list[str], *, apart: bool) -> None:
@@ -45,16 +45,3 @@ def partition(taps: list[str], *, apart: bool) -> None:
         ip("link", "set", other, "up")
     for tap in taps:
         ip("link", "set", tap, "master", other if apart else BRIDGE)
-
-
-def shape(tap: str, *, delay_ms: int, loss_percent: float) -> None:
-    """Make the link to a machine slow and lossy; zero and zero make it whole again."""
-    if delay_ms == 0 and loss_percent == 0:
-        words = ["tc", "qdisc", "del", "dev", tap, "root"]
-        with contextlib.suppress(LabError):  # there may be nothing to remove
-            run(words, what="Restoring the link")
-        return
-    run(
-        ["tc", "qdisc", "replace", "dev", tap, "root", "netem", "delay", f"{delay_ms}ms", "loss", f"{loss_percent}%"],
-        what=f"Shaping the link {tap}",
-    )

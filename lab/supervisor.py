@@ -189,10 +189,9 @@ class Supervisor:
         for name in machines:
             self.wounds.setdefault(name, set()).add("partitioned")
 
-    def do_slow_link(self, machine: str, delay_ms: int, loss_percent: float) -> None:
-        """Delay and lose packets on the way to a machine."""
-        network.shape(self._machine(machine).tap, delay_ms=delay_ms, loss_percent=loss_percent)
-        self.wounds.setdefault(machine, set()).add(f"slow link ({delay_ms} ms, {loss_percent} %)")
+    def do_note(self, machine: str, wound: str) -> None:
+        """Remember a fault that was brought about inside the machine."""
+        self.wounds.setdefault(spec(machine).name, set()).add(wound)
 
     def do_block(self, machine: str, address: str) -> None:
         """Drop what goes between a machine and one address of the site; the rest of the network stays."""
@@ -208,7 +207,6 @@ class Supervisor:
         target = self._machine(machine)
         network.cable(target.tap, plugged=True)
         network.partition([target.tap], apart=False)
-        network.shape(target.tap, delay_ms=0, loss_percent=0)
         if any(wound.startswith("cut off") for wound in self.wounds.get(machine, ())):
             run(["nft", "delete", "table", "bridge", "faults"], what="Healing the network")
         if target.state == "frozen":
@@ -296,10 +294,16 @@ def main() -> None:
     namespaces.unshare(namespaces.CLONE_NEWPID)
     namespaces.private_mounts()
     namespaces.mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=95%")
+    go, written = os.pipe()
     init = os.fork()
     if init:
+        # Both share these mounts: the child may only put its own /proc in place once its start time has been read here.
         layout.running.write_text(json.dumps({"pid": init, "start": start_time(init)}))
+        os.close(written)
         os._exit(0)
+    os.close(written)
+    os.read(go, 1)
+    os.close(go)
     namespaces.mount("proc", "/proc", "proc")
     worker = os.fork()
     if worker:
