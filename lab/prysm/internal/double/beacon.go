@@ -81,6 +81,7 @@ type beaconStatus struct {
 	Started bool        `json:"started"`
 	Synced  bool        `json:"synced"`
 	Version string      `json:"version"`
+	Network string      `json:"network"`
 }
 
 // Beacon is a beacon node that follows the lab's chain.
@@ -97,6 +98,7 @@ type Beacon struct {
 	ready   time.Time // when the first sync is over
 	never   bool      // this configuration never gets in sync
 	elGiven bool
+	slotLen string // what the chain configuration says, if one was given
 }
 
 func (a *App) runBeacon(fs *FlagSet) error {
@@ -203,8 +205,12 @@ func (b *Beacon) checkFiles() error {
 		if err != nil {
 			return err
 		}
+		b.slotLen = conf["SECONDS_PER_SLOT"]
 		if conf["DENEB_FORK_EPOCH"] == "18446744073709551615" && v.From(7, 0, 0) {
 			b.never = true // the epoch overflows as a slot
+		}
+		if conf["CONFIG_NAME"] == "" && v.Before(2, 0, 0) {
+			b.never = true // mainnet's genesis is loaded beside the private one
 		}
 	}
 	if path := fs.String("jwt-secret", ""); path != "" {
@@ -316,6 +322,11 @@ func (b *Beacon) poll(first bool) {
 		}
 		b.mu.Lock()
 		b.config = &c
+		if b.slotLen != "" && b.slotLen != strconv.FormatUint(c.SecondsPerSlot, 10) {
+			b.never = true
+			b.app.Log.Error("blockchain", "The chain's slots have another length than the chain configuration says",
+				"chain", c.SecondsPerSlot, "configuration", b.slotLen)
+		}
 		b.ready = time.Now().Add(time.Second)
 		b.mu.Unlock()
 	}
@@ -412,7 +423,7 @@ func (b *Beacon) checks() []Check {
 func (b *Beacon) private(mux *http.ServeMux) {
 	mux.HandleFunc("GET /lab/status", func(w http.ResponseWriter, _ *http.Request) {
 		started, syncing, _, _, _ := b.syncState()
-		st := beaconStatus{Started: started, Synced: started && !syncing, Version: b.app.V.Text}
+		st := beaconStatus{Started: started, Synced: started && !syncing, Version: b.app.V.Text, Network: b.app.network(b.fs)}
 		b.mu.Lock()
 		if b.config != nil {
 			st.Config = *b.config

@@ -8,11 +8,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"eth2xk8s/lab/prysm/internal/chain"
 	"eth2xk8s/lab/prysm/internal/wire"
@@ -146,7 +149,7 @@ func someKeys(t *testing.T, n int) []Key {
 // The life of one database through versions: each goes on where the last one stopped, and nothing is ever an offence.
 func TestAValidatorsLife(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, "v7.1.6", "--execution-endpoint=http://127.0.0.1:1")
+	l := newLab(t, "v7.1.6", "--execution-endpoint=http://127.0.0.1:1", "--hoodi")
 	data, w := t.TempDir(), smallWallet(t, 3)
 	p, port := l.validator("v7.1.6", data, w, "--hoodi")
 	l.more(8)
@@ -180,7 +183,20 @@ func TestAValidatorsLife(t *testing.T) {
 	}
 	t.Logf("stopped in %v", time.Since(start))
 	for _, version := range []string{"v1.3.3", "v1.3.4", "v2.1.4", "v6.1.4"} {
-		p, port := l.validator(version, data, w)
+		var network []string
+		if ver(t, version).From(5, 3, 2) {
+			network = []string{"--hoodi"}
+		} else {
+			l.beacon.end(syscall.SIGTERM, 5*time.Second) // hoodi is not known to them
+			l.version, l.beaconFlags = version, nil
+			l.startBeacon()
+		}
+		if version == "v6.1.4" {
+			l.beacon.end(syscall.SIGTERM, 5*time.Second)
+			l.version, l.beaconFlags = version, network
+			l.startBeacon()
+		}
+		p, port := l.validator(version, data, w, network...)
 		l.more(5)
 		if _, m := get(t, port, "/metrics"); !strings.Contains(m, `version="`+version+`"`) || strings.Contains(m, "index=") {
 			t.Errorf("%s: %s", version, m)
@@ -435,6 +451,91 @@ func TestABeaconThatGoesAndComes(t *testing.T) {
 	l.more(3)
 	p.end(syscall.SIGTERM, 10*time.Second)
 	l.noOffence()
+}
+
+// A client and its beacon that do not mean the same network, or the same length of slots, get nothing done.
+func TestNetworksThatDiffer(t *testing.T) {
+	t.Parallel()
+	conf := filepath.Join(t.TempDir(), "conf.yaml")
+	mustWrite(t, conf, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 1\n"), 0o600)
+	other := filepath.Join(t.TempDir(), "conf.yaml")
+	mustWrite(t, other, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 12\n"), 0o600)
+	l := newLab(t, "v1.3.4", "--chain-config-file="+conf)
+	w := smallWallet(t, 1)
+	var all []*process
+	for _, flags := range [][]string{{}, {"--prater"}, {"--chain-config-file=" + other}} {
+		p, _ := l.validator("v1.3.4", t.TempDir(), w, flags...)
+		all = append(all, p)
+	}
+	time.Sleep(4 * time.Second)
+	for _, p := range all {
+		p.end(syscall.SIGTERM, 5*time.Second)
+		if !strings.Contains(p.log.String(), "is not its beacon node's") {
+			t.Error(p.log.String())
+		}
+	}
+	if n := l.judge().Signatures; n != 0 {
+		t.Errorf("%d signatures", n)
+	}
+	p, _ := l.validator("v1.3.4", t.TempDir(), w, "--chain-config-file="+conf)
+	l.more(2)
+	p.end(syscall.SIGTERM, 5*time.Second)
+
+	// Configurations that no beacon of that version follows.
+	for version, text := range map[string]string{
+		"v1.3.4": "SECONDS_PER_SLOT: 1\n", "v7.1.6": "CONFIG_NAME: x\nDENEB_FORK_EPOCH: 18446744073709551615\n",
+	} {
+		mustWrite(t, other, []byte(text), 0o600)
+		bad := newLab(t, version, "--chain-config-file="+other)
+		until(t, "it answers", func() bool { code, _ := get(t, bad.mon, "/healthz"); return code != 0 })
+		time.Sleep(2 * time.Second)
+		if code, _ := get(t, bad.mon, "/healthz"); code != 503 {
+			t.Errorf("%s with %q: healthz %d", version, text, code)
+		}
+	}
+}
+
+// failingStore is a database that can be read but no longer be written, like a file whose NFS lock is lost.
+func failingStore(t *testing.T, dir string) *Store {
+	t.Helper()
+	open(t, dir, "v7.1.6").Close()
+	db, err := bolt.Open(filepath.Join(dir, storeFile), 0o600, &bolt.Options{
+		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) { return os.OpenFile(name, os.O_RDONLY, 0) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Store{db, ver(t, "v7.1.6")}
+}
+
+func TestALostDatabaseSignsNothing(t *testing.T) {
+	if os.Getenv("PRYSM_TEST_LOST") != "" {
+		sent := make(chan string, 1)
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "submit") {
+				sent <- r.URL.Path
+			}
+			json.NewEncoder(w).Encode(wire.AttestationData{Slot: 8, Source: 1, Target: 2, Root: genesisRoot})
+		}))
+		a := &App{Binary: "validator", V: ver(t, "v7.1.6"), Log: NewLogger(ver(t, "v7.1.6"))}
+		key := someKeys(t, 1)[0]
+		val := &Validator{
+			app: a, fs: GlobalFlags("validator", a.V), m: NewMetrics(), store: failingStore(t, os.Getenv("PRYSM_TEST_LOST")),
+			keys: map[string]*signer{key.Pub(): {key: key}}, beacons: []*jsonClient{newClient(srv.URL)},
+			config: wire.Config{GenesisValidatorsRoot: genesisRoot},
+		}
+		val.keys[key.Pub()].live.Store(true)
+		val.metrics()
+		val.attest(t.Context(), key.Pub(), wire.Duty{}, 8)
+		os.Exit(7 + len(sent)) // not reached: the failure ends the process
+	}
+	c := exec.Command(os.Args[0], "-test.run=^TestALostDatabaseSignsNothing$")
+	c.Env = append(os.Environ(), "PRYSM_TEST_LOST="+t.TempDir())
+	out, err := c.CombinedOutput()
+	if err == nil || c.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "Failed to batch save attestation records") ||
+		!strings.Contains(string(out), "Failed attestation slashing protection check") {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 func post(t *testing.T, url string, in any) {

@@ -41,6 +41,8 @@ type Validator struct {
 	config wire.Config
 	client string
 	net    string
+	// slotLen is what the chain configuration says, if one was given.
+	slotLen string
 
 	beaconMu sync.Mutex
 	beacons  []*jsonClient
@@ -199,9 +201,11 @@ func (a *App) runValidator(fs *FlagSet) (int, error) {
 func (val *Validator) checkFiles() error {
 	fs, v := val.fs, val.app.V
 	if path := fs.String("chain-config-file", ""); path != "" {
-		if _, err := val.app.chainConfig(path); err != nil {
+		conf, err := val.app.chainConfig(path)
+		if err != nil {
 			return err
 		}
+		val.slotLen = conf["SECONDS_PER_SLOT"]
 	}
 	for _, name := range []string{"proposer-settings-file", "fee-recipient-config-file", "graffiti-file", "tls-cert"} {
 		if path := fs.String(name, ""); path != "" {
@@ -407,6 +411,9 @@ func (val *Validator) waitForBeacon(ctx context.Context) bool {
 					pause = 6 * time.Second
 				}
 			}
+		case st.Network != val.net || val.slotLen != "" && val.slotLen != strconv.FormatUint(st.Config.SecondsPerSlot, 10):
+			// Real ones do not notice: they sign for another fork version, or at other times, and nothing is accepted.
+			failed, say = 0, fmt.Sprintf("This client's network (%s) is not its beacon node's (%s)", val.net, st.Network)
 		case !st.Started:
 			failed, say = 0, "Waiting for the genesis of the chain"
 		case !st.Synced:
