@@ -213,7 +213,8 @@ def test_a_launch_configuration_is_taken_by_the_install_hook(bare: Machine) -> N
     bare.common.mkdir(parents=True)
     (bare.common / ".microk8s.yaml").write_text(
         "version: 0.1.0\naddons:\n  - name: dns\npersistentClusterToken: " + "t" * 32 + "\n"
-        "extraKubeAPIServerArgs:\n  --authorization-mode: RBAC,Node\nextraKubeletArgs:\n  --cluster-dns: 10.152.183.11\n"
+        "extraKubeAPIServerArgs:\n  --authorization-mode: RBAC,Node\n"
+        "extraKubeletArgs:\n  --cluster-dns: 10.152.183.11\n"
     )
     bare.ok(*INSTALL)
     assert "--authorization-mode=RBAC,Node\n" in (bare.data / "args/kube-apiserver").read_text()
