@@ -1,0 +1,45 @@
+"""What the role promises of every machine."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+testinfra_hosts = ["ansible://site"]
+ADDRESSES = {"nfs": "172.20.10.10", "master": "172.20.10.11", "worker": "172.20.10.12"}
+
+
+@pytest.mark.parametrize(("name", "address"), ADDRESSES.items())
+def test_every_machine_finds_every_other_and_itself(host: t.Any, name: str, address: str) -> None:
+    found = {line.split()[0] for line in host.check_output(f"getent ahostsv4 {name}").splitlines()}
+    assert address in found
+    assert host.check_output(f"getent hosts {name}").split()[0] == address
+
+
+def test_no_timer_may_restart_the_machine(host: t.Any) -> None:
+    merged = host.check_output("apt-config dump Unattended-Upgrade")
+    assert 'Unattended-Upgrade::Automatic-Reboot "false";' in merged
+    assert (
+        "unattended-upgrade" in host.check_output("systemctl list-timers --all; apt-config dump APT::Periodic").lower()
+    )
+
+
+def test_nothing_is_half_installed_and_nothing_is_left_to_upgrade(host: t.Any) -> None:
+    assert host.check_output("dpkg --audit") == ""
+    assert "0 upgraded" in host.check_output("apt-get --simulate dist-upgrade")
+
+
+def test_logs_of_all_machines_are_in_one_time_zone(host: t.Any) -> None:
+    assert host.check_output("timedatectl show --property=Timezone --value") == "Etc/UTC"
+
+
+def test_the_modules_that_read_keys_find_their_libraries(host: t.Any) -> None:
+    assert host.run("python3 -c 'import cryptography, yaml'").rc == 0
+
+
+def test_the_interrupted_package_is_installed_and_the_held_one_still_held(host: t.Any) -> None:
+    if host.check_output("hostname") != "worker":
+        pytest.skip("planted on the worker")
+    assert host.check_output("dpkg-query -W -f='${db:Status-Abbrev}' hello").startswith("ii")
+    assert host.check_output("apt-mark showhold") == "curl"

@@ -1,0 +1,144 @@
+"""ufw's files, as ufw 0.36 writes them, and what is to be done about them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ufw
+
+PREFIX = "eth2xk8s: "
+OURS = PREFIX.encode().hex()
+USER_RULES = f"""\
+*filter
+:ufw-user-input - [0:0]
+### RULES ###
+
+### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment={OURS}535348
+-A ufw-user-input -p tcp --dport 22 -j ACCEPT
+
+### tuple ### allow tcp 10250,16443,25000 0.0.0.0/0 any 172.20.10.11 in comment={OURS}6e6f6465
+-A ufw-user-input -p tcp -m multiport --dports 10250,16443,25000 -s 172.20.10.11 -j ACCEPT
+
+### tuple ### allow any any 0.0.0.0/0 any 0.0.0.0/0 in_cali+
+-A ufw-user-input -i cali+ -j ACCEPT
+
+### tuple ### route:allow any any 0.0.0.0/0 any 0.0.0.0/0 in_vxlan.calico!out_cali+
+-A ufw-user-forward -i vxlan.calico -o cali+ -j ACCEPT
+
+### tuple ### allow tcp 80,443 0.0.0.0/0 any 0.0.0.0/0 Nginx%20Full - in
+-A ufw-user-input -p tcp -m multiport --dports 80,443 -j ACCEPT -m comment --comment 'dapp_Nginx%20Full'
+
+### END RULES ###
+"""
+SSH = {"proto": "tcp", "port": "22"}
+
+
+def plan(*options: dict[str, object], text: str = USER_RULES) -> _ufw.Plan:
+    known = _ufw.parse_rules(text, 4)
+    return _ufw.plan([_ufw.wanted(item) for item in options], known, PREFIX, ipv6=False)
+
+
+NODE = {"proto": "tcp", "port": "25000,16443,10250", "from_ip": "172.20.10.11"}
+
+
+def test_what_is_there_is_left_alone() -> None:
+    assert plan(SSH, NODE) == _ufw.Plan([], [])
+
+
+def test_a_rule_of_ours_that_nobody_wants_any_more_goes() -> None:
+    assert [str(rule) for rule in plan(SSH).remove] == [
+        "allow in proto tcp from 172.20.10.11 to any port 10250,16443,25000"
+    ]
+
+
+def test_rules_of_others_stay_and_count_as_present() -> None:
+    cali = {"interface_in": "cali+"}
+    routed = {"route": True, "interface_in": "vxlan.calico", "interface_out": "cali+"}
+    web = {"proto": "tcp", "port": "443,80"}
+    assert plan(SSH, NODE, cali, routed, web) == _ufw.Plan([], [])
+    assert plan(SSH, NODE).remove == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(SSH, "allow in proto tcp from any to any port 22", id="port"),
+        pytest.param(
+            {"direction": "out", "interface_out": "cali+"}, "allow out on cali+ from any to any", id="interface-out"
+        ),
+        pytest.param(
+            {"route": True, "interface_in": "cali+", "interface_out": "vxlan.calico"},
+            "route allow in on cali+ out on vxlan.calico from any to any",
+            id="routed-between-interfaces",
+        ),
+        pytest.param(
+            {"route": True, "from_ip": "172.20.10.11", "to_ip": "10.1.0.0/16"},
+            "route allow from 172.20.10.11 to 10.1.0.0/16",
+            id="routed-to-a-network",
+        ),
+    ],
+)
+def test_the_words_ufw_is_given(options: dict[str, object], words: str) -> None:
+    rule = _ufw.wanted(options)
+    assert str(rule) == words
+    assert rule.arguments(delete=True) == [
+        *(["route"] if rule.route else []),
+        "delete",
+        *[word for word in words.split() if word != "route"],
+    ]
+
+
+def test_a_rule_without_an_address_is_wanted_for_both_families() -> None:
+    known = _ufw.parse_rules(USER_RULES, 4)
+    ssh, node = _ufw.wanted(SSH), _ufw.wanted(NODE)
+    assert _ufw.plan([ssh, node], known, PREFIX, ipv6=True).add == [ssh]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        pytest.param({"port": "70000", "proto": "tcp"}, "is not a port", id="port-out-of-range"),
+        pytest.param({"port": "80,443"}, "wants a protocol", id="ports-without-a-protocol"),
+        pytest.param({"from_ip": "node1"}, "neither an address nor a network", id="a-name-for-an-address"),
+        pytest.param({"interface_in": "a", "interface_out": "b"}, "only a routed rule", id="two-interfaces"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(options: dict[str, object], reason: str) -> None:
+    with pytest.raises(_ufw.UfwError, match=reason):
+        _ufw.wanted(options)
+
+
+@pytest.mark.parametrize("line", ["allow tcp 22", "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 sideways"])
+def test_a_line_that_is_not_understood_is_no_guess(line: str) -> None:
+    with pytest.raises(_ufw.UfwError):
+        _ufw.parse_rules("### tuple ### " + line, 4)
+
+
+LIVE = """\
+-P INPUT DROP
+-P FORWARD DROP
+-P OUTPUT ACCEPT
+-N ufw-user-input
+-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT
+-A ufw-user-input -s 172.20.10.11/32 -p tcp -m multiport --dports 10250,16443,25000 -j ACCEPT
+-A ufw-user-input -i cali+ -j ACCEPT
+-A ufw-user-input -p tcp -m multiport --dports 80,443 -j ACCEPT
+-A ufw-user-forward -i vxlan.calico -o cali+ -j ACCEPT
+"""
+POLICIES = {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "ACCEPT"}
+
+
+def test_a_kernel_that_does_as_told_has_no_drift() -> None:
+    assert _ufw.drift(USER_RULES, LIVE, POLICIES, 4) == []
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        pytest.param(LIVE.replace("-P INPUT DROP", "-P INPUT ACCEPT"), id="policy-opened"),
+        pytest.param(LIVE.replace("-A ufw-user-input -i cali+ -j ACCEPT\n", ""), id="rule-flushed"),
+        pytest.param("", id="everything-flushed"),
+    ],
+)
+def test_a_kernel_that_does_not_do_as_told_is_noticed(live: str) -> None:
+    assert _ufw.drift(USER_RULES, live, POLICIES, 4) != []
