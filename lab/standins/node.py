@@ -121,7 +121,7 @@ def default_args(minor: int) -> dict[str, list[str]]:
         "--anonymous-auth=false",
         "--root-dir=${SNAP_COMMON}/var/lib/kubelet",
         "--fail-swap-on=false",
-        '--eviction-hard="memory.available<100Mi,nodefs.available<1%,imagefs.available<1%"',
+        '--eviction-hard="memory.available<100Mi,nodefs.available<1Gi,imagefs.available<1Gi"',
         "--container-runtime-endpoint=unix://${SNAP_COMMON}/run/containerd.sock",
         "--cgroup-driver=systemd",
         f'--node-labels="{labels(minor, "controlplane")}"',
@@ -579,6 +579,8 @@ Description=Service for snap application microk8s.daemon-{daemon}
 Wants=network-online.target
 After=network-online.target snapd.service
 X-Snappy=yes
+# However often it ended: when the reason is gone, it has to come back by itself.
+StartLimitIntervalSec=0
 
 [Service]
 EnvironmentFile=-/etc/environment
