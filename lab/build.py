@@ -125,7 +125,7 @@ def image_store(debs: Path, payload: kubernetes.Payload, log: Log) -> Path:
         chosen = images.Image(
             reference=BUSYBOX,
             files={"/bin/busybox": busybox},
-            links={f"/bin/{applet}": "/bin/busybox" for applet in applets},
+            links={f"/bin/{applet}": "/bin/busybox" for applet in applets if applet != "busybox"},
             entrypoint=(),
         )
         images.write(work, [chosen, *kubernetes.images(payload)])
