@@ -192,6 +192,8 @@ func (k *keyState) history(r *Record, add func(string, *Record, string)) {
 		p := k.entries[before-1]
 		if why := less(r.Digest, &p.must); why != "" {
 			add(LessHistory, p.who, why)
+		} else if first, why := k.forgotten(r, before); why != "" {
+			add(LessHistory, first, why)
 		}
 	}
 	k.entries = append(k.entries, nil)
@@ -220,6 +222,18 @@ func (k *keyState) history(r *Record, add func(string, *Record, string)) {
 			}
 		}
 	}
+}
+
+// forgotten looks for an earlier signature that the signer's newest records lack, although the highest ones are there:
+// that is what a lossy change of the database's layout leaves.
+func (k *keyState) forgotten(r *Record, before int) (*Record, string) {
+	// One vote an epoch and some blocks: whatever is in the window lies within the last few hundred entries.
+	for i := before - 1; i >= 0 && i >= before-400; i-- {
+		if why := r.Digest.Forgotten(&k.entries[i].rec.Submission); why != "" && !r.Digest.Pruned {
+			return k.entries[i].rec, why
+		}
+	}
+	return nil, ""
 }
 
 // demand computes what a signature after entry i must know.

@@ -91,6 +91,9 @@ type signer struct {
 	d      wire.Digest
 	pairs  map[[2]uint64]bool
 	slots  map[uint64]bool
+	roots  map[[2]uint64]string
+	show   bool // its newest records too
+	forget [2]uint64
 }
 
 func newSigner(s *site, n int) *signer {
@@ -103,7 +106,8 @@ func newSigner(s *site, n int) *signer {
 	return &signer{
 		s: s, secret: h[:], key: wire.Hex(pub), client: "a",
 		d:     wire.Digest{HighestSlot: -1, HighestSource: -1, HighestTarget: -1},
-		pairs: map[[2]uint64]bool{}, slots: map[uint64]bool{},
+		pairs: map[[2]uint64]bool{}, slots: map[uint64]bool{}, roots: map[[2]uint64]string{},
+		forget: [2]uint64{^uint64(0), 0},
 	}
 }
 
@@ -122,6 +126,11 @@ func root(text string) string {
 
 func (k *signer) vote(slot, source, target uint64, head string) wire.Submission {
 	d := k.d
+	for p := range k.pairs {
+		if k.show && p != k.forget {
+			d.Votes = append(d.Votes, wire.Vote{Source: p[0], Target: p[1], Root: k.roots[p]})
+		}
+	}
 	return k.sign(wire.Submission{
 		Kind: wire.KindAttestation, Key: k.key, Slot: slot, Source: source, Target: target, Root: root(head),
 		Client: k.client, Version: "v7.1.6", Digest: &d,
@@ -139,6 +148,7 @@ func (k *signer) block(slot uint64, body string) wire.Submission {
 func (k *signer) learn(sub wire.Submission) {
 	if sub.Kind == wire.KindAttestation {
 		k.pairs[[2]uint64{sub.Source, sub.Target}] = true
+		k.roots[[2]uint64{sub.Source, sub.Target}] = sub.SigningRoot[2:10]
 		k.d.HighestSource = max(k.d.HighestSource, int64(sub.Source))
 		k.d.HighestTarget = max(k.d.HighestTarget, int64(sub.Target))
 	} else {
@@ -206,6 +216,27 @@ func TestEveryKindOfOffenceIsCaught(t *testing.T) {
 			k.s.post("/submit", sub)
 			k.d = wire.Digest{HighestSlot: -1, HighestSource: 100, HighestTarget: 101, Attestations: 51}
 			k.s.post("/submit", k.vote(816, 101, 102, "y"))
+		}, LessHistory},
+		"a vote in the middle lost": {func(k *signer) {
+			k.send(k.vote(8, 0, 1, "x"))
+			k.send(k.vote(16, 1, 2, "x"))
+			k.show = true
+			k.forget = [2]uint64{0, 1}
+			k.d.Attestations++ // made up by records of other keys
+			k.send(k.vote(24, 2, 3, "y"))
+		}, LessHistory},
+		"a vote that has become another": {func(k *signer) {
+			k.send(k.vote(8, 0, 1, "x"))
+			k.send(k.vote(16, 1, 2, "x"))
+			k.show = true
+			k.roots[[2]uint64{0, 1}] = "deadbeef"
+			k.send(k.vote(24, 2, 3, "y"))
+		}, LessHistory},
+		"a block in the middle lost": {func(k *signer) {
+			k.send(k.block(5, "x"))
+			k.send(k.block(6, "x"))
+			k.d.Slots = []wire.Block{{Slot: 4}, {Slot: 6}}
+			k.send(k.vote(8, 0, 1, "y"))
 		}, LessHistory},
 		"no digest": {func(k *signer) {
 			k.send(k.vote(8, 0, 1, "x"))
@@ -333,6 +364,7 @@ func TestAnHonestRunHasNoOffence(t *testing.T) {
 	var keys []string
 	for i := range 3 {
 		ks = append(ks, newSigner(s, i))
+		ks[i].show = true
 		keys = append(keys, ks[i].key)
 	}
 	proposed := map[string]int{}

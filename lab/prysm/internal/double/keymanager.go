@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 
 	"eth2xk8s/lab/prysm/internal/wire"
 )
@@ -95,7 +94,6 @@ func (val *Validator) keymanagerAPI(ctx context.Context) error {
 	fail := func(w http.ResponseWriter, code int, msg string) {
 		answer(w, code, map[string]any{"message": msg, "code": code})
 	}
-	var one sync.Mutex // changes to the wallet, one at a time
 	guard := func(h http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			auth := r.Header.Get("Authorization")
@@ -107,8 +105,8 @@ func (val *Validator) keymanagerAPI(ctx context.Context) error {
 			case val.walletNow() == nil:
 				fail(w, 503, "Prysm Wallet not initialized. Please create a new wallet.")
 			default:
-				one.Lock()
-				defer one.Unlock()
+				val.walletMu.Lock()
+				defer val.walletMu.Unlock()
 				h(w, r)
 			}
 		}

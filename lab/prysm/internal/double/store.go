@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sort"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -250,28 +251,42 @@ func votesByTarget(tx *bolt.Tx, key []byte) []vote {
 func (s *Store) Digest(key []byte) (*wire.Digest, error) {
 	d := &wire.Digest{HighestSlot: -1, HighestSource: -1, HighestTarget: -1}
 	err := s.db.View(func(tx *bolt.Tx) error {
-		count := func(list []vote) int {
-			seen := map[[2]uint64]bool{}
-			for _, a := range list {
-				seen[[2]uint64{a.source, a.target}] = true
-			}
-			return len(seen)
-		}
 		bySource := votes(tx, key)
-		byTarget := bySource
-		if s.v.From(1, 3, 0) {
-			byTarget = votesByTarget(tx, key)
-		}
+		known := map[[2]uint64]bool{}
 		for _, a := range bySource {
 			d.HighestSource = max(d.HighestSource, int64(a.source))
+			known[[2]uint64{a.source, a.target}] = true
 		}
-		for _, a := range byTarget {
-			d.HighestTarget = max(d.HighestTarget, int64(a.target))
+		if s.v.From(1, 3, 0) {
+			// A vote counts that both its buckets have.
+			both := map[[2]uint64]bool{}
+			for _, a := range votesByTarget(tx, key) {
+				d.HighestTarget = max(d.HighestTarget, int64(a.target))
+				if p := [2]uint64{a.source, a.target}; known[p] {
+					both[p] = true
+				}
+			}
+			known = both
+		} else {
+			for _, a := range bySource {
+				d.HighestTarget = max(d.HighestTarget, int64(a.target))
+			}
 		}
-		d.Attestations = min(count(bySource), count(byTarget))
-		for _, p := range proposals(tx, key) {
+		d.Attestations = len(known)
+		d.Votes = []wire.Vote{}
+		for p := range known {
+			if int64(p[1]) > d.HighestTarget-wire.RecentEpochs {
+				d.Votes = append(d.Votes, wire.Vote{Source: p[0], Target: p[1], Root: wire.Start(rootAt(tx, key, p[1]))})
+			}
+		}
+		sort.Slice(d.Votes, func(i, j int) bool { return d.Votes[i].Target < d.Votes[j].Target })
+		blocks := proposals(tx, key)
+		for _, p := range blocks {
 			d.Blocks++
 			d.HighestSlot = max(d.HighestSlot, int64(p.slot))
+		}
+		for _, p := range blocks[max(0, len(blocks)-wire.RecentBlocks):] {
+			d.Slots = append(d.Slots, wire.Block{Slot: p.slot, Root: wire.Start(p.root)})
 		}
 		return nil
 	})

@@ -47,6 +47,9 @@ type Validator struct {
 	beaconMu sync.Mutex
 	beacons  []*jsonClient
 
+	// walletMu makes "read the wallet, put its keys to work" one step, so that no older state comes back.
+	walletMu sync.Mutex
+
 	mu        sync.Mutex
 	keys      map[string]*signer
 	order     []string
@@ -564,12 +567,13 @@ func (val *Validator) watchWallet(ctx context.Context) {
 			log.Error(name, "Could not watch for file changes", "error", err)
 		case <-timer:
 			timer = nil
-			keys, err := w.Enabled()
+			val.walletMu.Lock()
+			err := val.reload()
+			val.walletMu.Unlock()
 			if err != nil {
 				log.Error(name, "Could not reload accounts from the wallet", "error", err)
 				continue
 			}
-			val.setKeys(keys)
 			log.Info(name, "Reloaded validator keys into keymanager")
 		}
 	}

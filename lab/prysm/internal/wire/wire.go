@@ -76,6 +76,74 @@ type Digest struct {
 	Attestations  int   `json:"attestations"`
 	Blocks        int   `json:"blocks"`
 	Pruned        bool  `json:"pruned,omitempty"`
+	// The newest records themselves: every vote with a target in the last RecentEpochs up to the highest one, and the
+	// last RecentBlocks blocks.
+	Votes []Vote  `json:"votes,omitempty"`
+	Slots []Block `json:"slots,omitempty"`
+}
+
+// How much of its newest history a signer shows.
+const (
+	RecentEpochs = 32
+	RecentBlocks = 16
+)
+
+// Vote is a record of an attestation, with the start of its signing root (empty if there is none).
+type Vote struct {
+	Source uint64 `json:"s"`
+	Target uint64 `json:"t"`
+	Root   string `json:"r,omitempty"`
+}
+
+// Block is a record of a block.
+type Block struct {
+	Slot uint64 `json:"s"`
+	Root string `json:"r,omitempty"`
+}
+
+// Start is the start of a signing root, as records show it.
+func Start(root []byte) string {
+	if len(root) != 32 {
+		return ""
+	}
+	for _, b := range root {
+		if b != 0 {
+			return hex.EncodeToString(root[:4])
+		}
+	}
+	return ""
+}
+
+// Forgotten says which of the signatures made before is not in the history shown any more, or has become another one.
+func (d *Digest) Forgotten(s *Submission) string {
+	root, _ := Bytes(s.SigningRoot, 32)
+	start := Start(root)
+	if s.Kind == KindAttestation {
+		if d.Votes == nil || int64(s.Target) <= d.HighestTarget-RecentEpochs || int64(s.Target) > d.HighestTarget {
+			return ""
+		}
+		for _, v := range d.Votes {
+			if v.Source == s.Source && v.Target == s.Target {
+				if v.Root != "" && v.Root != start {
+					return fmt.Sprintf("the vote %d->%d has become another one", s.Source, s.Target)
+				}
+				return ""
+			}
+		}
+		return fmt.Sprintf("the vote %d->%d is not there any more", s.Source, s.Target)
+	}
+	if len(d.Slots) == 0 || s.Slot < d.Slots[0].Slot {
+		return ""
+	}
+	for _, b := range d.Slots {
+		if b.Slot == s.Slot {
+			if b.Root != "" && b.Root != start {
+				return fmt.Sprintf("the block of slot %d has become another one", s.Slot)
+			}
+			return ""
+		}
+	}
+	return fmt.Sprintf("the block of slot %d is not there any more", s.Slot)
 }
 
 // Submission is one signature on its way to the chain.
