@@ -83,10 +83,46 @@ class WalletSeen(t.NamedTuple):
     read: str
 
 
-class _WalletContent(t.NamedTuple):
+class WalletContent(t.NamedTuple):
+    """The keys of a wallet, digests of their secrets where it was decrypted, and how it was read."""
+
     pubkeys: tuple[str, ...]
     secrets: tuple[bytes, ...]
     read: str
+
+
+def read_wallet(entry: WalletEntry, derive: bool = False) -> WalletContent | None:
+    """The keys of a wallet, by its manifest or its password; None when there is no wallet."""
+    if not os.path.lexists(entry.path):
+        return None
+    found = _wallet.find(entry.path)
+    manifest = manifests.read_manifest(entry.path)
+    if not found.exists:
+        if manifest is not None:
+            raise UnreadableError(found.path, "is gone, though there is a manifest of its keys")
+        return None
+    data = found.read()
+    if manifest is not None and manifest.describes(data):
+        return WalletContent(manifest.pubkeys, (), "manifest")
+    if entry.password is None:
+        why = "has no manifest" if manifest is None else "is not the file its manifest was written for"
+        raise UnreadableError(found.path, f"{why}, and no password is given to read it")
+    return _decrypt(data, found.path, [entry.password], derive)
+
+
+def _decrypt(data: bytes, place: str, passwords: t.Sequence[str], derive: bool) -> WalletContent:
+    for i, password in enumerate(passwords):
+        try:
+            keys = _wallet.parse(data, place, password)
+        except _keystore.WrongPasswordError:
+            if i + 1 == len(passwords):
+                raise
+            continue
+        if derive:
+            _wallet.check_pairs(keys, place)
+        digests = tuple(hashlib.sha256(key.secret).digest() for key in keys)
+        return WalletContent(tuple(key.pubkey for key in keys), digests, "password")
+    raise UnreadableError(place, "nobody declared it, and no password is known to read it")
 
 
 class Census:
@@ -138,41 +174,13 @@ class Census:
                 self._take(entry, outcome)
             self._take_tombstones(entry)
 
-    def _open_wallet(self, entry: WalletEntry) -> _WalletContent | StakingError | None:
+    def _open_wallet(self, entry: WalletEntry) -> WalletContent | StakingError | None:
         try:
-            if not os.path.lexists(entry.path):
-                return None
-            found = _wallet.find(entry.path)
-            manifest = manifests.read_manifest(entry.path)
-            if not found.exists:
-                if manifest is not None:
-                    return UnreadableError(found.path, "is gone, though there is a manifest of its keys")
-                return None
-            data = found.read()
-            if manifest is not None and manifest.describes(data):
-                return _WalletContent(manifest.pubkeys, (), "manifest")
-            if entry.password is None:
-                why = "has no manifest" if manifest is None else "is not the file its manifest was written for"
-                return UnreadableError(found.path, f"{why}, and no password is given to read it")
-            return self._decrypt(data, found.path, [entry.password])
+            return read_wallet(entry, self.derive)
         except StakingError as exc:
             return exc
 
-    def _decrypt(self, data: bytes, place: str, passwords: t.Sequence[str]) -> _WalletContent:
-        for i, password in enumerate(passwords):
-            try:
-                keys = _wallet.parse(data, place, password)
-            except _keystore.WrongPasswordError:
-                if i + 1 == len(passwords):
-                    raise
-                continue
-            if self.derive:
-                _wallet.check_pairs(keys, place)
-            digests = tuple(hashlib.sha256(key.secret).digest() for key in keys)
-            return _WalletContent(tuple(key.pubkey for key in keys), digests, "password")
-        raise UnreadableError(place, "nobody declared it, and no password is known to read it")
-
-    def _take(self, entry: WalletEntry, content: _WalletContent) -> None:
+    def _take(self, entry: WalletEntry, content: WalletContent) -> None:
         self.wallets.append(WalletSeen(entry.path, entry.client, len(content.pubkeys), content.read))
         place = Place("wallet", entry.path, entry.client)
         for key in content.pubkeys:
@@ -339,14 +347,14 @@ class Census:
                 if _wallet.find(wallet_dir).path == path:
                     manifest = manifests.read_manifest(wallet_dir)
                     if manifest is not None and manifest.describes(read_file(path, _wallet.WALLET_LIMIT)):
-                        self._take(WalletEntry(wallet_dir), _WalletContent(manifest.pubkeys, (), "manifest"))
+                        self._take(WalletEntry(wallet_dir), WalletContent(manifest.pubkeys, (), "manifest"))
                         self._take_tombstones(WalletEntry(wallet_dir))
                         return
             except StakingError as exc:
                 self.fail(exc, path)
                 return
         try:
-            content = self._decrypt(read_file(path, _wallet.WALLET_LIMIT), path, self._passwords)
+            content = _decrypt(read_file(path, _wallet.WALLET_LIMIT), path, self._passwords, self.derive)
         except StakingError as exc:
             self.fail(exc, path)
             return
@@ -368,13 +376,13 @@ class Census:
 
     # -- the question -------------------------------------------------------------------------------------------------
 
-    def duplicates(self) -> list[Duplicate]:
-        """Every key whose places contradict each other."""
+    def duplicates(self, reinstate: t.Collection[str] = ()) -> list[Duplicate]:
+        """Every key whose places contradict each other; keys to reinstate may be where they have left before."""
         found = list(self._same_secret)
         with_wallet = {seen.client for seen in self.wallets} - {None}
         for key in sorted(self.places):
             places = self.places[key]
-            reasons = contradictions(places, with_wallet)
+            reasons = contradictions(places, with_wallet, key in reinstate)
             if reasons:
                 found.append(Duplicate(key, "; ".join(reasons), places))
         return found
@@ -405,7 +413,9 @@ def _listed_keys(data: bytes, path: str) -> list[str]:
     return keys
 
 
-def contradictions(places: t.Sequence[Place], with_wallet: t.Collection[str | None] = ()) -> list[str]:
+def contradictions(
+    places: t.Sequence[Place], with_wallet: t.Collection[str | None] = (), may_return: bool = False
+) -> list[str]:
     """Why these places of one key cannot all be right; empty when they can."""
     reasons = []
     wallets = sorted({place.where for place in places if place.kind == "wallet"})
@@ -415,7 +425,7 @@ def contradictions(places: t.Sequence[Place], with_wallet: t.Collection[str | No
     if len(owners) > 1:
         reasons.append(f"belongs to {len(owners)} clients: {', '.join(sorted(map(str, owners)))}")
     stones = [place for place in places if place.kind == "tombstone"]
-    for stone in stones:
+    for stone in stones if not may_return else ():
         if stone.where in wallets:
             reasons.append(f"is in {stone.where}, which it has left")
         elif stone.client is not None and stone.client in owners:

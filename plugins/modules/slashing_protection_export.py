@@ -10,8 +10,8 @@ module: slashing_protection_export
 short_description: Write what a database knows as an interchange file, without Prysm
 version_added: 0.1.0
 description:
-  - Reads a stopped validator's C(validator.db) itself and writes all of it as an EIP-3076 interchange file. Prysm's own
-    export fails or says nothing on several versions.
+  - Reads a stopped validator's C(validator.db) itself and writes all of it, or some keys, as an EIP-3076 interchange
+    file. Prysm's own export fails or says nothing on several versions.
   - Reads the file back and fails unless it protects at least as well as the database.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
@@ -31,6 +31,10 @@ options:
     description: The file to write. Its directory must exist.
     type: path
     required: true
+  pubkeys:
+    description: Public keys to write; all when not given. A key that never signed is left out.
+    type: list
+    elements: str
   owner:
     description: User id of the file.
     type: int
@@ -71,11 +75,20 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import K
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import document, read_interchange
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_any
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 
 
-def export(path: str, dest: str, owner: int, group: int, pretend: bool) -> tuple[bool, int]:
+def export(
+    path: str, dest: str, owner: int, group: int, pretend: bool, pubkeys: list[str] | None = None
+) -> tuple[bool, int]:
     """Write the file if it is not there already; say whether, and how many keys it has."""
     history, found = read_any(path)
+    if pubkeys is not None:
+        wanted = normalise_all(pubkeys)
+        history = history._replace(
+            keys={key: part for key, part in history.keys.items() if key in wanted},
+            blacklisted=history.blacklisted.intersection(wanted),
+        )
     holder = lock_holder(found)
     if holder is not None:
         raise StakingError(
@@ -109,6 +122,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "dest": {"type": "path", "required": True},
+            "pubkeys": {"type": "list", "elements": "str", "no_log": False},
             "owner": {"type": "int", "default": 0},
             "group": {"type": "int", "default": 0},
         },
@@ -116,7 +130,7 @@ def main() -> None:
     )
     p = module.params
     try:
-        changed, keys = export(p["path"], p["dest"], p["owner"], p["group"], module.check_mode)
+        changed, keys = export(p["path"], p["dest"], p["owner"], p["group"], module.check_mode, p["pubkeys"])
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=changed, keys=keys)

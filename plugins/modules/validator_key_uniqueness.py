@@ -117,6 +117,12 @@ options:
       client:
         description: Name of the client the keys have left; without it they have left the site.
         type: str
+  reinstate:
+    description:
+      - Keys that may come back to a client of this site which they have left; where they have been stays known.
+    type: list
+    elements: str
+    default: []
   elsewhere:
     description:
       - Files on the target with the public keys of other sites, one a line, or key manifests.
@@ -225,6 +231,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
 
 _SHOWN = 5
@@ -305,6 +312,7 @@ def main() -> None:
             "declared": {"type": "dict", "default": {}},
             "live": {"type": "dict", "default": {}},
             "tombstones": {"type": "list", "elements": "dict", "default": [], "options": place},
+            "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "elsewhere": {"type": "list", "elements": "path", "default": []},
             "root": {"type": "path"},
             "exclude": {"type": "list", "elements": "path", "default": []},
@@ -315,6 +323,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         census = take(module.params)
+        reinstate = normalise_all(module.params["reinstate"])
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc))
     result = {
@@ -323,7 +332,7 @@ def main() -> None:
         "wallets": [seen._asdict() for seen in census.wallets],
         "duplicates": [
             {"key": item.key, "reason": item.reason, "places": [p._asdict() for p in item.places]}
-            for item in census.duplicates()
+            for item in census.duplicates(reinstate)
         ],
         "conflicts": [item._asdict() for item in census.conflicts],
         "unreadable": [{"place": item.place, "reason": item.reason} for item in census.unreadable],
