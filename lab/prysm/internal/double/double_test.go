@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -26,6 +27,9 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv("PRYSM_TEST_PLAY"); name != "" {
 		os.Exit(Main(name, os.Args[1:]))
 	}
+	// Most tests wait for slots to pass, not for the processor.
+	flag.Parse()
+	flag.Set("test.parallel", "12")
 	os.Exit(m.Run())
 }
 
