@@ -124,7 +124,9 @@ class History(t.NamedTuple):
     keys: dict[str, KeyHistory]
     blacklisted: frozenset[str] = frozenset()
     format: str = "interchange"
+    #: What a file says against itself, and what is only unusual.
     findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _split(packed: bytes, size: int) -> list[bytes]:

@@ -206,7 +206,20 @@ def _pack_attestation(record: dict[str, t.Any]) -> bytes:
     return pack_attestation(source, target, _root(record))
 
 
-def _entry(entry: t.Any) -> tuple[str, KeyHistory]:
+def _rootless_twice(blocks: list[bytes], attestations: list[bytes]) -> list[str]:
+    """Records without a root that occur more than once: nobody knows that it was the same message."""
+    found = []
+    for packed, root, what in ((blocks, 8, "blocks for slot"), (attestations, 16, "attestations for target")):
+        seen = set()
+        for record in packed:
+            if not record[root]:
+                if record in seen:
+                    found.append(f"two {what} {int.from_bytes(record[:8], 'big')}, both without a root")
+                seen.add(record)
+    return found
+
+
+def _entry(entry: t.Any) -> tuple[str, KeyHistory, list[str]]:
     if not isinstance(entry, dict):
         raise ValueError("is not an object")
     for name in ("pubkey", "signed_blocks", "signed_attestations"):
@@ -218,7 +231,7 @@ def _entry(entry: t.Any) -> tuple[str, KeyHistory]:
         raise ValueError(str(exc)) from None
     blocks = _records(entry, "signed_blocks", _pack_block)
     attestations = _records(entry, "signed_attestations", _pack_attestation)
-    return pubkey, key_history(blocks, attestations)
+    return pubkey, key_history(blocks, attestations), _rootless_twice(blocks, attestations)
 
 
 def _metadata(document: t.Any, place: str) -> str:
@@ -247,6 +260,7 @@ def _read(stream: _Stream) -> History:
     root: str | None = None
     keys: dict[str, KeyHistory] = {}
     findings: list[str] = []
+    notes: list[str] = []
     data_seen = False
     for name in stream.items():
         if name == "metadata":
@@ -255,11 +269,12 @@ def _read(stream: _Stream) -> History:
             data_seen = True
             for i, entry in enumerate(stream.elements()):
                 try:
-                    pubkey, history = _entry(entry)
+                    pubkey, history, twice = _entry(entry)
                 except ValueError as exc:
                     stream.fail(f"is not an interchange file: data[{i}] {exc}")
+                findings.extend(f"{pubkey}: {pair}" for pair in twice)
                 if pubkey in keys:
-                    findings.append(f"{pubkey}: is listed more than once")
+                    notes.append(f"{pubkey}: is listed more than once")
                     parts = [History(None, {pubkey: part}) for part in (keys[pubkey], history)]
                     history = merge(parts).keys[pubkey]
                 keys[pubkey] = history
@@ -271,7 +286,7 @@ def _read(stream: _Stream) -> History:
         stream.fail(f"is not an interchange file: {'metadata' if root is None else 'data'} is missing")
     for pubkey, history in keys.items():
         findings.extend(f"{pubkey}: {pair}" for pair in slashable_pairs(history))
-    return History(root, keys, findings=tuple(findings))
+    return History(root, keys, findings=tuple(findings), notes=tuple(notes))
 
 
 def check_interchange(history: History, place: str, genesis_validators_root: str | None = None) -> None:
@@ -334,4 +349,4 @@ def minimal(history: History) -> History:
         if part.highest_target is not None:
             votes = [pack_attestation(part.highest_source or 0, part.highest_target, None)]
         keys[pubkey] = key_history(blocks, votes)
-    return history._replace(keys=keys, findings=())
+    return history._replace(keys=keys, findings=(), notes=())

@@ -80,7 +80,13 @@ locked_by:
   type: str
   sample: null
 findings:
-  description: What an interchange file says against itself (slashable pairs, keys listed twice).
+  description: What an interchange file says against itself (slashable pairs).
+  returned: success
+  type: list
+  elements: str
+  sample: []
+notes:
+  description: What is only unusual about an interchange file (keys listed twice).
   returned: success
   type: list
   elements: str
@@ -155,6 +161,7 @@ def report(history: History, wanted: list[str] | None, records: bool) -> dict[st
         "format": history.format,
         "genesis_validators_root": history.genesis_validators_root,
         "findings": list(history.findings),
+        "notes": list(history.notes),
         "keys": {key: describe(history.keys.get(key, empty), key in history.blacklisted, records) for key in keys},
     }
 

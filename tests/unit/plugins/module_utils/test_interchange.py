@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import typing as t
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def test_reads_what_real_prysm_exported_and_writes_the_same_records(path: Path, 
         assert {(b.slot, b.root and "0x" + b.root.hex()) for b in part.block_records()} == blocks
         assert {(a.source, a.target, a.root and "0x" + a.root.hex()) for a in part.attestation_records()} == votes
     assert len(history.keys) == len(plain["data"])
-    assert read(tmp_path / "again.json", _interchange.document(history)) == history
+    again = read(tmp_path / "again.json", _interchange.document(history))
+    assert (again.keys, again.genesis_validators_root) == (history.keys, history.genesis_validators_root)
 
 
 def changed(path: str, value: t.Any) -> dict[str, t.Any]:
@@ -174,6 +176,8 @@ def test_where_the_file_is_cut_into_pieces_does_not_matter(tmp_path: Path, chunk
     [
         pytest.param([(5, R1), (5, R2)], [], "two blocks for slot 5", id="two-blocks"),
         pytest.param([(5, R1), (5, None)], [], "two blocks for slot 5", id="block-without-root"),
+        pytest.param([(5, None), (5, None)], [], "two blocks for slot 5, both without", id="blocks-without-roots"),
+        pytest.param([], [(1, 3, None)] * 2, "two attestations for target 3, both without", id="votes-without-roots"),
         pytest.param([], [(1, 3, R1), (2, 3, R2)], "two attestations for target 3", id="two-votes"),
         pytest.param([], [(1, 3, R1), (1, 3, None)], "two attestations for target 3", id="vote-without-root"),
         pytest.param([], [(1, 9, R1), (2, 8, R2)], "from 1 to 9 surrounds that from 2 to 8", id="surround"),
@@ -200,7 +204,8 @@ def test_a_key_listed_twice_is_joined_and_reported(tmp_path: Path) -> None:
     document["data"] += interchange({PUBKEYS[0].upper().replace("0X", "0x"): ([(7, R1)], [(1, 2, R1)])})["data"]
     history = read(tmp_path / "i.json", document)
     assert history.keys[PUBKEYS[0]].marks() == (7, 1, 2) and history.keys[PUBKEYS[0]].block_count == 2
-    assert history.findings == (f"{PUBKEYS[0]}: is listed more than once",)
+    assert history.notes == (f"{PUBKEYS[0]}: is listed more than once",) and history.findings == ()
+    _interchange.check_interchange(history, "i.json", ROOT_A)
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -221,3 +226,79 @@ def test_the_minimal_form_keeps_the_marks_and_the_protection(tmp_path: Path) -> 
 def test_a_history_without_a_network_is_not_written() -> None:
     with pytest.raises(StakingError, match="without a genesis_validators_root"):
         _interchange.document(_history.History(None, {}))
+
+
+# -- the official vectors ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    "EIP3076_VECTORS" not in os.environ,
+    reason="EIP3076_VECTORS does not name tests/generated of eth-clients/slashing-protection-interchange-tests",
+)
+def test_the_official_vectors(tmp_path: Path) -> None:
+    """What is imported is what we read; whether a message may be signed then follows from our records and floors."""
+    vectors = sorted(Path(os.environ["EIP3076_VECTORS"]).glob("*.json"))
+    assert len(vectors) >= 38
+    for path in vectors:
+        vector = json.loads(path.read_text())
+        signer = _history.History(None, {})
+        for step in vector["steps"]:
+            try:
+                imported = read(tmp_path / "i.json", step["interchange"])
+                _interchange.check_interchange(imported, "i.json", vector["genesis_validators_root"])
+            except StakingError as exc:
+                # A file that contradicts itself, or is of another network, need not be taken.
+                assert step["contains_slashable_data"] or not step["should_succeed"], (path.name, exc)
+                break
+            assert step["should_succeed"], path.name
+            signer = _history.merge([signer, imported])
+            for kind, forbidden in (("blocks", block_forbidden), ("attestations", vote_forbidden)):
+                for message in step[kind]:
+                    part = signer.keys.get(message["pubkey"], _history.KeyHistory())
+                    if forbidden(part, message):
+                        assert not message["should_succeed"], (path.name, message)
+                    else:
+                        assert message["should_succeed_complete"], (path.name, message)
+                        packed = signed(message)
+                        signer = _history.merge([signer, packed])
+
+
+def root_of(message: dict[str, str]) -> bytes | None:
+    return bytes.fromhex(message["signing_root"][2:]) if "signing_root" in message else None
+
+
+def signed(message: dict[str, str]) -> _history.History:
+    if "slot" in message:
+        part = _history.key_history([_history.pack_block(int(message["slot"]), root_of(message))], [], floors=NO_FLOORS)
+    else:
+        source, target = int(message["source_epoch"]), int(message["target_epoch"])
+        part = _history.key_history([], [_history.pack_attestation(source, target, root_of(message))], floors=NO_FLOORS)
+    return _history.History(None, {message["pubkey"]: part})
+
+
+NO_FLOORS = (None, None, None)
+
+
+def block_forbidden(part: _history.KeyHistory, message: dict[str, str]) -> bool:
+    slot, root = int(message["slot"]), root_of(message)
+    if root is not None and (slot, root) in set(part.block_records()):
+        return False
+    return (part.floor_slot is not None and slot <= part.floor_slot) or any(
+        b.slot == slot for b in part.block_records()
+    )
+
+
+def vote_forbidden(part: _history.KeyHistory, message: dict[str, str]) -> bool:
+    source, target, root = int(message["source_epoch"]), int(message["target_epoch"]), root_of(message)
+    if source > target:
+        return True
+    if root is not None and (source, target, root) in set(part.attestation_records()):
+        return False
+    return (
+        (part.floor_source is not None and source < part.floor_source)
+        or (part.floor_target is not None and target <= part.floor_target)
+        or any(
+            a.target == target or a.source < source < target < a.target or source < a.source < a.target < target
+            for a in part.attestation_records()
+        )
+    )
