@@ -17,6 +17,7 @@ try:
 except ImportError as exc:  # pragma: no cover
     IMPORT_ERROR = exc
 
+_STARTING = ("PodInitializing", "ContainerCreating")
 _STUCK_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
 
@@ -61,13 +62,15 @@ def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
             reason = waiting.get("reason") or ""
             if reason in _STUCK_IMAGE:
                 return f"{reason}: {waiting.get('message') or entry.get('image')}", reason == "InvalidImageName"
-            if reason == "CrashLoopBackOff":
+            if reason == "CrashLoopBackOff" and last.get("terminated"):
                 ended = last.get("terminated") or {}
                 words = (ended.get("message") or "").strip().splitlines()
                 return (
                     f"{entry.get('name')} keeps ending (exit code {ended.get('exitCode')}): {' '.join(words[-2:])}",
                     False,
                 )
+            if reason and reason not in _STARTING:
+                return f"{entry.get('name')}: {reason}: {waiting.get('message') or 'no message'}", False
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"not scheduled: {condition.get('message')}", False

@@ -59,6 +59,17 @@ def test_a_crash_loop_says_its_last_words() -> None:
     assert "cannot obtain database lock" in seen.problem
 
 
+def test_a_container_that_cannot_be_made_is_told() -> None:
+    waiting = {"waiting": {"reason": "RunContainerError", "message": "runc create failed: exec /bin/sh"}}
+    seen = describe(pod(initContainerStatuses=[{"name": "guard", "state": waiting}]))
+    assert seen.problem == "guard: RunContainerError: runc create failed: exec /bin/sh"
+
+
+def test_a_container_that_is_being_made_is_no_problem() -> None:
+    waiting = {"waiting": {"reason": "PodInitializing"}}
+    assert describe(pod(containerStatuses=[{"name": "validator", "state": waiting}])).problem == ""
+
+
 def test_a_pod_nobody_can_take_is_told() -> None:
     condition = {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}
     assert describe(pod(conditions=[condition])).problem == "not scheduled: 0/2 nodes are available"
