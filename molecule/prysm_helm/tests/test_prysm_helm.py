@@ -86,7 +86,7 @@ def test_a_validator_without_its_history_is_refused(host: t.Any, nfs: t.Any) -> 
     try:
         host.check_output(f"{KUBECTL} -n prysm scale statefulset validator2 --replicas=1")
         host.check_output(
-            f"for i in $(seq 60); do {KUBECTL} -n prysm logs validator2-0 -c guard 2>/dev/null | grep -q REFUSED && exit 0;"
+            f"for i in $(seq 60); do {KUBECTL} -n prysm logs validator2-0 -c guard 2>&1 | grep -q REFUSED && exit 0;"
             " sleep 1; done; exit 1"
         )
         said = host.check_output(f"{KUBECTL} -n prysm logs validator2-0 -c guard")
