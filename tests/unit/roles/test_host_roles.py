@@ -1,0 +1,206 @@
+"""The host roles on releases that no test machine runs: variables and templates on the facts of each."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ufw
+
+ROOT = Path(__file__).parents[3]
+SITE = {
+    "ansible_managed": "Ansible managed",
+    "inventory_hostname": "machine",
+    "prysm_data_dir": "/data/prysm",
+    "prysm_user_id": 1001,
+    "prysm_group_id": 2000,
+}
+
+
+def facts(distribution: str, version: str, **more: t.Any) -> dict[str, t.Any]:
+    return {
+        "distribution": distribution,
+        "distribution_version": version,
+        "distribution_major_version": version.split(".")[0],
+        **more,
+    }
+
+
+RELEASES = {
+    "debian-11": facts("Debian", "11.9"),
+    "debian-12": facts("Debian", "12.5"),
+    "debian-13": facts("Debian", "13.1"),
+    "ubuntu-20.04": facts("Ubuntu", "20.04"),
+    "ubuntu-22.04": facts("Ubuntu", "22.04"),
+    "ubuntu-24.04": facts("Ubuntu", "24.04"),
+    "ubuntu-26.04": facts("Ubuntu", "26.04"),
+}
+
+
+def evaluate(role: str, expression: str, **variables: t.Any) -> t.Any:
+    """An expression as the role would see it: its defaults and private variables below those given."""
+    loader = DataLoader()
+    merged: dict[str, t.Any] = dict(SITE)
+    for part in ("defaults", "vars"):
+        merged.update(loader.load_from_file(str(ROOT / f"roles/{role}/{part}/main.yml"), trusted_as_template=True))
+    merged.update(variables)
+    return Templar(loader, variables=merged).template(trust_as_template("{{ " + expression + " }}"))
+
+
+def render(role: str, name: str, **variables: t.Any) -> list[str]:
+    path = ROOT / f"roles/{role}/templates/{name}"
+    return str(evaluate(role, f"lookup('ansible.builtin.template', '{path}')", **variables)).splitlines()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_chrony_3_is_not_given_words_that_it_does_not_know(release: str) -> None:
+    lines = render("timesync", "chrony.conf.j2", ansible_facts=RELEASES[release])
+    words = {line.split()[0] for line in lines if line and not line.startswith("#")}
+    assert ({"confdir", "ntsdumpdir"} <= words) is (release != "ubuntu-20.04")
+
+
+def test_the_tutorials_values_and_the_bound_are_chronys_configuration() -> None:
+    lines = render("timesync", "chrony.conf.j2", ansible_facts=RELEASES["debian-13"])
+    assert "pool time.google.com iburst minpoll 1 maxpoll 2 maxsources 3" in lines
+    assert {"maxupdateskew 5.0", "makestep 0.1 -1", "maxchange 10 1 -1", "port 0"} <= set(lines)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_old_nfs_server_is_configured_where_it_looks(release: str) -> None:
+    old = release in ("ubuntu-20.04", "debian-11")
+    assert evaluate("nfs_server", "__nfs_server_has_conf | bool", ansible_facts=RELEASES[release]) is not old
+
+
+def test_only_version_4_with_a_short_lease() -> None:
+    lines = render("nfs_server", "nfs.conf.j2")
+    assert {"vers3=n", "vers4.0=n", "vers4.1=y", "vers4.2=y", "lease-time=15", "grace-time=15"} <= set(lines)
+
+
+def test_the_export_names_every_node_and_nobody_else() -> None:
+    lines = render("nfs_server", "exports.j2", nfs_server_clients=["172.20.10.11", "172.20.10.12"])
+    options = "(rw,sync,no_subtree_check,root_squash,sec=sys,fsid=1001)"
+    assert [line for line in lines if line][-1] == f"/data/prysm 172.20.10.11{options} 172.20.10.12{options}"
+
+
+def test_every_client_has_directories_of_its_own() -> None:
+    validators = [{"name": "validator1"}, {"name": "v2", "data_dir": "/data/prysm/a", "wallet_dir": "/data/prysm/b"}]
+    assert sorted(evaluate("nfs_server", "nfs_server_directories", prysm_validators=validators)) == [
+        "/data/prysm/a",
+        "/data/prysm/b",
+        "/data/prysm/beacon",
+        "/data/prysm/validator1",
+        "/data/prysm/wallet-validator1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("loopback", "streams"),
+    [
+        pytest.param({"ipv4": {}, "ipv6": []}, {"0.0.0.0:22", "[::]:22", "0.0.0.0:2222", "[::]:2222"}, id="both"),
+        # A socket that names a family the kernel does not have fails as a whole, and locks everybody out.
+        pytest.param({"ipv4": {}}, {"0.0.0.0:22", "0.0.0.0:2222"}, id="ipv6-switched-off"),
+    ],
+)
+def test_the_socket_of_newer_ubuntus_names_only_addresses_there_are(loopback: t.Any, streams: set[str]) -> None:
+    lines = render("firewall", "ssh.socket.conf.j2", ansible_facts={"lo": loopback}, __firewall_socket_ports=[22, 2222])
+    assert lines.index("ListenStream=") < lines.index("ListenStream=0.0.0.0:22"), (
+        "the unit's own ports are dropped first"
+    )
+    assert {line.partition("=")[2] for line in lines if line.startswith("ListenStream=")} - {""} == streams
+
+
+SSH = {
+    "serving_ports": [22],
+    "configured_ports": [22],
+    "socket_ports": [],
+    "connection": {"server_port": 22},
+}
+NODES = ["172.20.10.11", "172.20.10.12"]
+
+
+def rules(**variables: t.Any) -> set[str]:
+    options = {"__firewall_ssh": SSH, "__firewall_ssh_open": [22], "firewall_cluster_addresses": NODES, **variables}
+    return {str(_ufw.wanted(dict(item))) for item in evaluate("firewall", "__firewall_rules", **options)}
+
+
+def test_a_machine_that_runs_nothing_opens_ssh_alone() -> None:
+    assert rules() == {"allow in proto tcp from any to any port 22"}
+
+
+def test_ssh_for_some_on_two_ports() -> None:
+    found = rules(firewall_ssh_sources=["10.0.0.0/8", "172.20.0.1"], __firewall_ssh_open=[22, 2222])
+    assert found == {
+        f"allow in proto tcp from {source} to any port {port}"
+        for source in ("10.0.0.0/8", "172.20.0.1")
+        for port in (22, 2222)
+    }
+
+
+@pytest.mark.parametrize(
+    ("channel", "opened"),
+    [
+        ("1.20/stable", True),
+        ("1.23/edge", True),
+        ("1.24/stable", False),
+        ("1.36/stable", False),
+        ("latest/edge", False),
+    ],
+)
+def test_the_kubelets_unprotected_port_is_opened_only_where_it_exists(channel: str, opened: bool) -> None:
+    found = rules(firewall_runs_microk8s=True, firewall_microk8s_channel=channel)
+    assert any("10255" in rule for rule in found) is opened
+    assert not any("port 10255" in rule and "from any" in rule for rule in found)
+
+
+def test_what_nodes_need_is_opened_to_nodes_and_the_beacon_to_anybody() -> None:
+    found = rules(
+        firewall_runs_microk8s=True,
+        firewall_runs_control_plane=True,
+        firewall_runs_beacon=True,
+        firewall_control_plane_addresses=NODES[:1],
+        firewall_admin_networks=["192.0.2.0/24"],
+    )
+    assert "allow in proto tcp from 172.20.10.12 to any port 10250,16443,25000" in found
+    assert "allow in proto udp from 172.20.10.11 to any port 4789" in found
+    assert "allow in proto tcp from 192.0.2.0/24 to any port 16443" in found
+    assert "route allow in on vxlan.calico out on cali+ from any to any" in found
+    assert [rule for rule in found if "19001" in rule] == ["allow in proto tcp from 172.20.10.11 to any port 19001"]
+    to_anybody = {rule for rule in found if rule.startswith("allow in proto") and "from any" in rule}
+    assert {rule.rpartition("port ")[2] for rule in to_anybody} == {"22", "12000", "13000"}
+
+
+@pytest.mark.parametrize(
+    ("port", "serving", "configured", "moves"),
+    [
+        pytest.param(0, [22], [22], False, id="not-asked-for"),
+        pytest.param("2222", [22], [22], True, id="given-on-the-command-line"),
+        pytest.param(2222, [2222], [2222], False, id="already-there"),
+        pytest.param(2222, [22, 2222], [22, 2222], True, id="cut-off-half-way"),
+        pytest.param(2222, [22], [2222], True, id="configured-but-not-loaded"),
+    ],
+)
+def test_when_ssh_moves(port: t.Any, serving: list[int], configured: list[int], moves: bool) -> None:
+    ssh = dict(SSH, serving_ports=serving, configured_ports=configured)
+    assert evaluate("firewall", "__firewall_ssh_moves | bool", firewall_ssh_port=port, __firewall_ssh=ssh) is moves
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "cores", "disk", "small"),
+    [
+        pytest.param(7940, 1, 21_000_000_000, [], id="sold-as-8-GB"),
+        pytest.param(4000, 1, 21_000_000_000, ["memory"], id="too-little-memory"),
+        pytest.param(7940, 1, 12_000_000_000, ["disk"], id="too-small-a-disk"),
+    ],
+)
+def test_when_a_machine_is_too_small(megabytes: int, cores: int, disk: int, small: list[str]) -> None:
+    found = evaluate(
+        "base",
+        "__base_too_small",
+        ansible_facts={"memtotal_mb": megabytes, "processor_nproc": cores},
+        __base_machine={"disks": {"/": {"size": disk, "free": disk}}},
+    )
+    assert [item.split()[0] for item in found] == small
