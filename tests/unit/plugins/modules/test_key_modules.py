@@ -16,6 +16,8 @@ import yaml
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _wallet
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     prysm_wallet_import,
+    prysm_wallet_info,
+    slashing_protection_export,
     slashing_protection_guard,
     slashing_protection_info,
     validator_key_uniqueness,
@@ -134,6 +136,50 @@ def test_says_where_every_key_is_and_fails_on_two_places(tmp_path: Path) -> None
     missing = run_module(validator_key_uniqueness, elsewhere=["/nowhere"], **params)
     assert missing["unreadable"] == [{"place": "/nowhere", "reason": "No such file or directory"}]
     assert tree_of(tmp_path) == before
+
+
+def test_reports_a_wallet_by_its_manifest_or_its_password(tmp_path: Path) -> None:
+    wallet = str(tmp_path / "wallet-v1")
+    assert run_module(prysm_wallet_info, wallet_dir=wallet)["exists"] is False
+    places(tmp_path)
+    run_module(
+        prysm_wallet_import,
+        wallet_dir=wallet,
+        wallet_password=WALLET_PASSWORD,
+        state="absent",
+        pubkeys=[K[0]],
+        reason="moved",
+    )
+    found = run_module(prysm_wallet_info, wallet_dir=wallet)
+    assert (found["pubkeys"], found["read"]) == ([K[1]], "manifest")
+    assert [(stone["pubkey"], stone["reason"]) for stone in found["tombstones"]] == [(K[0], "moved")]
+    (tmp_path / "wallet-v1" / "key-manifest.json").unlink()
+    assert "no password is given" in run_module(prysm_wallet_info, wallet_dir=wallet)["msg"]
+    opened = run_module(prysm_wallet_info, wallet_dir=wallet, wallet_password=WALLET_PASSWORD)
+    assert (opened["pubkeys"], opened["read"]) == ([K[1]], "password")
+
+
+def test_a_key_may_return_only_when_it_is_named(tmp_path: Path) -> None:
+    params = places(tmp_path)
+    run_module(
+        prysm_wallet_import,
+        wallet_dir=str(tmp_path / "wallet-v1"),
+        wallet_password=WALLET_PASSWORD,
+        state="absent",
+        pubkeys=[K[0]],
+    )
+    params["keystore_contents"] = [{"name": "k0", "content": json.dumps(keystore(0)), "client": "v1"}]
+    refused = run_module(validator_key_uniqueness, **params)
+    assert refused["duplicates"][0]["reason"] == "is with v1, which it has left"
+    assert not run_module(validator_key_uniqueness, reinstate=[K[0]], **params).get("failed")
+
+
+def test_exports_only_the_keys_named(tmp_path: Path) -> None:
+    write_database(tmp_path / "v1", {K[i]: ([(80, R1)], [(8, 10, R1)]) for i in range(3)}, blacklisted=[K[2]])
+    params = {"path": str(tmp_path / "v1" / "validator.db"), "dest": str(tmp_path / "out.json")}
+    assert "blacklists 1 keys" in run_module(slashing_protection_export, **params)["msg"]
+    assert run_module(slashing_protection_export, pubkeys=[K[1], K[5]], **params)["keys"] == 1
+    assert list(run_module(slashing_protection_info, path=params["dest"])["keys"]) == [K[1]]
 
 
 def test_a_missing_password_file_is_an_unreadable_place(tmp_path: Path) -> None:
@@ -312,7 +358,13 @@ def test_real_prysm_exports_what_we_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [prysm_wallet_import, validator_key_uniqueness, slashing_protection_info, slashing_protection_guard],
+    [
+        prysm_wallet_import,
+        prysm_wallet_info,
+        validator_key_uniqueness,
+        slashing_protection_info,
+        slashing_protection_guard,
+    ],
     ids=lambda module: module.__name__.rsplit(".", 1)[-1],
 )
 def test_the_examples_are_tasks_of_documented_options(module: t.Any) -> None:
