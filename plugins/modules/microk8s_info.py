@@ -41,6 +41,10 @@ options:
     type: list
     elements: str
     default: []
+  wait_version:
+    description: The start of the version that O(wait_for) must run as well, such as V(1.36.).
+    type: str
+    default: ""
   wait_seconds:
     description:
       - How long to wait for the API, for O(wait_for) and, with O(addons), for the list of addons.
@@ -117,10 +121,12 @@ kubernetes_python:
   type: dict
   sample: {"interpreter": "/usr/bin/python3", "system": "30.1.0", "venv": null}
 api:
-  description: Whether the cluster's API answered, and if not, why not.
+  description:
+    - Whether the cluster's API answered at last, and if not, why not.
+    - C(answered) tells whether it did at any time of the waiting.
   returned: when O(cluster) is true
   type: dict
-  sample: {"ready": true, "reason": ""}
+  sample: {"ready": true, "reason": "", "answered": true}
 nodes:
   description: The nodes of the cluster.
   returned: when O(cluster) is true
@@ -277,6 +283,7 @@ def main() -> None:
             "cluster": {"type": "bool", "default": False},
             "addons": {"type": "bool", "default": False},
             "wait_for": {"type": "list", "elements": "str", "default": []},
+            "wait_version": {"type": "str", "default": ""},
             "wait_seconds": {"type": "int", "default": 0},
             "venv": {"type": "path"},
         },
@@ -286,6 +293,7 @@ def main() -> None:
     deadline = time.monotonic() + module.params["wait_seconds"]
     files = Files()
     result: t.Dict[str, t.Any] = {}
+    ever = False
     try:
         result["snapd"], result["snap"] = read_snap(module)
         installed = result["snap"] is not None
@@ -308,7 +316,13 @@ def main() -> None:
         )
         while module.params["cluster"]:
             result.update(read_cluster(module))
-            ready = {node["name"] for node in result["nodes"] if node["ready"]}
+            ever = ever or result["api"]["ready"]
+            result["api"]["answered"] = ever
+            ready = {
+                node["name"]
+                for node in result["nodes"]
+                if node["ready"] and node["version"].lstrip("v").startswith(module.params["wait_version"])
+            }
             result["missing"] = [name for name in wanted if name not in ready]
             answered = result["api"]["ready"] and not result["missing"]
             if answered and module.params["addons"]:

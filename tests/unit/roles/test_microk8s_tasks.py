@@ -150,6 +150,10 @@ def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
     python = {"kubernetes_python": {"system": None, "venv": None}}
     cases = {
         "minor": ({"microk8s_channel": "1.28/candidate"}, "__microk8s_minor | int"),
+        "installed_minor": (
+            {"__microk8s_here": {"snap": {"channel": "1.28/stable"}}},
+            "__microk8s_installed_minor | int",
+        ),
         "addons": ({"microk8s_addons": ["dns", "helm3"]}, "__microk8s_wanted_addons"),
         "addons_dns": (
             {"microk8s_addons": ["dns", "metallb:10.0.0.1-10.0.0.9"], "microk8s_dns_servers": ["1.1.1.1", "9.9.9.9"]},
@@ -180,6 +184,7 @@ def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
     }
     assert evaluate(cases) == {
         "minor": 28,
+        "installed_minor": 28,
         "addons": ["dns", "helm3"],
         "addons_dns": ["dns:1.1.1.1,9.9.9.9", "metallb:10.0.0.1-10.0.0.9"],
         "launch_dns": ["1.1.1.1,9.9.9.9"],

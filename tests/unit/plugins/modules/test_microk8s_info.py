@@ -81,7 +81,7 @@ def test_reads_a_bare_machine(machine: Machine, capsys: pytest.CaptureFixture[st
     assert result["snapd"]["present"] is False
     assert result["snap"] is None
     assert result["membership"]["state"] == "absent"
-    assert result["api"] == {"ready": False, "reason": "MicroK8s is not installed"}
+    assert result["api"] == {"ready": False, "reason": "MicroK8s is not installed", "answered": False}
     assert result["addresses"] == ["172.20.10.11"]
     assert result["changed"] is False
 
@@ -99,7 +99,7 @@ def test_does_not_take_a_workers_excuse_for_an_answer(machine: Machine, capsys: 
     machine.install()
     machine.program("microk8s", f'echo "{WORKER_SAYS}"; exit 0')
     result = machine.run(capsys, cluster=True)
-    assert result["api"] == {"ready": False, "reason": WORKER_SAYS}
+    assert result["api"] == {"ready": False, "reason": WORKER_SAYS, "answered": False}
     assert result["nodes"] == []
 
 
@@ -140,3 +140,22 @@ def test_addons_unknown_are_none_rather_than_disabled(machine: Machine, capsys: 
     result = machine.run(capsys, cluster=True, addons=True)
     assert result["api"]["ready"] is True
     assert result["addons"] is None
+
+
+def test_ready_at_the_old_version_is_not_ready(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program("microk8s", f"echo '{CLUSTER}'")
+    assert machine.run(capsys, cluster=True, wait_for=["master"], wait_version="1.36.")["missing"] == []
+    assert machine.run(capsys, cluster=True, wait_for=["master"], wait_version="1.37.")["missing"] == ["master"]
+
+
+def test_remembers_an_api_that_answered_and_fell_silent(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A control plane whose new API server answered even once is not reverted."""
+    machine.install()
+    machine.program(
+        "microk8s",
+        f'echo x >> {machine.root}/calls; if [ "$(wc -l < {machine.root}/calls)" -gt 1 ]; then\n'
+        f"echo refused >&2; exit 1; fi; echo '{CLUSTER}'",
+    )
+    result = machine.run(capsys, cluster=True, wait_for=["worker"], wait_seconds=2)
+    assert result["api"] == {"ready": False, "reason": "refused", "answered": True}
