@@ -131,6 +131,14 @@ def test_a_floor_makes_up_for_records_below_it() -> None:
     assert len(_history.lacking(no_floor, want)) == 2
 
 
+def test_a_floor_of_targets_alone_does_not_make_up_for_a_record() -> None:
+    """The vote from 1 to 7 would surround the missing one, and nothing else forbids it."""
+    root = b"\1" * 32
+    have, want = build([], [(0, 5, root), (4, 9, root)]), build([], [(3, 4, root)])
+    assert not forbids_vote(have, 1, 7, root) and forbids_vote(want, 1, 7, root)
+    assert _history.lacking(have, want) == ["1 attestations, the first from 3 to 4"]
+
+
 def test_histories_of_different_networks_are_not_joined() -> None:
     with pytest.raises(_history.HistoryError, match="different networks"):
         _history.merge([History(ROOT_A, {}), History(ROOT_B, {})])
