@@ -66,7 +66,9 @@ def test_the_product_does_not_know_of_its_rehearsal() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     ).stdout  # fmt: skip
     # "double vote" and its kin are words of the consensus rules.
-    assert [line for line in found.splitlines() if not re.search(r"double[- _](vot|propos|sign|quot)", line, re.I)] == []
+    assert [
+        line for line in found.splitlines() if not re.search(r"double[- _](vot|propos|sign|quot)", line, re.I)
+    ] == []
 
 
 def test_mainnet_is_never_the_default() -> None:
