@@ -272,6 +272,10 @@ def _identity(layout: Layout, host_key: str) -> None:
     addresses = [spec(name).address for name in ("nfs", "master", "worker", "spare1", "spare2")]
     lines = [f"{address} {host_key}\n[{address}]:* {host_key}\n" for address in addresses]
     layout.known_hosts.write_text("".join(lines))
+    layout.ssh_config.write_text(
+        f"Host *\n  User root\n  IdentityFile {layout.key}\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {layout.known_hosts}\n  GlobalKnownHostsFile /dev/null\n"
+    )
     layout.resolv_conf.write_text(f"nameserver {GATEWAY}\n")
 
 

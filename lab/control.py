@@ -97,6 +97,7 @@ def environment(layout: Layout) -> dict[str, str]:
         "ANSIBLE_VAULT_PASSWORD_FILE": str(ROOT / "lab" / "machine-files" / "example-vault-password"),
         "ANSIBLE_FORCE_COLOR": os.environ.get("ANSIBLE_FORCE_COLOR", "1" if sys.stdout.isatty() else "0"),
         "LAB_STATE_DIR": str(layout.state),
+        "LAB_SSH_CONFIG": str(layout.ssh_config),
     }
 
 

@@ -94,6 +94,10 @@ class Layout:
         return self.state / "ssh" / "known_hosts"
 
     @property
+    def ssh_config(self) -> Path:
+        return self.state / "ssh" / "config"
+
+    @property
     def resolv_conf(self) -> Path:
         return self.state / "resolv.conf"
 

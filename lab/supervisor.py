@@ -280,12 +280,25 @@ def launch(layout: Layout, plan: dict[str, t.Any]) -> None:
         raise LabError("The lab could not start: " + (lines[-1] if lines else f"see {complaint}."))
 
 
+def _claim(lock: t.TextIO) -> None:
+    """Take the lab's lock; one that was just killed needs a moment to let go of it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            if time.monotonic() > deadline:
+                raise LabError("The lab of this checkout is already running: end it by `lab down`.") from exc
+        time.sleep(0.1)
+
+
 def start_time(pid: int) -> str | None:
     """When a process started, in clock ticks: with the pid it names one process for ever. None when it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError:
         return None
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def main() -> None:
