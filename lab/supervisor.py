@@ -257,12 +257,7 @@ def launch(layout: Layout, plan: dict[str, t.Any]) -> None:
     reader, writer = os.pipe()
     complaint = layout.logs / "supervisor.log"
     with complaint.open("wb") as output, layout.lock.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise LabError(
-                "The lab of this checkout is already running: see `lab status`, end it by `lab down`."
-            ) from exc
+        _claim(lock)
         process = subprocess.Popen(
             [sys.executable, "-m", "lab.supervisor", str(layout.state), str(writer), str(lock.fileno())],
             pass_fds=[writer, lock.fileno()],
