@@ -319,7 +319,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with the first ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except LabError as exc:
         console.print(f"[red]lab:[/] {exc}", highlight=False)
         sys.exit(1)

@@ -16,17 +16,7 @@ from pathlib import Path
 from lab import ROOT, namespaces
 from lab.errors import LabError
 from lab.layout import Layout
-from lab.supervisor import CONTROL, start_time
-
-
-def init_pid(layout: Layout) -> int | None:
-    """The process whose end ends the lab, or None when no lab is running."""
-    try:
-        saved = json.loads(layout.running.read_text())
-    except (OSError, ValueError):
-        return None
-    pid = int(saved["pid"])
-    return pid if saved.get("start") is not None and start_time(pid) == saved["start"] else None
+from lab.supervisor import CONTROL, init_pid
 
 
 def _connect(layout: Layout) -> socket.socket:

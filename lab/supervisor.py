@@ -267,9 +267,18 @@ def launch(layout: Layout, plan: dict[str, t.Any]) -> None:
             start_new_session=True,
         )
     os.close(writer)
-    process.wait()
-    ready = os.read(reader, 1)
-    os.close(reader)
+    try:
+        process.wait()
+        ready = os.read(reader, 1)
+    except BaseException:
+        process.kill()
+        process.wait()
+        begun = init_pid(layout)
+        if begun is not None:
+            os.kill(begun, signal.SIGKILL)
+        raise
+    finally:
+        os.close(reader)
     if not ready:
         lines = complaint.read_text(errors="replace").strip().splitlines()
         raise LabError("The lab could not start: " + (lines[-1] if lines else f"see {complaint}."))
@@ -285,6 +294,16 @@ def _claim(lock: t.TextIO) -> None:
             if time.monotonic() > deadline:
                 raise LabError("The lab of this checkout is already running: end it by `lab down`.") from exc
         time.sleep(0.1)
+
+
+def init_pid(layout: Layout) -> int | None:
+    """The process whose end ends the lab, or None when no lab is running."""
+    try:
+        saved = json.loads(layout.running.read_text())
+    except (OSError, ValueError):
+        return None
+    pid = int(saved["pid"])
+    return pid if saved.get("start") is not None and start_time(pid) == saved["start"] else None
 
 
 def start_time(pid: int) -> str | None:
@@ -307,10 +326,11 @@ def main() -> None:
     if init:
         # Both share these mounts: the child may only put its own /proc in place once its start time has been read here.
         layout.running.write_text(json.dumps({"pid": init, "start": start_time(init)}))
-        os.close(written)
+        os.write(written, b".")
         os._exit(0)
     os.close(written)
-    os.read(go, 1)
+    if not os.read(go, 1):  # nobody could find and end this lab
+        os._exit(1)
     os.close(go)
     namespaces.mount("proc", "/proc", "proc")
     worker = os.fork()
