@@ -22,6 +22,7 @@ PRYSM_VERSIONS = (
     "v7.0.0", "v7.1.0", "v7.1.1", "v7.1.2", "v7.1.3", "v7.1.4", "v7.1.5", "v7.1.6",
 )  # fmt: skip
 BUSYBOX = "docker.io/library/busybox:1.37.0"
+FLOCK = Path(__file__).parent / "machine-files/flock.c"
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,13 @@ def image_store(debs: Path, payload: kubernetes.Payload, log: Log) -> Path:
         if busybox is None:
             raise LabError(f"There is no busybox in {debs}.")
         applets = run([busybox, "--list"], what="Listing busybox's programs").split()
+        run(["gcc", "-static", "-Os", "-o", work / "flock", FLOCK], what="Building flock", log=log)
         chosen = images.Image(
             reference=BUSYBOX,
-            files={"/bin/busybox": busybox},
+            files={"/bin/busybox": busybox, "/usr/bin/flock": work / "flock"},
             links={f"/bin/{applet}": "/bin/busybox" for applet in applets if applet != "busybox"},
             entrypoint=(),
         )
         images.write(work, [chosen, *kubernetes.images(payload)])
 
-    return cached("images", [str(payload), str(debs), Path(__file__), Path(images.__file__)], write, log=log)
+    return cached("images", [str(payload), str(debs), Path(__file__), Path(images.__file__), FLOCK], write, log=log)

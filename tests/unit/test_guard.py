@@ -179,6 +179,15 @@ def test_a_directory_it_cannot_write_is_refused(shell: list[str], data: Path) ->
     assert "cannot be written" in out
 
 
+def test_an_image_without_flock_is_refused(shell: list[str], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = shutil.which(shell[0])
+    assert found is not None
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, out = run([found, *shell[1:]], data)
+    assert code == 1
+    assert "has no flock" in out
+
+
 def test_the_beacon_waits_for_its_own_lock(shell: list[str], data: Path) -> None:
     database = data / "beaconchaindata/beaconchain.db"
     database.parent.mkdir()

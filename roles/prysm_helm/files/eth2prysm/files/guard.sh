@@ -107,6 +107,9 @@ check_history() {
     fi
 }
 
+if ! command -v flock > /dev/null; then
+    refuse "the image of the guard has no flock, so it cannot see who holds the database. Set guard.image to busybox"
+fi
 if [ "$storage" = nfs ]; then
     check_mount
 fi
