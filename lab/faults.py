@@ -105,7 +105,7 @@ FAULTS: dict[str, Fault] = {
     "heal": Fault("undo every fault of the link, thaw", _heal),
     "clock": Fault("MACHINE SECONDS: move its clock", _clock),
     "disk-full": Fault(
-        "fill its disk", _inside(f"fallocate -l $(( $(stat -f -c %a / ) * $(stat -f -c %S /) - 65536 )) {FILL}")
+        "fill its disk", _inside(f"fallocate -l $(( $(stat -f -c %f / ) * $(stat -f -c %S /) - 65536 )) {FILL}")
     ),
     "disk-free": Fault("make room again", _inside(f"rm -f {FILL}")),
     "nfs-restart": Fault("restart the NFS server", _inside("systemctl restart nfs-server")),

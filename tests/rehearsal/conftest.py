@@ -28,7 +28,13 @@ class Lab:
     def command(self, *words: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         """Run `lab WORDS`."""
         done = subprocess.run(
-            [str(ROOT / "bin/lab"), *words], cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+            [str(ROOT / "bin/lab"), *words],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,  # Ansible refuses one that does not block
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if check and done.returncode:
             pytest.fail(
