@@ -5,6 +5,7 @@ from __future__ import annotations
 from .conftest import Lab
 
 KEYS = 4
+OLDEST = ("-e", "prysm_version=v1.2.2")  # what an operator would now have in the inventory
 
 
 def running_versions(lab: Lab) -> set[str]:
@@ -58,14 +59,14 @@ def test_rollback(lab: Lab) -> None:
 
 def test_rollback_across_the_schema_change(lab: Lab) -> None:
     """v1.3.0 changed validator.db: what v1.2.2 finds must still hold every signature (the judge knows)."""
-    lab.play("playbooks/rollback.yml", "-e", "prysm_version=v1.2.2")
+    lab.play("playbooks/rollback.yml", *OLDEST)
     assert running_versions(lab) == {"v1.2.2"}
     lab.all_sign_on()
 
 
 def test_drain(lab: Lab) -> None:
     """A node is emptied; its validators move one at a time and sign on from the other."""
-    lab.play("playbooks/drain.yml", "-e", "node=worker")
+    lab.play("playbooks/drain.yml", *OLDEST, "-e", "node=worker")
     assert "worker" not in pods(lab).values()
     lab.all_sign_on()
     assert lab.kubectl("get node worker")["spec"].get("unschedulable") is True
@@ -75,7 +76,7 @@ def test_uninstall_silences_and_keeps_what_must_be_kept(lab: Lab) -> None:
     kept = "find /data/prysm -name all-accounts.keystore.json -o -name validator.db | sort"
     before = lab.on("nfs", kept)
     assert before.count("validator.db") == 2
-    lab.play("playbooks/uninstall.yml", "-e", "prysm_uninstall=eth2prysm")
+    lab.play("playbooks/uninstall.yml", *OLDEST, "-e", "prysm_uninstall=eth2prysm")
     assert pods(lab) == {}
     silent = lab.attested()
     lab.on("nfs", "sleep 20")
