@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Scenarios that `make test` runs; `make molecule SCENARIOS=…` runs any other in molecule/.
 SCENARIOS ?= base timesync
+# Rehearsal tests that `make test` runs; `make rehearsal-tests MARKS=` runs all.
+MARKS ?= -m "not by_hand"
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := bin/lab
@@ -53,7 +55,7 @@ molecule: setup ## Molecule scenarios, on the lab's machines
 	@for scenario in $(SCENARIOS); do $(LAB) exec -- molecule test -s $$scenario || exit 1; done
 
 rehearsal-tests: setup ## the site's whole life in the lab
-	$(BIN)/pytest -q -x tests/rehearsal
+	$(BIN)/pytest -v -x $(MARKS) tests/rehearsal
 
 bench: setup ## the benchmark tables
 	@for table in bench/*.py; do $$table || exit 1; done
