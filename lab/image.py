@@ -65,8 +65,6 @@ def debs(gateway: Path, log: Log = quiet) -> Path:
     """A directory with the files of SNAP_DEBS and BUSYBOX_DEBS, unpacked over each other."""
 
     def build(work: Path) -> None:
-        downloads = work / "downloads"
-        downloads.mkdir()
         names = [*SNAP_DEBS, *BUSYBOX_DEBS]
         _use_host_names(gateway)
         inside = gateway / "tmp" / f"debs-{os.getpid()}"
@@ -89,7 +87,6 @@ def debs(gateway: Path, log: Log = quiet) -> Path:
                 run(["dpkg-deb", "-x", deb, work / "tree"], what=f"Unpacking {deb.name}")
         finally:
             shutil.rmtree(inside)
-            downloads.rmdir()
 
     return cached("debs", [SUITE, *SNAP_DEBS, *BUSYBOX_DEBS], build, log=log) / "tree"
 
