@@ -9,6 +9,6 @@ from ansible.module_utils.common import warnings
 
 @pytest.fixture(autouse=True)
 def a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without warnings of earlier modules, and not the controller, which a test that loads Ansible's templates becomes."""
+    """No warnings of earlier modules; not the controller, which a test that loads Ansible's templates becomes."""
     warnings._global_warnings.clear()
     monkeypatch.setattr(_internal, "is_controller", False)
