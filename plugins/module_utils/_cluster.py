@@ -17,6 +17,13 @@ try:
 except ImportError as exc:  # pragma: no cover
     IMPORT_ERROR = exc
 
+# Arguments of every module that reads the cluster; documented in the fragment eth2xk8s.staking.cluster.
+CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "namespace": {"type": "str", "default": "prysm"},
+    "kubeconfig": {"type": "path"},
+    "context": {"type": "str"},
+}
+
 _STARTING = ("PodInitializing", "ContainerCreating")
 _STUCK_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
@@ -132,7 +139,8 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as exc:
             raise NotYet(f"{path}: {exc}") from exc
 
-    def _items(self, path: str, query: t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
+    def items(self, path: str, query: t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
+        """The objects of a list."""
         try:
             return json.loads(self.get(path, query)).get("items") or []
         except ValueError as exc:
@@ -140,7 +148,7 @@ class Cluster:
 
     def pods(self, namespace: str, selector: str = "") -> list[Pod]:
         query = {"labelSelector": selector} if selector else {}
-        return [describe(item) for item in self._items(f"/api/v1/namespaces/{namespace}/pods", query)]
+        return [describe(item) for item in self.items(f"/api/v1/namespaces/{namespace}/pods", query)]
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         return next((pod for pod in self.pods(namespace) if pod.name == name), None)
@@ -149,11 +157,11 @@ class Cluster:
         return self.get(f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics")
 
     def nodes(self) -> list[str]:
-        return [item["metadata"]["name"] for item in self._items("/api/v1/nodes")]
+        return [item["metadata"]["name"] for item in self.items("/api/v1/nodes")]
 
     def running(self, node: str) -> list[tuple[str, str, str]]:
         """(namespace, name, uid) of the pods whose containers the node's own runtime knows as running."""
         return [
             (item["metadata"].get("namespace", ""), item["metadata"]["name"], item["metadata"].get("uid", ""))
-            for item in self._items(f"/api/v1/nodes/{node}/proxy/runningpods/")
+            for item in self.items(f"/api/v1/nodes/{node}/proxy/runningpods/")
         ]

@@ -13,17 +13,6 @@ description:
   - Waits until the beacon node's pod is Ready (its own health check, which includes being synced) and the running
     process says that it is the wanted version.
   - Fails with the reason when that does not happen in time; early when its image cannot be had.
-author:
-  - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: N/A
-requirements:
-  - kubernetes (Python library)
 options:
   name:
     description: Name of the StatefulSet; its pod is called NAME-0.
@@ -33,10 +22,6 @@ options:
     description: The release that must be running; empty to accept any.
     type: str
     default: ""
-  namespace:
-    description: Namespace of the pod.
-    type: str
-    default: prysm
   metrics_port:
     description: Where it serves metrics.
     type: int
@@ -57,12 +42,8 @@ options:
     description: Seconds between looks.
     type: float
     default: 1
-  kubeconfig:
-    description: Path of the kubeconfig file.
-    type: path
-  context:
-    description: Context in the kubeconfig.
-    type: str
+extends_documentation_fragment:
+  - eth2xk8s.staking.cluster
 """
 
 EXAMPLES = r"""
@@ -116,7 +97,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _metrics
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster, Never, NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
 
 
 def look(cluster: Cluster, params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -164,14 +145,12 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "default": "beacon"},
             "version": {"type": "str", "default": ""},
-            "namespace": {"type": "str", "default": "prysm"},
             "metrics_port": {"type": "int", "default": 8080},
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 3600},
             "image_timeout": {"type": "int", "default": 60},
             "interval": {"type": "float", "default": 1},
-            "kubeconfig": {"type": "path"},
-            "context": {"type": "str"},
+            **CLUSTER_ARGUMENTS,
         },
         supports_check_mode=True,
     )

@@ -16,17 +16,6 @@ description:
     signs with a key nobody expects, or refuses to start.
   - A probe, a phase or a log line is not a proof; neither is a key's status alone, which Prysm keeps for deleted and
     blacklisted keys.
-author:
-  - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: N/A
-requirements:
-  - kubernetes (Python library)
 options:
   clients:
     description: The validator clients to prove.
@@ -51,10 +40,6 @@ options:
     description: Name of the beacon node's StatefulSet, whose clock says which slot it is. Empty when there is none.
     type: str
     default: beacon
-  namespace:
-    description: Namespace of the pods.
-    type: str
-    default: prysm
   metrics_port:
     description: Where validator clients serve metrics.
     type: int
@@ -83,12 +68,8 @@ options:
     description: Seconds between looks.
     type: float
     default: 2
-  kubeconfig:
-    description: Path of the kubeconfig file.
-    type: path
-  context:
-    description: Context in the kubeconfig.
-    type: str
+extends_documentation_fragment:
+  - eth2xk8s.staking.cluster
 """
 
 EXAMPLES = r"""
@@ -137,7 +118,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster, Never, NotYet, Pod
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Never,
+    NotYet,
+    Pod,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
     Duties,
     KeyDuties,
@@ -256,7 +243,6 @@ def main() -> None:
             },
             "version": {"type": "str", "default": ""},
             "beacon": {"type": "str", "default": "beacon"},
-            "namespace": {"type": "str", "default": "prysm"},
             "metrics_port": {"type": "int", "default": 8081},
             "beacon_metrics_port": {"type": "int", "default": 8080},
             "slots_per_epoch": {"type": "int", "default": 32},
@@ -264,8 +250,7 @@ def main() -> None:
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 1200},
             "interval": {"type": "float", "default": 2},
-            "kubeconfig": {"type": "path"},
-            "context": {"type": "str"},
+            **CLUSTER_ARGUMENTS,
         },
         supports_check_mode=True,
     )

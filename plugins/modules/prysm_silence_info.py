@@ -15,17 +15,6 @@ description:
   - A node that cannot be asked counts as a node that still signs; the module then fails and names it.
   - Says nothing about processes outside of the cluster; the lock on C(validator.db) does, see
     M(eth2xk8s.staking.validator_lock_info).
-author:
-  - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: N/A
-requirements:
-  - kubernetes (Python library)
 options:
   clients:
     description: Names of the StatefulSets that must be silent.
@@ -39,10 +28,6 @@ options:
     type: list
     elements: str
     default: []
-  namespace:
-    description: Namespace of the pods.
-    type: str
-    default: prysm
   timeout:
     description: Seconds to wait for the proof.
     type: int
@@ -51,12 +36,8 @@ options:
     description: Seconds between looks.
     type: float
     default: 1
-  kubeconfig:
-    description: Path of the kubeconfig file.
-    type: path
-  context:
-    description: Context in the kubeconfig.
-    type: str
+extends_documentation_fragment:
+  - eth2xk8s.staking.cluster
 """
 
 EXAMPLES = r"""
@@ -92,7 +73,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster, Never, NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
 
 
 def look(cluster: Cluster, namespace: str, names: set[str], uids: set[str]) -> dict[str, t.Any]:
@@ -125,11 +106,9 @@ def main() -> None:
         argument_spec={
             "clients": {"type": "list", "elements": "str", "required": True},
             "uids": {"type": "list", "elements": "str", "default": []},
-            "namespace": {"type": "str", "default": "prysm"},
             "timeout": {"type": "int", "default": 300},
             "interval": {"type": "float", "default": 1},
-            "kubeconfig": {"type": "path"},
-            "context": {"type": "str"},
+            **CLUSTER_ARGUMENTS,
         },
         supports_check_mode=True,
     )

@@ -12,6 +12,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import N
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     prysm_beacon_info,
     prysm_duties_info,
+    prysm_release_info,
     prysm_silence_info,
     prysm_version_info,
 )
@@ -288,3 +289,49 @@ def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> No
     assert (result["move"], result["schema_down"]) == ("downgrade", ["v1.3.0"])
     assert result["features"] == {"doppelganger": False}
     assert "not a Prysm release tag" in run(prysm_version_info, None, table=table, version="x", network="hoodi")["msg"]
+
+
+class Objects:
+    """A cluster that answers lists by path, one look after the other; the last one stays."""
+
+    def __init__(self, **lists: list[t.Any]) -> None:
+        self._lists = lists
+
+    def items(self, path: str, query: dict[str, str] | None = None) -> list[dict[str, t.Any]]:
+        return Script._next(self._lists[path.rsplit("/", 1)[-1]])
+
+
+def a_set(observed: int) -> dict[str, t.Any]:
+    return {
+        "metadata": {"name": "validator1", "generation": 2},
+        "spec": {"replicas": 1},
+        "status": {"observedGeneration": observed, "updateRevision": "r2"},
+    }
+
+
+def test_a_release_is_read_once_its_controllers_have_seen_it(run: Run) -> None:
+    cluster = Objects(
+        namespaces=[[{"metadata": {"name": "prysm"}}]], secrets=[[]], pods=[[]], statefulsets=[[a_set(1)], [a_set(2)]]
+    )
+    result = run(prysm_release_info, cluster, timeout=5, interval=0)
+    assert result["workloads"]["validator1"]["settled"]
+    assert (result["status"], result["values"]) == ("", {})
+
+
+def test_a_controller_that_never_sees_it_is_named(run: Run) -> None:
+    cluster = Objects(namespaces=[[{"metadata": {}}]], secrets=[[]], pods=[[]], statefulsets=[[a_set(1)]])
+    result = run(prysm_release_info, cluster, timeout=0)
+    assert result["failed"]
+    assert "has not seen the newest validator1" in result["msg"]
+
+
+def test_a_site_without_a_cluster_or_namespace_has_nothing(run: Run, tmp_path: t.Any) -> None:
+    result = run(prysm_release_info, None, kubeconfig=str(tmp_path / "none"))
+    assert not result["cluster"] and not result["namespace"]
+    result = run(prysm_release_info, Objects(namespaces=[[]]), timeout=0)
+    assert result["cluster"] and not result["namespace"]
+
+
+def test_a_cluster_that_cannot_be_read_is_no_empty_cluster(run: Run) -> None:
+    result = run(prysm_release_info, Objects(namespaces=[NotYet("503")]), timeout=0)
+    assert result["failed"] and "503" in result["msg"]

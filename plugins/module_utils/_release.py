@@ -1,0 +1,92 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Helm recorded of a release, and what its workloads have made of it.
+
+Helm 3 keeps each revision as a Secret labelled owner=helm, name, status and version, whose data.release is base64 of a
+gzip stream of JSON, once more in base64 as all Secrets are (helm.sh/helm/v3 pkg/storage/driver).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import typing as t
+import zlib
+
+_UNFINISHED = ("failed", "pending-install", "pending-upgrade", "pending-rollback")
+_GONE = ("superseded", "uninstalled", "uninstalling")
+# A record is at most a Secret (1 MiB) before it is unpacked.
+_LIMIT = 64 * 1024 * 1024
+
+
+class ReleaseError(ValueError):
+    """A record of Helm that cannot be read."""
+
+
+class Record(t.NamedTuple):
+    """One revision, by its Secret's labels; `packed` is what Helm keeps in it."""
+
+    name: str
+    revision: int
+    status: str
+    packed: str
+
+
+def records(secrets: t.Iterable[t.Mapping[str, t.Any]]) -> list[Record]:
+    """Helm's records, oldest first. ReleaseError names one that says no revision."""
+    found = []
+    for secret in secrets:
+        labels, name = secret["metadata"].get("labels") or {}, secret["metadata"]["name"]
+        try:
+            revision = int(labels["version"])
+        except (KeyError, ValueError) as exc:
+            raise ReleaseError(f"the Secret {name} is no record of Helm: it has no label `version`") from exc
+        found.append(Record(name, revision, labels.get("status", ""), (secret.get("data") or {}).get("release", "")))
+    return sorted(found, key=lambda record: record.revision)
+
+
+def unfinished(found: t.Iterable[Record]) -> list[str]:
+    """Records of attempts that never finished: they block the next one, or hide that values were not applied."""
+    return [record.name for record in found if record.status in _UNFINISHED]
+
+
+def newest(found: t.Sequence[Record]) -> Record | None:
+    """The revision that counts, finished or not."""
+    return next((record for record in reversed(found) if record.status not in _GONE), None)
+
+
+def values(record: Record) -> dict[str, t.Any]:
+    """The values a revision was made with. ReleaseError when it cannot be unpacked."""
+    try:
+        packed = base64.b64decode(base64.b64decode(record.packed, validate=True), validate=True)
+        unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        text = unpack.decompress(packed, _LIMIT) if packed[:2] == b"\x1f\x8b" else packed
+        config = json.loads(text.decode("utf-8")).get("config") or {}
+    except (ValueError, zlib.error, AttributeError) as exc:
+        raise ReleaseError(f"the Secret {record.name} cannot be read as a record of Helm: {exc}") from exc
+    if not isinstance(config, dict):
+        raise ReleaseError(f"the Secret {record.name} is no record of Helm: its values are no mapping")
+    return config
+
+
+def workload(stateful_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """A StatefulSet of one replica and its pod.
+
+    `settled`: its controller has seen the newest specification. `stale`: its pod must be replaced, because it is not of
+    that specification, or because its guard failed (the pauses before the next try only grow; a new pod sees at once
+    what was put right).
+    """
+    meta, status = stateful_set["metadata"], stateful_set.get("status") or {}
+    pod = next((one for one in pods if one["metadata"]["name"] == f"{meta['name']}-0"), None)
+    revision = status.get("updateRevision") or ""
+    of_release = pod is not None and (pod["metadata"].get("labels") or {}).get("controller-revision-hash") == revision
+    guards = ((pod or {}).get("status") or {}).get("initContainerStatuses") or []
+    return {
+        "replicas": (stateful_set.get("spec") or {}).get("replicas", 1),
+        "settled": status.get("observedGeneration", 0) == meta.get("generation") and bool(revision),
+        "pod": pod["metadata"]["uid"] if pod else "",
+        "node": (pod.get("spec") or {}).get("nodeName") or "" if pod else "",
+        "stale": pod is not None
+        and (not of_release or any(one.get("restartCount") and not one.get("ready") for one in guards)),
+    }

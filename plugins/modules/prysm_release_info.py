@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: prysm_release_info
+short_description: Read the Helm release of Prysm and its workloads
+version_added: 0.1.0
+description:
+  - Reads in one go what Helm recorded of the release, its StatefulSets and their pods, and which of these are not of
+    the newest specification.
+  - Waits until the controllers have seen the newest specification, because what they say before is about an older one.
+  - Helm itself is not run, and neither secrets nor manifests are returned.
+options:
+  release:
+    description: Name of the release.
+    type: str
+    default: eth2prysm
+  timeout:
+    description: Seconds to wait for the API server and the controllers.
+    type: int
+    default: 60
+  interval:
+    description: Seconds between looks.
+    type: float
+    default: 1
+extends_documentation_fragment:
+  - eth2xk8s.staking.cluster
+"""
+
+EXAMPLES = r"""
+- name: Read what is installed
+  eth2xk8s.staking.prysm_release_info:
+    kubeconfig: /var/snap/microk8s/current/credentials/client.config
+  register: found
+"""
+
+RETURN = r"""
+cluster:
+  description: Whether there is a kubeconfig. Nothing else is known without one.
+  returned: always
+  type: bool
+  sample: true
+namespace:
+  description: Whether the namespace exists.
+  returned: always
+  type: bool
+  sample: true
+status:
+  description: What Helm calls the newest revision; empty without a release.
+  returned: always
+  type: str
+  sample: deployed
+revision:
+  description: Number of the newest revision; 0 without a release.
+  returned: always
+  type: int
+  sample: 3
+values:
+  description: The values it was made with.
+  returned: always
+  type: dict
+  sample: {"image": {"version": "v7.1.6"}}
+unfinished:
+  description: Names of the Secrets with attempts that never finished.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+workloads:
+  description: The release's StatefulSets by name.
+  returned: always
+  type: dict
+  sample:
+    validator1:
+      replicas: 1
+      settled: true
+      pod: 6a2d3c3e-7f0f-4a6e-9d6c-0d9c4a1f9a55
+      node: worker
+      stale: false
+"""
+
+import os
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _release
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Never,
+    NotYet,
+)
+
+NOTHING: dict[str, t.Any] = {
+    "cluster": False,
+    "namespace": False,
+    "status": "",
+    "revision": 0,
+    "values": {},
+    "unfinished": [],
+    "workloads": {},
+}
+
+
+def look(cluster: Cluster, namespace: str, release: str) -> dict[str, t.Any]:
+    """One look at everything."""
+    space = f"/namespaces/{namespace}"
+    found = cluster.items("/api/v1/namespaces", {"fieldSelector": f"metadata.name={namespace}"})
+    if not found:
+        return {**NOTHING, "cluster": True}
+    kept = _release.records(
+        cluster.items(f"/api/v1{space}/secrets", {"labelSelector": f"owner=helm,name={release}"}),
+    )
+    label = {"labelSelector": f"app.kubernetes.io/instance={release}"}
+    pods = cluster.items(f"/api/v1{space}/pods", label)
+    newest = _release.newest(kept)
+    return {
+        "cluster": True,
+        "namespace": True,
+        "status": newest.status if newest else "",
+        "revision": newest.revision if newest else 0,
+        "values": _release.values(newest) if newest else {},
+        "unfinished": _release.unfinished(kept),
+        "workloads": {
+            one["metadata"]["name"]: _release.workload(one, pods)
+            for one in cluster.items(f"/apis/apps/v1{space}/statefulsets", label)
+        },
+    }
+
+
+def wait(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Look until the controllers have seen everything; NotYet when they do not in time."""
+    deadline = time.monotonic() + params["timeout"]
+    cluster = Cluster(params["kubeconfig"], params["context"])
+    while True:
+        try:
+            found = look(cluster, params["namespace"], params["release"])
+            late = [name for name, one in found["workloads"].items() if not one["settled"]]
+            if not late:
+                return found
+            problem = NotYet(f"the StatefulSet controller has not seen the newest {', '.join(late)}")
+        except NotYet as exc:
+            problem = exc
+        if time.monotonic() >= deadline:
+            raise NotYet(f"{problem} (for {params['timeout']} s)")
+        time.sleep(params["interval"])
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    module = AnsibleModule(
+        argument_spec={
+            "release": {"type": "str", "default": "eth2prysm"},
+            "timeout": {"type": "int", "default": 60},
+            "interval": {"type": "float", "default": 1},
+            **CLUSTER_ARGUMENTS,
+        },
+        supports_check_mode=True,
+    )
+    kubeconfig = module.params["kubeconfig"]
+    if kubeconfig and not os.path.exists(kubeconfig):
+        module.exit_json(changed=False, **NOTHING)
+    try:
+        module.exit_json(changed=False, **wait(module.params))
+    except (Never, NotYet, _release.ReleaseError) as exc:
+        module.fail_json(msg=f"The release {module.params['release']} cannot be read: {exc}")
+
+
+if __name__ == "__main__":
+    main()
