@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lab.cache import cache_root
 from lab.commands import Log, quiet, run
@@ -47,6 +49,7 @@ def check(layout: Layout, *, building: bool, log: Log = quiet) -> None:
         raise LabError(
             f"{TUN} cannot be opened ({exc.strerror}): load the kernel module tun, or give the container that device."
         ) from exc
+    _proxies()
     _packages(log)
     need = NEEDED_GIB if building else RUNNING_GIB
     for place in (cache_root(), layout.state):
@@ -56,6 +59,22 @@ def check(layout: Layout, *, building: bool, log: Log = quiet) -> None:
             raise LabError(
                 f"The disk under {place} has {free:.1f} GiB free and the lab needs {need} GiB: free some space."
             )
+
+
+def _proxies() -> None:
+    """A proxy that is named but down would show only as a long list of failed downloads."""
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        if not os.environ.get(name):
+            continue
+        address = urlsplit(os.environ[name] if "://" in os.environ[name] else f"http://{os.environ[name]}")
+        try:
+            where = (address.hostname or "", address.port or (443 if address.scheme == "https" else 80))
+            socket.create_connection(where, timeout=5).close()
+        except (OSError, ValueError) as exc:
+            raise LabError(
+                f"The proxy that {name} names does not answer at {address.netloc.rpartition('@')[2]} ({exc}): "
+                f"start it, or unset {name}."
+            ) from exc
 
 
 def _packages(log: Log) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections import namedtuple
@@ -39,6 +40,21 @@ def test_without_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(host.shutil, "disk_usage", lambda place: usage)
     with pytest.raises(LabError, match=r"has 3\.0 GiB free.*free some space"):
         host.check(Layout(tmp_path), building=True)
+
+
+@pytest.mark.parametrize(
+    "named", ["http://someone:secret@127.0.0.1:{port}", "127.0.0.1:{port}", "http://127.0.0.1:nine"]
+)
+def test_with_a_proxy_that_is_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(host, "TUN", Path("/dev/null"))
+    with socket.socket() as bound:  # bound, but nobody listens
+        bound.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("https_proxy", named.format(port=bound.getsockname()[1]))
+        with pytest.raises(LabError, match=r"https_proxy names does not answer.*unset https_proxy\.$") as caught:
+            host.check(Layout(tmp_path / "state"), building=True)
+    assert "secret" not in str(caught.value)
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_missing_program_is_named() -> None:
