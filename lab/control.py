@@ -81,7 +81,8 @@ def environment(layout: Layout) -> dict[str, str]:
         "ANSIBLE_INVENTORY": f"{ROOT / 'inventory/testnet'},{ROOT / 'inventory/lab'}",
         "ANSIBLE_REMOTE_USER": "root",
         "ANSIBLE_PRIVATE_KEY_FILE": str(layout.key),
-        "ANSIBLE_SSH_ARGS": "-C -o ControlMaster=auto -o ControlPersist=60s -o IdentitiesOnly=yes "
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=300s -o ServerAliveInterval=15 "
+        "-o ServerAliveCountMax=4 -o IdentitiesOnly=yes "
         f"-o UserKnownHostsFile={layout.known_hosts} -o GlobalKnownHostsFile=/dev/null",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
         "ANSIBLE_VAULT_PASSWORD_FILE": str(ROOT / "lab" / "machine-files" / "example-vault-password"),
