@@ -20,6 +20,19 @@ def test_check_mode_tells_the_truth_on_bare_machines(lab: Lab) -> None:
         )
 
 
+def test_a_worker_that_cannot_join_stops_the_run_and_is_named(lab: Lab) -> None:
+    """Nothing of Prysm is there by then; what was done stays done, and the next run goes on from it."""
+    lab.fault("block", "worker", "master")
+    try:
+        play = lab.play(*SITE, check=False)
+    finally:
+        lab.fault("heal", "worker")
+    assert play.failed
+    assert "worker does not reach port 25000 of 172.20.10.11" in play.output
+    assert lab.on("nfs", "find /data/prysm -type f") == "", "no key was imported"
+    assert lab.nodes_ready() == {"master": True}
+
+
 def test_the_site_is_built(lab: Lab) -> None:
     lab.play(*SITE)
 
@@ -77,6 +90,12 @@ def test_the_status_report_says_so(lab: Lab) -> None:
     text = lab.play("playbooks/status.yml", "-i", "inventory/testnet").output
     assert "validator1" in text
     assert "validator2" in text
+
+
+def test_the_roles_own_promises_hold_on_this_site(lab: Lab) -> None:
+    """What the Molecule scenario of the role verifies; the site it needs is the one that stands here."""
+    lab.command("exec", "--", "molecule", "verify", "-s", "prysm_helm", timeout=600)
+    lab.all_sign_on(seconds=180)
 
 
 def test_a_machine_without_power_comes_back_by_itself(lab: Lab) -> None:
