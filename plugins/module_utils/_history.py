@@ -165,6 +165,23 @@ def key_history(
     return KeyHistory(packed_blocks, packed_attestations, *marks, *floors)
 
 
+def unknown_to(known: KeyHistory, history: KeyHistory) -> KeyHistory:
+    """The records of a history that another one has not.
+
+    A record without a root is known when there is any record of the same message.
+    """
+
+    def news(mine: bytes, theirs: bytes, size: int, root: int) -> list[bytes]:
+        there = set(_split(theirs, size))
+        messages = {record[:root] for record in there}
+        return [r for r in _split(mine, size) if r not in there and (r[root] or r[:root] not in messages)]
+
+    return key_history(
+        news(history.blocks, known.blocks, _BLOCK.size, 8),
+        news(history.attestations, known.attestations, _ATTESTATION.size, 16),
+    )
+
+
 def slashable_pairs(history: KeyHistory) -> list[str]:
     """Pairs of records that would be a slashable offence, in words; a missing root counts as another root."""
     found = []
@@ -208,7 +225,8 @@ def lacking(have: KeyHistory, want: KeyHistory) -> list[str]:
         there = set(_split(have.blocks, _BLOCK.size))
         floor = -1 if have.floor_slot is None else have.floor_slot
         gone = [b for b in _split(want.blocks, _BLOCK.size) if b not in there and int.from_bytes(b[:8], "big") > floor]
-        gone = [b for b in gone if b[8] or not any(other[:8] == b[:8] for other in there)]
+        slots = {block[:8] for block in there}
+        gone = [b for b in gone if b[8] or b[:8] not in slots]
         if gone:
             short.append(f"{len(gone)} blocks, the first at slot {int.from_bytes(gone[0][:8], 'big')}")
     if have.attestations != want.attestations:

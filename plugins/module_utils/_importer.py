@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _keystore, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _keystore, _protection, _wallet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
@@ -20,7 +21,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     read_file,
     reason_of,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import hold, lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, normalise
 
 #: deposit_data files list every deposit of a person; this is room for a hundred thousand.
@@ -233,27 +234,50 @@ def run(request: Request, check: bool = False) -> Outcome:
     if stones != now.stones and not write_wallet:
         mended.append(os.path.join(request.wallet_dir, manifests.TOMBSTONES))
     changed = write_wallet or bool(mended)
-    if write_wallet:
+    # An interrupted run's old file that goes back is a change like any other.
+    touched = write_wallet or (now.data is not None and now.data != now.found.read())
+    if touched and check:
         _refuse_live(request, now.found)
-    if changed and not check:
-        _apply(request, now, keys, stones, write_wallet)
+    elif changed and not check:
+        with contextlib.ExitStack() as stack:
+            if touched:
+                _lock_out(request, now.found, stack)
+            _apply(request, now, keys, stones, write_wallet)
     before = [key.pubkey for key in now.keys]
     return Outcome(changed, imported, removed, before, pubkeys, sorted(set(mended)), now.found.path)
 
 
-def _refuse_live(request: Request, found: _wallet.Found) -> None:
-    """A running client reloads its wallet within a second: whatever is written is live at once."""
+def _databases(request: Request, found: _wallet.Found) -> list[str]:
+    """Where the wallet's client has its database, and with that its lock."""
     directories = [os.path.dirname(os.path.dirname(found.path))]
     if request.data_dir is not None:
         directories.append(request.data_dir)
     for directory in directories:
-        database = os.path.join(directory, "validator.db")
+        if os.path.lexists(os.path.join(directory, _protection.MINIMAL)):
+            raise StakingError(
+                f"{directory} holds {_protection.MINIMAL}, Prysm's minimal database, which nobody locks: whether a"
+                " validator client runs on this wallet cannot be seen"
+            )
+    return [os.path.join(directory, _protection.DATABASE) for directory in directories]
+
+
+def _refuse_live(request: Request, found: _wallet.Found) -> None:
+    """A running client reloads its wallet within a second: whatever is written is live at once."""
+    for database in _databases(request, found):
         holder = lock_holder(database)
         if holder is not None:
             raise StakingError(
                 f"{database} is locked by {holder}: a validator client is running on this wallet, and a change would"
                 " be live at once; stop it first"
             )
+
+
+def _lock_out(request: Request, found: _wallet.Found, stack: contextlib.ExitStack) -> None:
+    """Refuse a wallet whose client runs, and let none start until the stack ends: it cannot open its database."""
+    _refuse_live(request, found)
+    for database in _databases(request, found):
+        if not stack.enter_context(hold(database)):
+            raise StakingError(f"{database} was locked this very moment: a validator client is starting; stop it first")
 
 
 def _apply(

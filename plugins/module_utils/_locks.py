@@ -4,19 +4,24 @@
 
 # Private to this collection: it may change without notice.
 
-"""Whether somebody holds the lock on a database: a local process (flock) or a client of the NFS server (byte range)."""
+"""The lock on a database, which a local process takes by flock and a client of the NFS server as a byte range."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import struct
+import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError, open_regular, reason_of
 
 # struct flock of 64-bit Linux: type, whence, (padding), start, length, pid, (padding)
 _FLOCK = "hhxxxxqqixxxx"
+#: A byte-range lock that belongs to the open file, not to the process (fcntl.F_OFD_SETLK from Python 3.9 on).
+_F_OFD_SETLK = 37
+_BUSY = (errno.EAGAIN, errno.EACCES)
 
 
 def lock_holder(path: str) -> str | None:
@@ -36,7 +41,7 @@ def lock_holder(path: str) -> str | None:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as exc:
-            if exc.errno in (errno.EAGAIN, errno.EACCES):
+            if exc.errno in _BUSY:
                 return "a process on this machine"
             raise
         fcntl.flock(fd, fcntl.LOCK_UN)
@@ -45,3 +50,37 @@ def lock_holder(path: str) -> str | None:
     finally:
         os.close(fd)
     return None
+
+
+@contextlib.contextmanager
+def hold(path: str) -> t.Iterator[bool]:
+    """Hold both kinds of lock, so that no client can open the database meanwhile; False when somebody else has one.
+
+    A file that is not there cannot be held: its client has never run.
+    """
+    if not os.path.lexists(path):
+        yield True
+        return
+    os.close(open_regular(path))
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as exc:
+        raise UnreadableError(path, reason_of(exc)) from exc
+    try:
+        yield _take_both(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _take_both(fd: int, path: str) -> bool:
+    ranged = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    for again in (False, True):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_UN if again else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(fd, _F_OFD_SETLK, ranged)
+            return True
+        except OSError as exc:
+            if exc.errno not in _BUSY:
+                raise UnreadableError(path, f"cannot be locked: {reason_of(exc)}") from exc
+            # Reached by NFS, the first kind of lock is the second kind as well, and stands in our own way.
+    return False

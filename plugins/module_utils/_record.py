@@ -21,6 +21,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     as_json,
     fsync_directory,
     open_directory,
+    open_regular,
     parse_json,
     read_file,
     reason_of,
@@ -38,6 +39,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import Pu
 
 _LIMIT = 64 << 20
 _ROOT = re.compile(r"0x[0-9a-f]{64}\Z")
+#: Interchange files, which are JSON too, have none of these names.
+_FIRST_NAME = re.compile(rb'\s*\{\s*"(?:genesis_validators_root|keys|version)"')
 
 
 class Record(t.NamedTuple):
@@ -111,6 +114,19 @@ def read_record(path: str) -> Record:
     if not os.path.lexists(path):
         return Record(None, {})
     return parse_record(read_file(path, _LIMIT), path)
+
+
+def read_history(path: str) -> tuple[History, str]:
+    """The site's record, or whatever _protection.read_any reads; and the path that was read in the end."""
+    if os.path.isfile(path):
+        fd = open_regular(path)
+        try:
+            first = os.pread(fd, 256, 0)
+        finally:
+            os.close(fd)
+        if _FIRST_NAME.match(first):
+            return read_record(path).history(), path
+    return _protection.read_any(path)
 
 
 def join(*records: Record) -> Record:
@@ -205,6 +221,7 @@ def judge(
             " another data directory"
         )
     news = Record(expected, {key: Marks() for client in clients for key in client.pubkeys})
+    read: list[tuple[Client, History, str]] = []
     for client in clients:
         real = os.path.realpath(client.data_dir)
         if real in directories:
@@ -244,16 +261,20 @@ def judge(
             continue
         if root is not None and expected is None:
             expected = root
-        for key in client.pubkeys:
-            reason = _short(record.keys.get(key, Marks()), history, key, place)
-            if reason is not None:
-                refusals.append(Refusal(client.name, key, reason))
+        read.append((client, history, place))
         barred = [key for key in client.pubkeys if key in history.blacklisted]
         if barred:
             blacklisted[client.name] = barred
         found = {key: part.marks() for key, part in history.keys.items()}
         if root is not None or any(marks != Marks() for marks in found.values()):
             news = join(news._replace(genesis_validators_root=expected), Record(root, found))
+    # What any of these databases knows counts, also for the client that starts with another one.
+    known = join(record._replace(genesis_validators_root=None), news._replace(genesis_validators_root=None))
+    for client, history, place in read:
+        for key in client.pubkeys:
+            reason = _short(known.keys.get(key, Marks()), history, key, place)
+            if reason is not None:
+                refusals.append(Refusal(client.name, key, reason))
     return Verdict(refusals, news, blacklisted, locked)
 
 

@@ -313,18 +313,19 @@ class Census:
         """Find what nobody declared: wallets, databases and keystores below a directory."""
         if not os.path.lexists(root):
             return
-        skipped = {os.path.realpath(path) for path in exclude}
+        skipped = {os.path.realpath(path) for path in (root, *exclude)}
 
         def on_error(exc: OSError) -> None:
             self.fail(UnreadableError(str(exc.filename or root), reason_of(exc)), root)
 
-        for directory, names, files in os.walk(root, onerror=on_error):
-            names[:] = sorted(name for name in names if os.path.realpath(os.path.join(directory, name)) not in skipped)
+        # Links are followed, each directory once: a client that is given a link follows it too.
+        for directory, names, files in os.walk(root, onerror=on_error, followlinks=True):
+            names[:] = sorted(name for name in names if _first_visit(os.path.join(directory, name), skipped))
             if _protection.MINIMAL in names:
                 path = os.path.join(directory, _protection.MINIMAL)
                 if os.path.realpath(path) not in self._seen:
                     self._history(path, _owner(path, owners))
-            for name in sorted(files):
+            for name in sorted(filter(_may_matter, files)):
                 path = os.path.join(directory, name)
                 if os.path.realpath(path) in self._seen:
                     continue
@@ -332,7 +333,7 @@ class Census:
                     self._stray_wallet(path)
                 elif name.startswith(_protection.DATABASE):
                     self._history(path, _owner(path, owners))
-                elif name.endswith(".json") or name.startswith("keystore"):
+                else:
                     self._stray_keystore(path)
 
     def _stray_wallet(self, path: str) -> None:
@@ -354,23 +355,39 @@ class Census:
                 self.fail(exc, path)
                 return
         try:
-            content = _decrypt(read_file(path, _wallet.WALLET_LIMIT), path, self._passwords, self.derive)
+            data = read_file(path, _wallet.WALLET_LIMIT)
         except StakingError as exc:
             self.fail(exc, path)
             return
-        self._take(WalletEntry(path), content)
+        self._undeclared_wallet(path, data)
+
+    def _undeclared_wallet(self, path: str, data: bytes) -> None:
+        try:
+            content = _decrypt(data, path, self._passwords, self.derive)
+        except _keystore.WrongPasswordError:
+            self.fail(UnreadableError(path, "nobody declared it, and none of the known passwords opens it"), path)
+        except StakingError as exc:
+            self.fail(exc, path)
+        else:
+            self._take(WalletEntry(path), content)
 
     def _stray_keystore(self, path: str) -> None:
         try:
-            if os.path.islink(path) or os.path.getsize(path) > _keystore.KEYSTORE_LIMIT:
+            if os.path.getsize(path) > _wallet.WALLET_LIMIT:
                 return
-            document = parse_json(read_file(path, _keystore.KEYSTORE_LIMIT), path)
+            data = read_file(os.path.realpath(path), _wallet.WALLET_LIMIT, what=path)
+            # A glance, before a large file is taken apart.
+            document = parse_json(data, path) if b'"crypto"' in data else {}
         except (StakingError, OSError):
             return  # not a keystore, whatever it is
         if not _keystore.is_keystore(document):
             return
+        if document.get("pubkey") is None:
+            # A wallet says nothing of its keys in the clear: this is one under another name, or cannot be told from it.
+            self._undeclared_wallet(path, data)
+            return
         try:
-            self.add(normalise(document.get("pubkey")), Place("keystore", path))
+            self.add(normalise(document["pubkey"]), Place("keystore", path))
         except PubkeyError:
             self.fail(UnreadableError(path, "is a keystore that does not say whose"), path)
 
@@ -386,6 +403,20 @@ class Census:
             if reasons:
                 found.append(Duplicate(key, "; ".join(reasons), places))
         return found
+
+
+def _first_visit(path: str, visited: set[str]) -> bool:
+    """Whether a directory has not been searched yet; from now on it has."""
+    real = os.path.realpath(path)
+    if real in visited:
+        return False
+    visited.add(real)
+    return True
+
+
+def _may_matter(name: str) -> bool:
+    """Whether a file of this name may hold keys or what they signed: a beacon node keeps many thousands that do not."""
+    return _wallet.FILE in name or name.startswith((_protection.DATABASE, "keystore")) or name.endswith(".json")
 
 
 def _owner(path: str, owners: t.Sequence[Entry]) -> str | None:
@@ -413,6 +444,14 @@ def _listed_keys(data: bytes, path: str) -> list[str]:
     return keys
 
 
+def _belong_together(wallet: Place, history: Place) -> bool:
+    """Whether a wallet (or its tombstones) and a database were the same client's, one that nobody declares any more."""
+    if wallet.kind not in ("wallet", "tombstone") or wallet.client is not None or history.client is not None:
+        return False
+    place, name = os.path.split(os.path.normpath(wallet.where))
+    return name.startswith("wallet-") and history.where.startswith(os.path.join(place, name[len("wallet-") :]) + os.sep)
+
+
 def contradictions(
     places: t.Sequence[Place], with_wallet: t.Collection[str | None] = (), may_return: bool = False
 ) -> list[str]:
@@ -431,7 +470,13 @@ def contradictions(
         elif stone.client is not None and stone.client in owners:
             reasons.append(f"is with {stone.client}, which it has left")
     left = {stone.client for stone in stones if stone.client is not None}
-    signed = {place.where for place in places if place.kind == "history" and place.client not in (owners | left)}
+    signed = {
+        place.where
+        for place in places
+        if place.kind == "history"
+        and place.client not in (owners | left)
+        and not any(_belong_together(other, place) for other in places)
+    }
     if signed and (owners or wallets):
         reasons.append(f"has also signed with {', '.join(sorted(signed))}, and no tombstone says that it left there")
     for kind, reason in (("elsewhere", "lives at another site"), ("departed", "has left this site")):

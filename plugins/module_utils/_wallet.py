@@ -142,11 +142,8 @@ def parse(data: bytes, place: str, password: str) -> list[Key]:
     """Every key of a wallet file, in its order; the pairs are not derived here, see check_pairs."""
     document = parse_json(data, place)
     crypto = _keystore.parse_crypto(document, place)
-    disabled = document.get("disabled_public_keys")
-    if disabled:
-        raise WalletError(
-            place, f"disables {len(disabled)} keys, which Prysm from v1.3.4 on ignores: they would come alive"
-        )
+    if document.get("disabled_public_keys"):
+        raise WalletError(place, "disables keys, which Prysm from v1.3.4 on ignores: they would come alive")
     plain = crypto.decrypt(*_keystore.spellings(password))
     # No parser's message may quote what was decrypted.
     try:

@@ -23,11 +23,14 @@ attributes:
     support: N/A
 options:
   have:
-    description: The history that is about to be used (a C(validator.db), a data directory or an interchange file).
+    description:
+      - The history that is about to be used (a C(validator.db), a data directory, an interchange file, or the site's
+        record of signing).
     type: path
     required: true
   want:
-    description: The history it must not fall behind.
+    description:
+      - The history it must not fall behind, in any of these forms.
     type: path
     required: true
 """
@@ -56,7 +59,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory, lacking
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_any
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import read_history
 
 
 def compare(have: History, want: History) -> dict[str, list[str]]:
@@ -81,8 +84,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        have, _ = read_any(module.params["have"])
-        want, _ = read_any(module.params["want"])
+        have, _ = read_history(module.params["have"])
+        want, _ = read_history(module.params["want"])
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc), lacking={})
     if have.genesis_validators_root != want.genesis_validators_root:

@@ -35,6 +35,11 @@ options:
     description: Public keys to write; all when not given. A key that never signed is left out.
     type: list
     elements: str
+  known_by:
+    description:
+      - A database or interchange file. What it knows already is left out, because an import that meets a record again
+        keeps it twice, and without a signing root makes Prysm refuse the key all its duties.
+    type: path
   owner:
     description: User id of the file.
     type: int
@@ -61,6 +66,7 @@ keys:
 """
 
 import os
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -71,20 +77,19 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     read_file,
     replace_file,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, lacking
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, lacking, unknown_to
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import document, read_interchange
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_any
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 
 
-def export(
-    path: str, dest: str, owner: int, group: int, pretend: bool, pubkeys: list[str] | None = None
-) -> tuple[bool, int]:
+def export(params: dict[str, t.Any], pretend: bool) -> tuple[bool, int]:
     """Write the file if it is not there already; say whether, and how many keys it has."""
-    history, found = read_any(path)
-    if pubkeys is not None:
-        wanted = normalise_all(pubkeys)
+    dest = params["dest"]
+    history, found = read_any(params["path"])
+    if params["pubkeys"] is not None:
+        wanted = normalise_all(params["pubkeys"])
         history = history._replace(
             keys={key: part for key, part in history.keys.items() if key in wanted},
             blacklisted=history.blacklisted.intersection(wanted),
@@ -99,18 +104,23 @@ def export(
             f"{found} blacklists {len(history.blacklisted)} keys, which an interchange file cannot say: "
             + ", ".join(sorted(history.blacklisted))
         )
-    data = as_json(document(history))
-    if os.path.exists(dest) and read_file(dest, len(data) + 1) == data:
+    known: dict[str, KeyHistory] = {}
+    if params["known_by"] is not None:
+        known = read_any(params["known_by"])[0].keys
+    news = {key: unknown_to(known.get(key, KeyHistory()), part) for key, part in history.keys.items()}
+    data = as_json(document(history._replace(keys=news)))
+    if os.path.lexists(dest) and os.path.getsize(dest) == len(data) and read_file(dest, len(data)) == data:
         return False, len(history.keys)
     if not pretend:
         folder = open_directory(os.path.dirname(dest))
         try:
-            replace_file(folder, os.path.basename(dest), data, 0o600, owner, group)
+            replace_file(folder, os.path.basename(dest), data, 0o600, params["owner"], params["group"])
         finally:
             os.close(folder)
         written = read_interchange(dest)
-        for key, want in history.keys.items():
-            short = lacking(written.keys.get(key, KeyHistory()), want)
+        for key, part in history.keys.items():
+            got, had = written.keys.get(key, KeyHistory()), known.get(key, KeyHistory())
+            short = lacking(got, news[key]) + had.marks().join(got.marks()).missing(part.marks())
             if short:
                 raise StakingError(f"{dest} lacks of {key}: {'; '.join(short)}")
     return True, len(history.keys)
@@ -123,14 +133,14 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "dest": {"type": "path", "required": True},
             "pubkeys": {"type": "list", "elements": "str", "no_log": False},
+            "known_by": {"type": "path"},
             "owner": {"type": "int", "default": 0},
             "group": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
-    p = module.params
     try:
-        changed, keys = export(p["path"], p["dest"], p["owner"], p["group"], module.check_mode, p["pubkeys"])
+        changed, keys = export(module.params, module.check_mode)
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=changed, keys=keys)

@@ -26,7 +26,8 @@ attributes:
 options:
   path:
     description:
-      - A C(validator.db), an interchange file, or the data directory of a validator client.
+      - A C(validator.db), an interchange file, the data directory of a validator client, or the site's record of
+        signing.
     type: path
     required: true
   records:
@@ -65,7 +66,7 @@ path:
   type: str
   sample: /data/prysm/validator1/validator.db
 format:
-  description: V(prysm), V(prysm-minimal), V(interchange), or V(none) when there is nothing.
+  description: V(prysm), V(prysm-minimal), V(interchange), V(record), or V(none) when there is nothing.
   returned: success
   type: str
   sample: prysm
@@ -124,8 +125,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import NoDatabaseError, read_any
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import NoDatabaseError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import read_history
 
 
 def _hex(root: bytes | None) -> str | None:
@@ -180,7 +182,7 @@ def main() -> None:
     path = module.params["path"]
     try:
         wanted = None if module.params["pubkeys"] is None else normalise_all(module.params["pubkeys"])
-        history, found = read_any(path)
+        history, found = read_history(path)
         locked_by = lock_holder(found) if os.path.isfile(found) else None
     except NoDatabaseError as exc:
         if not module.params["missing_ok"]:

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import typing as t
 from pathlib import Path
@@ -194,6 +196,57 @@ def test_a_running_client_is_refused_but_an_unchanged_wallet_is_not(tmp_path: Pa
         os.write(done[1], b"x")
         os.waitpid(child, 0)
     assert _importer.run(present(tmp_path, 1, data_dir=str(tmp_path / "data"))).changed
+
+
+@pytest.mark.parametrize("how", ["flock", "range"])
+def test_no_client_can_start_while_its_wallet_is_written(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the lock and the last byte of the wallet, nobody gets the lock."""
+    (tmp_path / "data").mkdir()
+    database = tmp_path / "data" / "validator.db"
+    database.touch()
+    script = (
+        "import fcntl, sys\n"
+        f"with open(sys.argv[1], 'r+b') as f:\n    fcntl.{'flock' if how == 'flock' else 'lockf'}"
+        "(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+    )
+    started = []
+    real = _wallet.Store.save
+
+    def save(self: _wallet.Store, *args: t.Any) -> None:
+        done = subprocess.run([sys.executable, "-c", script, str(database)], capture_output=True, check=False)
+        started.append(done.returncode == 0)
+        real(self, *args)
+
+    monkeypatch.setattr(_wallet.Store, "save", save)
+    _importer.run(present(tmp_path, 0, data_dir=str(tmp_path / "data")))
+    assert started == [False]
+    subprocess.run([sys.executable, "-c", script, str(database)], check=True)
+
+
+def test_a_client_with_the_database_that_nobody_locks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data" / "validator-client-data").mkdir(parents=True)
+    for check in (True, False):
+        with pytest.raises(StakingError, match="minimal database, which nobody locks"):
+            _importer.run(present(tmp_path, 0, data_dir=str(tmp_path / "data")), check=check)
+    assert keys_in(tmp_path) is None
+
+
+def test_an_old_file_does_not_go_back_under_a_running_client(tmp_path: Path) -> None:
+    """What an interrupted run left is put in order only when nobody would sign with it at once."""
+    _importer.run(present(tmp_path, 0))
+    accounts = tmp_path / "wallet" / "direct" / "accounts"
+    (accounts / _wallet.FILE).rename(accounts / _wallet.PREVIOUS)
+    (accounts / _wallet.FILE).write_bytes(b"half a wal")
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data" / "validator.db").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StakingError, match="a validator client is running on this wallet"):
+            _importer.run(present(tmp_path, 0, data_dir=str(tmp_path / "data")))
+        assert (accounts / _wallet.FILE).read_bytes() == b"half a wal"
+    assert _importer.run(present(tmp_path, 0, data_dir=str(tmp_path / "data"))).changed
+    assert keys_in(tmp_path) == [0]
 
 
 def test_a_wrong_wallet_password_changes_nothing(tmp_path: Path) -> None:

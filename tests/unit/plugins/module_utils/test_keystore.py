@@ -176,6 +176,24 @@ def test_says_what_is_wrong_and_where(path: str, value: t.Any, reason: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" + ",".join(f'"{i}":1' for i in range(3)) + "]", "is not JSON"),
+        (
+            "{" + ",".join(f'"{i}":1' for i in range(300_000)) + ',"299999":2}',
+            "the name '299999' occurs more than once",
+        ),
+        ('{"a":' + "7" * 1_000_000 + "}", "a number of 1000000 digits"),
+        ('{"a":-' + "7" * 1_000_000 + "}", "a number of 1000001 digits"),
+    ],
+    ids=["no-object", "many-names", "long-number", "long-negative"],
+)
+def test_no_text_keeps_the_reader_busy_for_ever(text: str, reason: str) -> None:
+    with pytest.raises(UnreadableError, match=reason):
+        _keystore.parse_keystore(text.encode(), "k.json")
+
+
+@pytest.mark.parametrize(
     ("params", "reason"),
     [
         ({"n": 3}, "not a power of two"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _record
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import Marks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, Marks, lacking
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, ROOT_B, heavy, tree_of, write_database
 
 R1 = b"\x01" * 32
@@ -88,6 +88,31 @@ def test_another_networks_database_never_reaches_the_record(tmp_path: Path) -> N
     assert verdict.news.keys == {K[0]: (72, 8, 9), K[1]: Marks()}
     with pytest.raises(StakingError, match="another network needs another data directory"):
         judge(RECORD, ("v1", tmp_path / "a", [0]), genesis_validators_root=ROOT_B)
+
+
+def test_what_any_database_of_the_run_knows_counts_at_once(tmp_path: Path) -> None:
+    """Without a record yet, a key does not start with the older of two databases."""
+    write_database(tmp_path / "a", {K[0]: ([], [(8, 10, b"\x01" * 32)])})
+    write_database(tmp_path / "b", {K[0]: ([], [(2, 3, b"\x01" * 32)])})
+    for order in (("a", "b"), ("b", "a")):
+        clients = [(name, tmp_path / name, [0] if name == "b" else [1]) for name in order]
+        verdict = judge(_record.Record(None, {}), *clients)
+        assert [(r.client, r.pubkey) for r in verdict.refusals] == [("b", K[0])]
+        assert "highest target 3 instead of 10" in verdict.refusals[0].reason
+
+
+def test_the_record_is_read_and_compared_like_any_history(tmp_path: Path) -> None:
+    path = str(tmp_path / "record.json")
+    _record.raise_record(path, RECORD)
+    history, place = _record.read_history(path)
+    assert (history.format, place) == ("record", path)
+    assert {key: part.marks() for key, part in history.keys.items()} == RECORD.keys
+    database = write_database(tmp_path / "data", keys(0))
+    known, _ = _record.read_history(str(database))
+    for key, wanted in history.keys.items():
+        assert bool(lacking(known.keys.get(key, KeyHistory()), wanted)) == (
+            bool(known.keys.get(key, KeyHistory()).marks().missing(RECORD.keys[key]))
+        )
 
 
 def test_blacklisted_keys_are_named(tmp_path: Path) -> None:

@@ -88,6 +88,53 @@ def test_a_copy_of_a_wallet_that_nobody_declared(tmp_path: Path) -> None:
     assert census.unreadable == [] and "is in 4 wallets" in reasons(census)[K[0]]
 
 
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_wallet_behind_a_link(tmp_path: Path, manifest: bool) -> None:
+    """The client that is given the link follows it; a link to what is above must not make the search endless."""
+    a = make_wallet(tmp_path / "site" / "a", 0)
+    make_wallet(tmp_path / "other-disk" / "b", 0, manifest=manifest)
+    (tmp_path / "site" / "b").symlink_to(tmp_path / "other-disk" / "b")
+    (tmp_path / "site" / "a" / "up").symlink_to(tmp_path / "site")
+    census = Census()
+    census.add_wallets([entry(a, "v1")])
+    census.search(str(tmp_path / "site"))
+    assert census.unreadable == [] and reasons(census) == {K[0]: "is in 2 wallets"}
+
+
+@pytest.mark.parametrize("keys", [2, 400])
+def test_a_wallet_under_another_name(tmp_path: Path, keys: int) -> None:
+    """However large: a copy of a wallet is a wallet."""
+    a = make_wallet(tmp_path / "a", 0)
+    many = [_wallet.Key(K[0], SECRETS[0])]
+    many += [_wallet.Key(f"0x{i:096x}", i.to_bytes(32, "big")) for i in range(1, keys)]
+    (tmp_path / "copy.json").write_bytes(_wallet.render(many, WALLET_PASSWORD, cost=2))
+    census = Census()
+    census.add_wallets([entry(a, "v1")])
+    census.search(str(tmp_path))
+    assert census.unreadable == [] and reasons(census) == {K[0]: "is in 2 wallets"}
+    census = Census()
+    census.add_wallets([entry(a, "v1", "Other-password-1")])
+    census.search(str(tmp_path))
+    assert "none of the known passwords opens it" in str(census.unreadable[-1])
+
+
+def test_a_key_that_moved_from_a_client_which_the_site_no_longer_has(tmp_path: Path) -> None:
+    """Its wallet and database stay, and still say that the key has left; those of somebody else do not."""
+    a = make_wallet(tmp_path / "wallet-a", 0)
+    bury(make_wallet(tmp_path / "wallet-b", 1, manifest=True), 0)
+    write_database(tmp_path / "b", signed(0, 1))
+
+    def census() -> Census:
+        found = Census()
+        found.add_wallets([entry(a, "a")])
+        found.search(str(tmp_path), [Entry(str(tmp_path / "a"), "a")])
+        return found
+
+    assert reasons(census()) == {}
+    (tmp_path / "b").rename(tmp_path / "c")
+    assert set(reasons(census())) == {K[0], K[1]}
+
+
 def test_a_wallet_that_nobody_can_read_is_danger(tmp_path: Path) -> None:
     make_wallet(tmp_path / "unknown", 0)
     census = Census()
@@ -248,9 +295,7 @@ def test_keystores_lying_about_and_files_that_are_none(tmp_path: Path) -> None:
     census.add_wallets([entry(a, "v1")])
     census.search(str(tmp_path))
     assert set(census.places) == {K[0], K[5]} and reasons(census) == {}
-    assert [str(error) for error in census.unreadable] == [
-        f"{tmp_path}/nameless.json: is a keystore that does not say whose"
-    ]
+    assert [error.place for error in census.unreadable] == [f"{tmp_path}/nameless.json"]
     census.add_keystores([Entry(str(tmp_path / "forgotten"), "v2")])
     assert reasons(census)[K[0]] == "belongs to 2 clients: v1, v2"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import typing as t
 from pathlib import Path
@@ -68,6 +69,27 @@ def test_an_empty_wallet_is_a_wallet(empty: t.Any) -> None:
     assert _wallet.parse(wallet({"private_keys": empty, "public_keys": empty}), "w", WALLET_PASSWORD) == []
 
 
+def test_opens_what_another_program_wrote(tmp_path: Path) -> None:
+    """The same content, in another dress: capitals, other spacing and order, more fields, another derivation."""
+    keys = KEYS[:3]
+    plain = json.dumps(
+        {
+            "extra": {"anything": 1},
+            "public_keys": [base64.b64encode(bytes.fromhex(key.pubkey[2:])).decode() for key in keys],
+            "private_keys": [base64.b64encode(key.secret).decode() for key in keys],
+        },
+        separators=(",", ":"),
+    )
+    for kdf in (_keystore.new_kdf("scrypt", 16), _keystore.new_kdf("pbkdf2", 3)):
+        crypto = _keystore.encrypt(plain.encode(), WALLET_PASSWORD.encode(), kdf)
+        crypto["cipher"]["message"] = crypto["cipher"]["message"].upper()
+        crypto["checksum"]["message"] = crypto["checksum"]["message"].upper()
+        crypto["kdf"]["params"]["salt"] = crypto["kdf"]["params"]["salt"].upper()
+        document = {"version": 4, "more": [None, 1.5e3], "disabled_public_keys": None, "uuid": None, "crypto": crypto}
+        text = json.dumps(document, indent=3).replace("\n", "\r\n")
+        assert _wallet.parse(f"\r\n {text}\r\n".encode(), "w", WALLET_PASSWORD) == keys
+
+
 GOOD = {
     "private_keys": ["b3M1x80nwISQM2R5UkPzg4AZ/xL3hCRCxQsQgMlb8iE="],
     "public_keys": ["oEXREK79hWaMGCbuYVu1lpFlfolRMntDhv5DG5h29rtRMGtOio3MrnFD5JnnjRldCg=="],
@@ -91,6 +113,7 @@ GOOD = {
             "they would come alive",
             id="disabled-keys",
         ),
+        pytest.param(wallet({}, disabled_public_keys=5), "they would come alive", id="disabled-number"),
         pytest.param(wallet({}, version=3), "not version 4", id="version"),
         pytest.param(b"", "is not JSON", id="empty"),
     ],

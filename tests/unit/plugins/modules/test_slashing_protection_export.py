@@ -15,7 +15,9 @@ from ansible_collections.eth2xk8s.staking.plugins.modules import (
     slashing_protection_compare_info,
     slashing_protection_export,
 )
+from tests.unit.plugins.keys_support import PUBKEYS, BoltWriter, prysm_tree, write_database
 
+R1, R2 = b"\x01" * 32, b"\x02" * 32
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 LIVE = "prysm-live/phase0-v1.3.4"
 
@@ -107,3 +109,37 @@ def test_another_network_is_a_refusal(capsys: pytest.CaptureFixture[str], databa
 def test_what_is_not_there_cannot_be_compared(capsys: pytest.CaptureFixture[str], database: Path) -> None:
     result = run(slashing_protection_compare_info, capsys, have=str(database.parent / "other.db"), want=str(database))
     assert result["failed"] is True
+
+
+def test_a_longer_file_of_an_earlier_time_is_replaced(
+    capsys: pytest.CaptureFixture[str], database: Path, tmp_path: Path
+) -> None:
+    dest = tmp_path / "history.json"
+    dest.write_text(" " * 1_000_000)
+    assert run(slashing_protection_export, capsys, path=str(database), dest=str(dest))["changed"] is True
+    assert read_interchange(str(dest)).keys
+
+
+def test_leaves_out_what_is_known_already(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A record that is imported twice stands there twice; without its root it costs the key its duties."""
+    votes = [(1, 2, R1), (2, 3, bytes(32)), (3, 4, R1)]
+    write_database(tmp_path / "from", {PUBKEYS[0]: ([(8, R1), (9, bytes(32))], votes), PUBKEYS[1]: ([], [(5, 6, R1)])})
+    write_database(tmp_path / "to", {PUBKEYS[0]: ([(9, R2)], [(1, 2, R1), (2, 3, R2)])})
+    given = {"path": str(tmp_path / "from"), "dest": str(tmp_path / "news.json"), "known_by": str(tmp_path / "to")}
+    assert run(slashing_protection_export, capsys, **given)["changed"] is True
+    news = read_interchange(given["dest"]).keys
+    assert list(news[PUBKEYS[0]].block_records()) == [(8, R1)]
+    assert list(news[PUBKEYS[0]].attestation_records()) == [(3, 4, R1)]
+    assert list(news[PUBKEYS[1]].attestation_records()) == [(5, 6, R1)]
+
+
+def test_marks_that_no_record_carries_are_not_lost_in_silence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An interchange file cannot say them, so there is none."""
+    tree = prysm_tree({PUBKEYS[0]: ([(8, R1)], [])})
+    tree[b"highest-signed-proposals-bucket"] = {bytes.fromhex(PUBKEYS[0][2:]): (77).to_bytes(8, "big")}
+    path = tmp_path / "validator.db"
+    path.write_bytes(BoltWriter().dump(tree))
+    result = run(slashing_protection_export, capsys, path=str(path), dest=str(tmp_path / "history.json"))
+    assert result["failed"] and "highest slot 8 instead of 77" in result["msg"]
