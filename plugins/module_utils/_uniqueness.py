@@ -59,6 +59,15 @@ class Entry(t.NamedTuple):
     client: str | None = None
 
 
+class Workload(t.NamedTuple):
+    """Something in the cluster that can sign; wallet and data_dir are None when they lie on another machine."""
+
+    client: str
+    where: str
+    wallet: str | None = None
+    data_dir: str | None = None
+
+
 class Duplicate(t.NamedTuple):
     """A key that is, or has been, in places that contradict each other."""
 
@@ -138,6 +147,8 @@ class Census:
         self._secrets: dict[bytes, tuple[str, str]] = {}
         self._same_secret: list[Duplicate] = []
         self._passwords: list[str] = []
+        #: Real path of a wallet or data directory -> its client.
+        self._owners: dict[str, str | None] = {}
 
     def add(self, key: str, place: Place) -> None:
         """A key was found in a place."""
@@ -165,6 +176,7 @@ class Census:
                     )
                 continue
             chosen[real] = entry
+            self._owners[real] = entry.client
             self._seen.add(real)
         todo = list(chosen.values())
         for entry, outcome in zip(todo, _keystore.parallel(self._open_wallet, todo, _keystore.cores())):
@@ -210,16 +222,15 @@ class Census:
 
     def add_data_dirs(self, entries: t.Iterable[Entry]) -> None:
         """Which keys ever signed from a data directory."""
-        owners: dict[str, str | None] = {}
         for entry in entries:
             real = os.path.realpath(entry.path)
-            if real in owners:
-                if owners[real] != entry.client:
+            if real in self._owners:
+                if self._owners[real] != entry.client:
                     self.conflicts.append(
-                        Conflict(entry.path, f"is the data directory of {owners[real]} and of {entry.client}")
+                        Conflict(entry.path, f"is the data directory of {self._owners[real]} and of {entry.client}")
                     )
                 continue
-            owners[real] = entry.client
+            self._owners[real] = entry.client
             if not os.path.lexists(entry.path):
                 continue
             try:
@@ -284,6 +295,23 @@ class Census:
                 if key not in seen:
                     self.add(key, Place(kind, f"{what} of {client}", client))
                 seen.add(key)
+
+    def add_workloads(self, workloads: t.Sequence[Workload]) -> None:
+        """What the cluster starts, or would, with which wallets and databases; to be told after those declared."""
+        new: dict[str, WalletEntry] = {}
+        for item in workloads:
+            if item.wallet is None:
+                self.conflicts.append(Conflict(item.where, "signs with a wallet that cannot be looked into from here"))
+            for path, what in ((item.wallet, "wallet"), (item.data_dir, "data directory")):
+                if path is None:
+                    continue
+                real = os.path.realpath(path)
+                owner = self._owners.setdefault(real, item.client)
+                if owner != item.client:
+                    self.conflicts.append(Conflict(path, f"is the {what} of {owner} and of {item.where}"))
+                elif what == "wallet" and real not in self._seen:
+                    new[real] = WalletEntry(path, item.client)
+        self.add_wallets(list(new.values()))
 
     def add_tombstones(self, entries: t.Iterable[Entry]) -> None:
         """Files of tombstones, or directories of wallets that have some."""

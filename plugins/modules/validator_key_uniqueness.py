@@ -102,6 +102,28 @@ options:
       - Public keys by client, as running clients say it (key manager API or metrics).
     type: dict
     default: {}
+  workloads:
+    description:
+      - What can sign in the cluster, as M(eth2xk8s.staking.signing_workload_info) finds it. One whose wallet lies on
+        another machine cannot be looked into, which counts as danger.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      client:
+        description: Name of the client.
+        type: str
+        required: true
+      where:
+        description: The object, for messages.
+        type: str
+        required: true
+      wallet:
+        description: Its wallet, on the target; not given when it lies elsewhere.
+        type: path
+      data_dir:
+        description: Its data directory, on the target; not given when it lies elsewhere.
+        type: path
   tombstones:
     description:
       - Files of tombstones of keys that have left a client (O(tombstones[].client)) or the site. Those beside the
@@ -210,6 +232,12 @@ conflicts:
     reason:
       description: What is wrong.
       type: str
+missing_packages:
+  description: Packages of the distribution that the key modules use and this machine lacks.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 unreadable:
   description: Places that could not be read.
   returned: always
@@ -224,6 +252,7 @@ unreadable:
       type: str
 """
 
+import importlib.util
 import resource
 import typing as t
 
@@ -232,7 +261,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import (
+    Census,
+    Entry,
+    WalletEntry,
+    Workload,
+)
 
 _SHOWN = 5
 
@@ -249,6 +283,7 @@ def take(params: dict[str, t.Any]) -> Census:
     census.add_wallets(wallets)
     data_dirs = _entries(params["data_dirs"])
     census.add_data_dirs(data_dirs)
+    census.add_workloads([Workload(**item) for item in params["workloads"]])
     census.add_keystores(_entries(params["keystores"]))
     census.add_keystore_contents(
         (item["name"], item["content"], item["client"]) for item in params["keystore_contents"]
@@ -311,6 +346,17 @@ def main() -> None:
             },
             "declared": {"type": "dict", "default": {}},
             "live": {"type": "dict", "default": {}},
+            "workloads": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "client": {"type": "str", "required": True},
+                    "where": {"type": "str", "required": True},
+                    "wallet": {"type": "path"},
+                    "data_dir": {"type": "path"},
+                },
+            },
             "tombstones": {"type": "list", "elements": "dict", "default": [], "options": place},
             "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "elsewhere": {"type": "list", "elements": "path", "default": []},
@@ -335,6 +381,9 @@ def main() -> None:
             for item in census.duplicates(reinstate)
         ],
         "conflicts": [item._asdict() for item in census.conflicts],
+        "missing_packages": [
+            f"python3-{name}" for name in ("cryptography", "yaml") if importlib.util.find_spec(name) is None
+        ],
         "unreadable": [{"place": item.place, "reason": item.reason} for item in census.unreadable],
     }
     message = complaint(result)

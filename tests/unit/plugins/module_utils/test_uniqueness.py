@@ -274,6 +274,33 @@ def test_a_live_key_in_no_wallet(tmp_path: Path) -> None:
     assert list(reasons(census)) == [K[1]] and "from a place nobody declared" in reasons(census)[K[1]]
 
 
+def test_what_the_cluster_starts_is_looked_into(tmp_path: Path) -> None:
+    """A second client on a declared wallet or database, one with a wallet of its own, one on a node's own disk."""
+    a, b = make_wallet(tmp_path / "a", 0), make_wallet(tmp_path / "b", 0, manifest=True)
+    write_database(tmp_path / "data", {})
+
+    def census(*workloads: _uniqueness.Workload) -> Census:
+        found = Census()
+        found.add_wallets([entry(a, "v1")])
+        found.add_data_dirs([Entry(str(tmp_path / "data"), "v1")])
+        found.add_workloads(workloads)
+        return found
+
+    ours = _uniqueness.Workload("v1", "StatefulSet prysm/v1", str(a), str(tmp_path / "data"))
+    assert census(ours, ours._replace(where="Pod prysm/v1-0")).conflicts == []
+    other = _uniqueness.Workload("other/x", "Pod other/x", str(tmp_path / "a" / "."), str(tmp_path / "data"))
+    assert [conflict.reason for conflict in census(ours, other).conflicts] == [
+        "is the wallet of v1 and of Pod other/x",
+        "is the data directory of v1 and of Pod other/x",
+    ]
+    own = census(ours, other._replace(wallet=str(b), data_dir=None))
+    assert own.conflicts == [] and "belongs to 2 clients: other/x, v1" in reasons(own)[K[0]]
+    away = census(ours, other._replace(wallet=None, data_dir=None, where="Pod other/x (wallet /w on worker)"))
+    assert [(c.where, c.reason) for c in away.conflicts] == [
+        ("Pod other/x (wallet /w on worker)", "signs with a wallet that cannot be looked into from here")
+    ]
+
+
 def test_a_secret_under_two_names(tmp_path: Path) -> None:
     a, b = make_wallet(tmp_path / "a", 0), make_wallet(tmp_path / "b", 0, label={0: 1})
     census = Census()
