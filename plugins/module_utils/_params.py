@@ -28,6 +28,11 @@ def read_secret(path: str) -> str:
     return text.rstrip("\r\n")
 
 
+def secret_arguments(name: str) -> dict[str, t.Any]:
+    """The two arguments by which a password is given; a module must refuse both at a time."""
+    return {name: {"type": "str", "no_log": True}, f"{name}_file": {"type": "path", "no_log": False}}
+
+
 def secret(params: t.Mapping[str, t.Any], name: str) -> str | None:
     """A password given as itself or as the name of a file."""
     path = params.get(f"{name}_file")

@@ -14,13 +14,8 @@ description:
   - One question for what would otherwise be dozens of tasks, so that a run that has nothing to do is over quickly.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: N/A
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
 options:
   paths:
     description: Paths to look at. Wildcards stand for every path that matches.

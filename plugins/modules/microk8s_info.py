@@ -16,13 +16,8 @@ description:
   - Run it as root, since the files are not readable for others.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed, when in diff mode.
-    support: N/A
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
 options:
   cluster:
     description:

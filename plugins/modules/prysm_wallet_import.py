@@ -22,13 +22,8 @@ description:
     removed.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed (or would change in C(check_mode)), when in diff mode.
-    support: full
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes.diff
 options:
   wallet_dir:
     description:
@@ -194,7 +189,12 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import 
     gather,
     run,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import group_id, secret, user_id
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import (
+    group_id,
+    secret,
+    secret_arguments,
+    user_id,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 
 
@@ -246,8 +246,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "wallet_dir": {"type": "path", "required": True},
-            "wallet_password": {"type": "str", "no_log": True},
-            "wallet_password_file": {"type": "path", "no_log": False},
+            **secret_arguments("wallet_password"),
             "keystores": {"type": "list", "elements": "path", "default": [], "no_log": False},
             "keystore_contents": {
                 "type": "list",
@@ -259,8 +258,7 @@ def main() -> None:
                     "content": {"type": "str", "required": True, "no_log": True},
                 },
             },
-            "keystore_password": {"type": "str", "no_log": True},
-            "keystore_password_file": {"type": "path", "no_log": False},
+            **secret_arguments("keystore_password"),
             "keystore_passwords": {"type": "dict", "no_log": True},
             "deposit_data": {"type": "list", "elements": "path"},
             "data_dir": {"type": "path"},

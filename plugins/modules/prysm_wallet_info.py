@@ -16,13 +16,8 @@ description:
   - Never changes anything.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed (or would change in C(check_mode)), when in diff mode.
-    support: N/A
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
 options:
   wallet_dir:
     description: The wallet directory.
@@ -81,7 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._manifest import read_tombstones
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret, secret_arguments
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import WalletEntry, read_wallet
 
 
@@ -90,8 +85,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "wallet_dir": {"type": "path", "required": True},
-            "wallet_password": {"type": "str", "no_log": True},
-            "wallet_password_file": {"type": "path", "no_log": False},
+            **secret_arguments("wallet_password"),
         },
         mutually_exclusive=[("wallet_password", "wallet_password_file")],
         supports_check_mode=True,

@@ -15,13 +15,8 @@ description:
   - Reads the file back and fails unless it protects at least as well as the database.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: none
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes.no_diff
 options:
   path:
     description: The C(validator.db), or the data directory that holds it. Nobody may hold its lock.

@@ -24,13 +24,8 @@ description:
     from what is left), never to remove the record.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed (or would change in C(check_mode)), when in diff mode.
-    support: none
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes.no_diff
 options:
   record:
     description:

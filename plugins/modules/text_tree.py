@@ -14,13 +14,8 @@ description:
   - A copy of a directory takes a round trip for each file; this takes one for all of them.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: none
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes.no_diff
 options:
   dest:
     description: The directory.

@@ -18,13 +18,8 @@ description:
   - Never changes anything.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed (or would change in C(check_mode)), when in diff mode.
-    support: N/A
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
 options:
   wallets:
     description:
@@ -259,7 +254,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret, secret_arguments
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import (
     Census,
@@ -326,8 +321,7 @@ def main() -> None:
                 "default": [],
                 "options": {
                     **place,
-                    "password": {"type": "str", "no_log": True},
-                    "password_file": {"type": "path", "no_log": False},
+                    **secret_arguments("password"),
                 },
                 "mutually_exclusive": [("password", "password_file")],
             },

@@ -15,13 +15,8 @@ description:
   - Names the holding client where the NFS server knows it.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: N/A
+extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
 options:
   paths:
     description: Databases, such as C(/data/prysm/validator1/validator.db).
