@@ -146,10 +146,6 @@ class Cluster:
         except ValueError as exc:
             raise NotYet(f"{path}: not JSON: {exc}") from exc
 
-    def items(self, path: str, query: t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
-        """Every object of a list of the API server, as it stands there."""
-        return self._items(path, query)
-
     def pods(self, namespace: str, selector: str = "") -> list[Pod]:
         query = {"labelSelector": selector} if selector else {}
         return [describe(item) for item in self.items(f"/api/v1/namespaces/{namespace}/pods", query)]

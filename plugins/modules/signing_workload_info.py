@@ -16,20 +16,13 @@ description:
     by their metrics. Prysm keeps a deleted key in its metrics until it is restarted, so that is never too few.
   - Fails when the cluster, or the metrics of a running client, cannot be read.
   - Never changes anything.
-author:
-  - eth2xk8s maintainers (@eth2xk8s)
 extends_documentation_fragment:
-  - eth2xk8s.staking.attributes
-requirements:
-  - kubernetes (Python library)
+  - eth2xk8s.staking.cluster
 options:
   kubeconfig:
     description: Path of the kubeconfig file.
     type: path
     required: true
-  context:
-    description: Context in the kubeconfig.
-    type: str
   missing_ok:
     description: Whether a kubeconfig that is not there is reported by RV(exists), as a cluster that does not exist yet.
     type: bool
@@ -99,7 +92,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster, Never, NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import MetricsError, duties
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._signers import Signer, released, signers, storage
@@ -169,10 +162,9 @@ def main() -> None:
     """Read the parameters, look, report."""
     module = AnsibleModule(
         argument_spec={
+            **CLUSTER_ARGUMENTS,
             "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str"},
             "missing_ok": {"type": "bool", "default": False},
-            "namespace": {"type": "str", "default": "prysm"},
             "storage_hosts": {"type": "list", "elements": "str", "default": []},
             "ignore": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 60},
