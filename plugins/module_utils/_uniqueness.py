@@ -32,6 +32,9 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import Pu
 _LIST_LIMIT = 64 << 20
 _LINE = re.compile(r"[,;\s]+")
 
+#: Where a link must not lead the search.
+_NEVER = ("/dev", "/proc", "/sys")
+
 #: Kinds of places from which a key can sign, or is about to.
 _SIGNING = ("wallet", "declared", "live", "keystore")
 
@@ -341,7 +344,7 @@ class Census:
         """Find what nobody declared: wallets, databases and keystores below a directory."""
         if not os.path.lexists(root):
             return
-        skipped = {os.path.realpath(path) for path in (root, *exclude)}
+        skipped = {os.path.realpath(path) for path in (root, *exclude, *_NEVER)}
 
         def on_error(exc: OSError) -> None:
             self.fail(UnreadableError(str(exc.filename or root), reason_of(exc)), root)
