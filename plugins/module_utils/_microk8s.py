@@ -179,6 +179,18 @@ def parse_addons(text: str) -> t.Dict[str, bool]:
     return addons
 
 
+def parse_dns_servers(corefile: str) -> t.List[str]:
+    """Whom CoreDNS asks for names outside the cluster; empty when it asks the node's own servers, or nobody."""
+    found = re.search(r"^\s*forward \. ([^{\n]+)", corefile, re.MULTILINE)
+    return [word for word in found[1].split() if not word.startswith("/")] if found else []
+
+
+def missing_nodes(nodes: t.Iterable[t.Mapping[str, t.Any]], wanted: t.Iterable[str], version: str = "") -> t.List[str]:
+    """Those of the wanted nodes that are not Ready, or not at a version that begins so."""
+    ready = {node["name"] for node in nodes if node["ready"] and str(node["version"]).lstrip("v").startswith(version)}
+    return [name.lower() for name in wanted if name.lower() not in ready]
+
+
 def join_plan(
     here: t.Mapping[str, t.Any],
     there: t.Mapping[str, t.Any],

@@ -29,6 +29,10 @@ options:
     description: Whether to ask which addons are enabled. Needs O(cluster).
     type: bool
     default: false
+  dns:
+    description: Whether to ask which name servers the cluster's DNS asks. Needs O(cluster).
+    type: bool
+    default: false
   wait_for:
     description:
       - Nodes that must be in the cluster and Ready, by name. Needs O(cluster).
@@ -40,9 +44,19 @@ options:
     description: The start of the version that O(wait_for) must run as well, such as V(1.36.).
     type: str
     default: ""
+  wait_addons:
+    description: Addons that must be enabled. Needs O(addons).
+    type: list
+    elements: str
+    default: []
+  wait_deployments:
+    description: Deployments that must be available, as namespace/name. Needs O(cluster).
+    type: list
+    elements: str
+    default: []
   wait_seconds:
     description:
-      - How long to wait for the API, for O(wait_for) and, with O(addons), for the list of addons.
+      - How long to wait for the API, for what the options before name and, with O(addons), for the list of addons.
       - When the time is over the module returns what it last saw.
       - There is no waiting for what cannot come by itself - MicroK8s that is absent, stopped or a worker.
     type: int
@@ -151,6 +165,11 @@ addons:
   description: Addon names, and whether they are enabled.
   returned: when O(addons) is true and the API answered
   type: dict
+dns_servers:
+  description: The name servers that the cluster's DNS asks; empty where it has none of MicroK8s' form.
+  returned: when O(dns) is true and the API answered
+  type: list
+  elements: str
 """
 
 import os
@@ -168,7 +187,9 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import 
     HOLD_SINCE,
     Files,
     Microk8sError,
+    missing_nodes,
     parse_addons,
+    parse_dns_servers,
     parse_nodes,
     parse_snap_list,
     parse_snap_version,
@@ -271,61 +292,87 @@ def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
         return None
 
 
+def read_dns(module: AnsibleModule) -> t.List[str]:
+    """Whom the cluster's DNS asks; nobody while it is not there."""
+    code, out, _ = run(
+        module,
+        MICROK8S,
+        "kubectl",
+        "--request-timeout=10s",
+        *("--namespace=kube-system", "get", "configmap", "coredns", "--output=jsonpath={.data.Corefile}"),
+    )
+    return parse_dns_servers(out) if code == 0 else []
+
+
+def read_node(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """What this machine knows by itself."""
+    files = Files()
+    snapd, snap = read_snap(module)
+    installed = snap is not None
+    nowhere = {"state": "absent", "half_joined": False, "ca": None, "servers": [], "stopped": False}
+    return {
+        "snapd": snapd,
+        "snap": snap,
+        "membership": files.membership() if installed else nowhere,
+        "certificates": files.certificates(datetime.now(timezone.utc)) if installed else [],
+        "authorization": files.argument("kube-apiserver", "--authorization-mode") if installed else None,
+        "name": socket.gethostname().lower(),
+        "addresses": read_addresses(module),
+        "machine": read_machine(),
+        "kubernetes_python": read_kubernetes_python(module.params["venv"]),
+    }
+
+
+def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
+    """The cluster as it is now, and whether that is all that was to be waited for."""
+    wanted = module.params
+    seen = read_cluster(module)
+    seen["missing"] = missing_nodes(seen["nodes"], wanted["wait_for"], wanted["wait_version"])
+    available = {f"{item['namespace']}/{item['name']}" for item in seen["deployments"] if item["available"]}
+    done = seen["api"]["ready"] and not seen["missing"] and available.issuperset(wanted["wait_deployments"])
+    # The slower questions only when the quick one has its answer.
+    if done and wanted["addons"]:
+        seen["addons"] = read_addons(module)
+        enabled = {name for name, state in (seen["addons"] or {}).items() if state}
+        done = seen["addons"] is not None and enabled.issuperset(wanted["wait_addons"])
+    if done and wanted["dns"]:
+        seen["dns_servers"] = read_dns(module)
+    return seen, done
+
+
 def main() -> None:
     """Read the machine, then, if asked, the cluster, as often as the time allows."""
+    names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
         argument_spec={
             "cluster": {"type": "bool", "default": False},
             "addons": {"type": "bool", "default": False},
-            "wait_for": {"type": "list", "elements": "str", "default": []},
+            "dns": {"type": "bool", "default": False},
+            "wait_for": names,
             "wait_version": {"type": "str", "default": ""},
+            "wait_addons": names,
+            "wait_deployments": names,
             "wait_seconds": {"type": "int", "default": 0},
             "venv": {"type": "path"},
         },
         supports_check_mode=True,
     )
-    wanted = [name.lower() for name in module.params["wait_for"]]
     deadline = time.monotonic() + module.params["wait_seconds"]
-    files = Files()
-    result: t.Dict[str, t.Any] = {}
-    ever = False
+    answered = False
     try:
-        result["snapd"], result["snap"] = read_snap(module)
-        installed = result["snap"] is not None
-        result["membership"] = (
-            files.membership()
-            if installed
-            else {"state": "absent", "half_joined": False, "ca": None, "servers": [], "stopped": False}
-        )
-        result["certificates"] = files.certificates(datetime.now(timezone.utc)) if installed else []
-        result["authorization"] = files.argument("kube-apiserver", "--authorization-mode") if installed else None
-        result["name"] = socket.gethostname().lower()
-        result["addresses"] = read_addresses(module)
-        result["machine"] = read_machine()
-        result["kubernetes_python"] = read_kubernetes_python(module.params["venv"])
-        hopeless = (
-            result["snap"] is None
-            or result["snap"]["disabled"]
-            or result["membership"]["stopped"]
-            or result["membership"]["state"] == "worker"
-        )
-        while module.params["cluster"]:
-            result.update(read_cluster(module))
-            ever = ever or result["api"]["ready"]
-            result["api"]["answered"] = ever
-            ready = {
-                node["name"]
-                for node in result["nodes"]
-                if node["ready"] and node["version"].lstrip("v").startswith(module.params["wait_version"])
-            }
-            result["missing"] = [name for name in wanted if name not in ready]
-            answered = result["api"]["ready"] and not result["missing"]
-            if answered and module.params["addons"]:
-                result["addons"] = read_addons(module)
-                answered = result["addons"] is not None
-            if answered or hopeless or time.monotonic() >= deadline:
+        result = read_node(module)
+        snap, membership = result["snap"], result["membership"]
+        hopeless = snap is None or snap["disabled"] or membership["stopped"] or membership["state"] == "worker"
+        done = not module.params["cluster"]
+        while not done:
+            seen, done = look(module)
+            answered = answered or seen["api"]["ready"]
+            seen["api"]["answered"] = answered
+            result.update(seen)
+            if hopeless or time.monotonic() >= deadline:
                 break
-            time.sleep(1)
+            if not done:
+                time.sleep(1)
     except (Microk8sError, OSError) as exc:
         module.fail_json(msg=f"The state of MicroK8s on this machine could not be read: {exc}")
     module.exit_json(changed=False, **result)

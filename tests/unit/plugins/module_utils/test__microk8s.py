@@ -395,3 +395,18 @@ def test_the_seed_needs_nobody_but_its_own_api() -> None:
     assert "connection refused" in m.join_plan(silent, silent, True, "172.20.10.11", "control_plane", 36)["reason"]
     gone = seed(state="worker", reason="no")
     assert "worker of another" in m.join_plan(gone, gone, True, "172.20.10.11", "control_plane", 36)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("corefile", "servers"),
+    [
+        pytest.param(".:53 {\n    forward . 1.1.1.1 9.9.9.9\n    cache 30\n}\n", ["1.1.1.1", "9.9.9.9"], id="given"),
+        pytest.param(".:53 {\n    forward . /etc/resolv.conf\n}\n", [], id="the-nodes-own"),
+        pytest.param(
+            ".:53 {\n    forward . 8.8.8.8 {\n      policy random\n    }\n}\n", ["8.8.8.8"], id="with-a-block"
+        ),
+        pytest.param("", [], id="nothing"),
+    ],
+)
+def test_reads_the_name_servers_of_a_corefile(corefile: str, servers: list[str]) -> None:
+    assert m.parse_dns_servers(corefile) == servers

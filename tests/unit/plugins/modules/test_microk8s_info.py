@@ -142,6 +142,64 @@ def test_addons_unknown_are_none_rather_than_disabled(machine: Machine, capsys: 
     assert result["addons"] is None
 
 
+COREDNS = {
+    "kind": "Deployment",
+    "metadata": {"name": "coredns", "namespace": "kube-system", "generation": 1},
+    "spec": {"replicas": 1},
+    "status": {"observedGeneration": 1, "updatedReplicas": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("available", "state", "calls"),
+    [
+        pytest.param(1, "enabled", 1, id="all-there"),
+        pytest.param(0, "enabled", 0, id="enabled-but-not-running"),
+        pytest.param(1, "disabled", 1, id="enable-said-0-and-did-nothing"),
+    ],
+)
+def test_an_addon_is_there_when_it_is_enabled_and_runs(
+    machine: Machine, capsys: pytest.CaptureFixture[str], available: int, state: str, calls: int
+) -> None:
+    """`microk8s enable` returns before anything runs, and that of 1.20 succeeds whatever happens (trap 3)."""
+    machine.install()
+    status = {**COREDNS["status"], "availableReplicas": available}  # type: ignore[dict-item]
+    cluster = json.dumps({"items": [*json.loads(CLUSTER)["items"], {**COREDNS, "status": status}]})
+    machine.program(
+        "microk8s",
+        f"if [ \"$1\" = kubectl ]; then echo '{cluster}'; exit; fi\n"
+        f"echo x >> {machine.root}/asked; printf 'microk8s is running\\naddons:\\ncore/dns: {state}\\n'",
+    )
+    result = machine.run(
+        capsys, cluster=True, addons=True, wait_addons=["dns"], wait_deployments=["kube-system/coredns"]
+    )
+    asked = machine.root / "asked"
+    assert len(asked.read_text().splitlines() if asked.exists() else []) == calls
+    assert result.get("addons") == ({"dns": state == "enabled"} if calls else None)
+    assert result["deployments"][0]["available"] is bool(available)
+
+
+def test_waits_for_an_addon_that_is_not_enabled_yet(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program(
+        "microk8s",
+        f"if [ \"$1\" = kubectl ]; then echo '{CLUSTER}'; exit; fi; echo x >> {machine.root}/calls\n"
+        f'state=disabled; [ "$(wc -l < {machine.root}/calls)" -lt 2 ] || state=enabled\n'
+        "printf 'microk8s is running\\naddons:\\ncore/dns: %s\\n' $state",
+    )
+    result = machine.run(capsys, cluster=True, addons=True, wait_addons=["dns"], wait_seconds=30)
+    assert result["addons"] == {"dns": True}
+
+
+def test_reads_whom_the_clusters_dns_asks(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program(
+        "microk8s",
+        f"case \"$*\" in *coredns*) echo '    forward . 1.1.1.1 9.9.9.9';; *) echo '{CLUSTER}';; esac",
+    )
+    assert machine.run(capsys, cluster=True, dns=True)["dns_servers"] == ["1.1.1.1", "9.9.9.9"]
+
+
 def test_ready_at_the_old_version_is_not_ready(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.install()
     machine.program("microk8s", f"echo '{CLUSTER}'")
