@@ -185,11 +185,13 @@ def join(argv: list[str]) -> int:
         if minor < 21:
             refuse(f"Failed to join cluster. Error code {status}. {error}")
         refuse(f"Connection failed. {error} ({status}).", 6)
-    if answer.get("cluster_cidr") and answer["cluster_cidr"] != node.get_arg("kube-proxy", "--cluster-cidr"):
+    cidr = node.get_arg("kube-proxy", "--cluster-cidr")
+    if answer.get("cluster_cidr") and answer["cluster_cidr"] != cidr:
         print(
             "WARNING: Joining a cluster that has a different CIDR."
             " The kube-proxy CIDR configuration will be overwritten."
         )
+        print(f"Cluster CIDR: {answer['cluster_cidr']} -- Node CIDR: {cidr}(will be overwritten)")
         node.set_arg("kube-proxy", "--cluster-cidr", answer["cluster_cidr"])
     if worker:
         _join_worker(agent, token, answer)
@@ -251,12 +253,13 @@ def _join_worker(agent: Agent, token: str, answer: dict[str, Any]) -> None:
     node.set_arg("kubelite", "--start-control-plane", "false")
     _forget_old_cluster()
     node.write_cni(answer["pods"])
-    for lock in ("clustered.lock", "no-k8s-dqlite", "no-cert-reissue"):
-        layout.lock(lock)
     layout.unlock("no-apiserver-proxy")
+    for lock in ("clustered.lock", "no-k8s-dqlite"):
+        layout.lock(lock)
     node.start(["apiserver-proxy"])
     node.restart(["apiserver-kicker"])
     node.start(node.kubernetes_daemons(minor))
+    layout.lock("no-cert-reissue")  # the last one, as everywhere
 
 
 def _take_kubelet_args(answer: dict[str, Any], kind: str) -> None:
@@ -300,7 +303,6 @@ def _join_control_plane(answer: dict[str, Any]) -> None:
     own = next(url for name, url in answer["members"] if name == node_name())
     node.write_datastore(own.split("//")[1].rsplit(":", 1)[0], [(name, url) for name, url in answer["members"]])
     node.write_cni(answer["pods"])
-    layout.lock("no-cert-reissue")
     node.start([node.datastore_daemon(minor)])
     node.restart(["cluster-agent", "apiserver-kicker"])
     node.start(node.kubernetes_daemons(minor))
@@ -311,6 +313,7 @@ def _join_control_plane(answer: dict[str, Any]) -> None:
         time.sleep(2)
     print()
     (layout.BACKEND / "initial-cluster").unlink(missing_ok=True)
+    layout.lock("no-cert-reissue")
 
 
 # --- leave -----------------------------------------------------------------------------------------------------------
@@ -322,9 +325,13 @@ def leave(argv: list[str]) -> int:
     argparse.ArgumentParser("microk8s leave").parse_args(argv)
     if not (layout.locked("no-cert-reissue") and (layout.is_worker() or (ARGS / "k8s-dqlite").exists())):
         refuse("This MicroK8s deployment is not acting as a node in a cluster.")
-    worker = layout.is_worker()
+    # What tells a worker is taken away by the very first step of leaving.
+    worker = layout.is_worker() and not layout.locked("no-apiserver-proxy")
     if worker:
         print("Configuring services.", flush=True)
+        layout.lock("no-apiserver-proxy")
+        node.stop(["apiserver-proxy"])
+        (CERTS / "ca.remote.crt").unlink()
     else:
         members = cluster.datastore_members()
         if len(members) <= 1:
@@ -340,9 +347,10 @@ def leave(argv: list[str]) -> int:
     print("Generating new cluster certificates.", flush=True)
     daemons = node.daemons(minor)
     node.stop([*node.kubernetes_daemons(minor), node.datastore_daemon(minor)])
-    if worker:
-        node.stop([d for d in daemons if d == "apiserver-proxy"])
     node.kill_containers()
+    layout.unlock("no-cert-reissue")
+    if worker and not (layout.locked("clustered.lock") and layout.locked("no-k8s-dqlite")):
+        refuse("Not in clustering mode.", 2)
     fresh(minor)
     print("Waiting for node to start. ", end=" ", flush=True)
     node.start([d for d in daemons if d != "apiserver-proxy"])
@@ -397,6 +405,7 @@ def remove_node(argv: list[str]) -> int:
         if args.force:
             print(f"Attempting to remove {args.node} from dqlite.")
             if member:
+                print("Removing node entry found in dqlite.")
                 cluster.etcdctl("member", "remove", member["id"], timeout="20s")
         return 1
     if member:

@@ -78,8 +78,6 @@ def status(argv: list[str]) -> int:
             return 0
         refuse(f"{CLUSTERED}\nPlease use the master node.")
     args = parser.parse_args(argv)
-    if args.yaml:
-        args.format = "yaml"
     # Without a time limit it waits for ever, as the real one does.
     ready = wait_for(cluster.ready, (args.timeout or float("inf")) if args.wait_ready else 0, 2)
     members = cluster.datastore_members() if ready else []
@@ -88,11 +86,14 @@ def status(argv: list[str]) -> int:
         addon = addons.find(args.addon.rpartition("/")[2], minor)
         print("enabled" if ready and addon and addon.enabled(Api()) else "disabled")
         return code
-    shown = {"pretty": _pretty, "yaml": _yaml, "short": _short}[args.format]
+    # The deprecated option is a form of its own, and only where no other is asked for.
+    form = "short_yaml" if args.yaml and args.format == "pretty" else args.format
+    shown = {"pretty": _pretty, "yaml": _yaml, "short": _short, "short_yaml": _short_yaml}[form]
     states = []
     if ready:
         api = Api()
         states = [(addon, addon.enabled(api)) for addon in addons.addons(minor)]
+        states.sort(key=lambda state: not state[1])  # in every form the enabled ones come first
     print(shown(ready, members, states, minor))
     return code
 
@@ -130,23 +131,33 @@ def _short(ready: bool, members: list[dict[str, str]], states: States, minor: in
     return "\n".join(["microk8s is running", "addons:", *lines])
 
 
+def _short_yaml(ready: bool, members: list[dict[str, str]], states: States, minor: int) -> str:
+    lines = ["microk8s:", f"  running: {ready}"]
+    if not ready:
+        return "\n".join([*lines, "  message: " + _NOT_READY])
+    listed = _short(ready, members, states, minor).splitlines()[2:]
+    return "\n".join([*lines, "addons:", *(f"  {line}" for line in listed)])
+
+
 def _yaml(ready: bool, members: list[dict[str, str]], states: States, minor: int) -> str:
-    voters = [m for m in members if m["role"] == "voter"]
-    lines = ["microk8s:", f"  running: {ready}", "high-availability:", f"  enabled: {len(voters) > 2}"]
-    lines.append("  nodes:")
-    lines += [f"    - address: {m['address']}\n      role: {m['role']}" for m in members]
+    # Not whether there are enough voters: whether the node could be one of them.
+    enabled = layout.locked("ha-cluster")
+    lines = ["microk8s:", f"  running: {ready}", "high-availability:", f"  enabled: {enabled}"]
+    if enabled:
+        lines.append("  nodes:")
+        lines += [f"    - address: {m['address']}\n      role: {m['role']}" for m in members]
     if not ready:
         lines += ["  message: " + _NOT_READY]
         return "\n".join(lines)
     lines.append("addons:")
-    for addon, enabled in states:
+    for addon, is_enabled in states:
         lines.append(f"  - name: {addon.name}")
         if minor >= 24:
             lines.append("    repository: core")
         lines += [
             f"    description: {addon.description}",
             f"    version: {addon.version}",
-            f"    status: {'enabled' if enabled else 'disabled'}",
+            f"    status: {'enabled' if is_enabled else 'disabled'}",
         ]
     return "\n".join(lines)
 
@@ -214,7 +225,7 @@ def version(_: list[str]) -> int:
 def stop(_: list[str]) -> int:
     permitted()
     if layout.is_worker():
-        print("Use 'snap stop microk8s' to stop services on this node.")
+        print(f"{CLUSTERED}\nUse 'snap stop microk8s' to stop services on this node.")
         return 0
     minor = layout.minor()
     _need_root("stop")
@@ -230,7 +241,7 @@ def stop(_: list[str]) -> int:
 def start(_: list[str]) -> int:
     permitted()
     if layout.is_worker():
-        print("Use 'snap start microk8s' to start services on this node.")
+        print(f"{CLUSTERED}\nUse 'snap start microk8s' to start services on this node.")
         return 0
     _need_root("start")
     node.start(

@@ -319,9 +319,9 @@ class Files:
         """Where this node belongs.
 
         `state` is `single` (in no cluster but its own), `control_plane` or `worker`; `half_joined` is a join that
-        began and did not end. A worker's join writes the remote CA first and clustered.lock last, so a CA without
-        the lock is half a join; a control plane's join takes over the cluster's CA first and sets no-cert-reissue
-        last. That second half can only be seen by comparing `ca` with the seed's, which the role does.
+        began and did not end. A join takes over the cluster's CA first and sets no-cert-reissue last; a worker's
+        sets clustered.lock in between. Half of a control plane's join can only be seen by comparing `ca` with the
+        seed's, which the role does.
         """
         worker = self.lock("clustered.lock")
         remote_ca = self.text("certs/ca.remote.crt")
@@ -330,7 +330,7 @@ class Files:
         clustered = self.lock("no-cert-reissue") or len(members) > 1
         half = self.lock("join-in-progress")
         if worker:
-            state, half = "worker", half or remote_ca is None
+            state, half = "worker", half or remote_ca is None or not self.lock("no-cert-reissue")
         else:
             state = "control_plane" if clustered else "single"
             half = half or (remote_ca is not None and not clustered)

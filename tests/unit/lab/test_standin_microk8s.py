@@ -105,8 +105,11 @@ def test_on_a_worker_most_commands_succeed_and_do_nothing(new: Machine) -> None:
     assert new.ok("microk8s", "config") == MASTER.format("config")
     assert new.ok("microk8s", "helm3", "list") == MASTER.format("helm")
     assert new.ok("microk8s", "refresh-certs", "-c") == MASTER.format("refresh-certs")
-    assert new.ok("microk8s", "start") == "Use 'snap start microk8s' to start services on this node.\n"
-    assert new.ok("microk8s", "stop") == "Use 'snap stop microk8s' to stop services on this node.\n"
+    assert new.ok("microk8s", "start") == (
+        "This MicroK8s deployment is acting as a node in a cluster.\n"
+        "Use 'snap start microk8s' to start services on this node.\n"
+    )
+    assert new.ok("microk8s", "stop").endswith("\nUse 'snap stop microk8s' to stop services on this node.\n")
     assert new.ok("microk8s", "status") == (
         "This MicroK8s deployment is acting as a node in a cluster.\nPlease use the control plane node.\n"
     )
@@ -197,7 +200,7 @@ def test_status_short_and_yaml(new: Machine, monkeypatch: pytest.MonkeyPatch) ->
     import yaml
 
     text = program._yaml(True, members("10.0.0.2"), states(modules, 36), 36)
-    assert text.startswith("microk8s:\n  running: True\nhigh-availability:\n  enabled: False\n  nodes:\n    - address:")
+    assert text.startswith("microk8s:\n  running: True\nhigh-availability:\n  enabled: True\n  nodes:\n    - address:")
     value = yaml.safe_load(text)
     assert value["addons"][0] == {
         "name": "dns",
@@ -207,6 +210,10 @@ def test_status_short_and_yaml(new: Machine, monkeypatch: pytest.MonkeyPatch) ->
         "status": "enabled",
     }
     assert "repository" not in yaml.safe_load(program._yaml(True, members("a"), states(modules, 20), 20))["addons"][0]
+    # A node that could be highly available counts as that, also when it is alone.
+    assert value["high-availability"]["enabled"] is True
+    short = program._short_yaml(True, members("a"), states(modules, 36), 36)
+    assert short.startswith("microk8s:\n  running: True\naddons:\n  core/dns: enabled\n")
     down = yaml.safe_load(program._yaml(False, [], [], 36))
     assert down["microk8s"] == {"running": False}
     assert "addons" not in down
@@ -503,6 +510,7 @@ def test_a_worker_that_leaves_is_a_fresh_single_node(
     new: Machine, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     worker(new)
+    (new.data / "var/lock/no-apiserver-proxy").unlink()
     modules = new.modules(monkeypatch)
     (new.data / "certs/ca.remote.crt").write_text("the cluster's")
     modules.node.set_arg("kubelite", "--start-control-plane", "false")
@@ -518,6 +526,22 @@ def test_a_worker_that_leaves_is_a_fresh_single_node(
     assert (new.data / "certs/ca.crt").read_text() != before
     assert not (new.data / "certs/ca.remote.crt").exists()
     assert modules.node.get_arg("kubelite", "--start-control-plane") == "true"
+
+
+def test_leaving_again_after_it_was_cut_short(new: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one takes away, one after the other, what it knows a worker by."""
+    worker(new)
+    (new.data / "var/lock/no-apiserver-proxy").unlink()
+    modules = new.modules(monkeypatch)
+    with pytest.raises(FileNotFoundError, match=r"ca\.remote\.crt"):
+        modules.join.leave([])
+    assert "no-apiserver-proxy" in {path.name for path in (new.data / "var/lock").iterdir()}
+    with pytest.raises(modules.system.Failed) as failed:
+        modules.join.leave([])
+    assert failed.value.code == 3, "it is not a worker any more"
+    (new.data / "var/lock/no-cert-reissue").unlink()
+    with pytest.raises(modules.system.Failed, match="not acting as a node in a cluster"):
+        modules.join.leave([])
 
 
 def test_remove_node_needs_a_name(new: Machine) -> None:

@@ -95,6 +95,58 @@ def test_a_join_is_believed_only_from_the_seed() -> None:
     assert verify["eth2xk8s.staking.microk8s_info"]["wait_for"]
 
 
+def test_addons_are_read_back() -> None:
+    """Trap 3: `microk8s enable` of 1.20 succeeds whatever its script said, and none waits for pods."""
+    main = yaml.safe_load((ROLE / "tasks/main.yml").read_text(encoding="utf-8"))
+    files = [task["ansible.builtin.include_tasks"]["file"] for task in main]
+    assert files.index("addons.yml") < files.index("rollout.yml")
+    read, check = tasks(ROLE / "tasks/rollout.yml")
+    assert read["eth2xk8s.staking.microk8s_info"]["wait_addons"] == "{{ __microk8s_addon_names }}"
+    assert read["register"] == "__microk8s_there"
+    assert "__microk8s_absent_addons | length == 0" in check["ansible.builtin.assert"]["that"]
+
+
+def test_name_servers_that_were_dropped_are_named(evaluate: t.Callable[..., t.Any]) -> None:
+    """Trap 6: with dns enabled before, the servers given to `enable` are dropped without a word."""
+    expression = "__microk8s_other_dns | bool"
+    wanted = {"microk8s_dns_servers": ["1.1.1.1"]}
+    cases = {
+        "same": ({**wanted, "__microk8s_there": {"dns_servers": ["1.1.1.1"]}}, expression),
+        "other": ({**wanted, "__microk8s_there": {"dns_servers": ["8.8.8.8"]}}, expression),
+        "unknown": ({**wanted, "__microk8s_there": {}}, expression),
+        "unasked": ({"microk8s_dns_servers": [], "__microk8s_there": {"dns_servers": ["8.8.8.8"]}}, expression),
+    }
+    assert evaluate(cases) == {"same": False, "other": True, "unknown": False, "unasked": False}
+    warnings = [
+        task for task in tasks(ROLE / "tasks/report.yml") if "__microk8s_other_dns | bool" in task.get("when", [])
+    ]
+    assert "WARNING" in warnings[0]["ansible.builtin.debug"]["msg"]
+
+
+def test_how_a_node_joins(evaluate: t.Callable[..., t.Any]) -> None:
+    """Traps 7 and 9: the seed's address of the inventory, no fingerprint, and --worker only where it exists."""
+    (join,) = [task for task in tasks(ROLE / "tasks/join_cluster.yml") if task["name"] == "join_cluster | Join"]
+    expression = join["ansible.builtin.command"]["argv"].strip().removeprefix("{{").removesuffix("}}")
+    given = {"microk8s_seed_address": "10.0.0.2", "__microk8s_token": "T"}
+    cases = {
+        f"{role}_{minor}": ({**given, "microk8s_channel": f"1.{minor}/stable", "microk8s_node_role": role}, expression)
+        for role in ("worker", "control_plane")
+        for minor in (20, 22, 23, 36)
+    }
+    found = evaluate(cases)
+    assert {tuple(argv[:5]) for argv in found.values()} == {
+        ("timeout", "300", "/snap/bin/microk8s", "join", "10.0.0.2:25000/T")
+    }
+    assert {name for name, argv in found.items() if argv[5:] == ["--worker"]} == {"worker_23", "worker_36"}
+    assert all(argv[5:] in ([], ["--worker"]) for argv in found.values())
+
+
+def test_the_token_lives_and_is_withdrawn() -> None:
+    """Trap 10: a token without a life time is used up by a join that fails, so that nothing could be repeated."""
+    (add,) = [argv for name, argv, _ in COMMANDS if "add-node" in argv]
+    assert add[add.index("--token-ttl") + 1] == "{{ microk8s_join_token_ttl_seconds }}"
+
+
 @pytest.fixture(scope="module")
 def evaluate(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., t.Any]:
     """Evaluate expressions with the role's defaults and variables, all cases in one run of Ansible."""

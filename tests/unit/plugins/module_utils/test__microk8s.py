@@ -213,7 +213,8 @@ def test_a_worker_belongs_to_the_remote_ca(files: m.Files) -> None:
     ("present", "state"),
     [
         pytest.param(["certs/ca.remote.crt"], "single", id="power-cut-before-clustered.lock"),
-        pytest.param(["var/lock/clustered.lock"], "worker", id="lock-without-ca"),
+        pytest.param(["var/lock/clustered.lock", "var/lock/no-cert-reissue"], "worker", id="lock-without-ca"),
+        pytest.param(["var/lock/clustered.lock", "certs/ca.remote.crt"], "worker", id="cut-before-its-last-lock"),
         pytest.param(["var/lock/join-in-progress"], "single", id="join-refused"),
     ],
 )
