@@ -363,18 +363,27 @@ def dbctl(argv: list[str]) -> int:
 
 
 def _backup(name: str | None) -> int:
-    name = name or time.strftime("backup-%Y-%m-%d-%H-%M-%S")
-    target = Path(name if name.endswith(".tar.gz") else f"{name}.tar.gz")
+    stem = (name or time.strftime("backup-%Y-%m-%d-%H-%M-%S")).removesuffix(".tar.gz")
+    target = Path(f"{stem}.tar.gz")
     print("Backing up the datastore", flush=True)
     with tempfile.TemporaryDirectory() as tmp:
-        snapshot = Path(tmp) / "snapshot.db"
-        if cluster.etcdctl("snapshot", "save", str(snapshot), timeout="60s") is None:
-            refuse("The datastore could not be read.", 1)
+        folder = Path(tmp) / stem.lstrip("/")
+        # Up to 1.31 the program that writes the keys makes no directory but the last one.
+        if layout.minor() >= 32:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+            (folder / "0.key").write_text("/registry")
+            if cluster.etcdctl("snapshot", "save", str(folder / "0.data"), timeout="60s") is None:
+                raise OSError("the datastore could not be read")
+        except OSError as exc:
+            print(f"panic: {exc}", file=sys.stderr)
+            refuse("Backup process failed. 2", 1)
         try:
             with tarfile.open(target, "w:gz") as tar:
-                tar.add(snapshot, "backup/snapshot.db")
+                tar.add(folder, target.name.removesuffix(".tar.gz"))
         except OSError as exc:
-            refuse(f"The backup could not be written: {exc}", 2)
+            refuse(f"Backup process failed. {exc}", 2)
     print(f"The backup is: {target}")
     return 0
 
@@ -388,7 +397,7 @@ def _restore(name: str) -> int:
                 tar.extractall(tmp, filter="data")
         except (OSError, tarfile.TarError) as exc:
             refuse(f"{name} is no backup: {exc}", 3)
-        snapshot = Path(tmp) / "backup/snapshot.db"
+        snapshot = Path(tmp) / Path(name).name.removesuffix(".tar.gz") / "0.data"
         node.stop([*node.kubernetes_daemons(minor), node.datastore_daemon(minor)])
         address = node.datastore_address()
         peer = cluster.peer_url(address)

@@ -89,6 +89,7 @@ CLAIMS = [
     ("server and front-proxy 365 days, the others ten years", SNAP, "certificates_end_when_the_real_ones_do"),
     ("refresh-certs: -c, -e, codes", MICROK8S, "certificates_are_checked_and_renewed"),
     ("dbctl without a datastore: exit 10", MICROK8S, "without_a_datastore_there_is_no_backup"),
+    ("dbctl backup: key and data files; up to 1.31 not by a path", MICROK8S, "a_backup_by_a_path_fails_up_to_1_31"),
     ("inspect: 1 with a service down", MICROK8S, "inspect_fails_when_a_service_is_down"),
     # versions
     ("a daemon for each component before 1.21", MICROK8S, "1_20_has_a_service_for_each_component"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
+import tarfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -744,6 +745,25 @@ def test_without_a_datastore_there_is_no_backup(new: Machine) -> None:
     assert refused(new, "dbctl", "backup", code=10) == (
         "Please ensure the kubernetes apiserver is running and HA is enabled.\n"
     )
+
+
+@pytest.mark.parametrize(("track", "code"), [("1.28", 1), ("1.36", 0)])
+def test_a_backup_by_a_path_fails_up_to_1_31(
+    installed: dict[str, Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: str, code: int
+) -> None:
+    modules = installed[track].copy(tmp_path / "root").modules(monkeypatch)
+    monkeypatch.setattr(modules.cluster, "datastore_members", lambda: [{"id": "1"}])
+    monkeypatch.setattr(modules.cluster, "etcdctl", lambda *args, **_: Path(args[2]).write_text("data") and "")
+    monkeypatch.chdir(tmp_path)
+    assert modules.microk8s.dbctl(["backup", "-o", "mine.tar.gz"]) == 0
+    with tarfile.open(tmp_path / "mine.tar.gz") as tar:
+        assert sorted(tar.getnames()) == ["mine", "mine/0.data", "mine/0.key"]
+    command = ["backup", "-o", f"{tmp_path}/other"]
+    if code:
+        with pytest.raises(modules.system.Failed, match="Backup process failed"):
+            modules.microk8s.dbctl(command)
+    else:
+        assert modules.microk8s.dbctl(command) == 0
 
 
 def test_config_has_the_default_route_s_address(new: Machine) -> None:

@@ -147,6 +147,16 @@ def test_the_token_lives_and_is_withdrawn() -> None:
     assert add[add.index("--token-ttl") + 1] == "{{ microk8s_join_token_ttl_seconds }}"
 
 
+def test_a_backup_is_asked_for_by_its_bare_name(evaluate: t.Callable[..., t.Any]) -> None:
+    """Up to 1.31 `dbctl backup -o` fails for a name with a directory in it."""
+    steps = {step["name"].partition("| ")[2]: step for step in tasks(ROLE / "tasks/upgrade_backup.yml")}
+    assert steps["Back the datastore up"]["ansible.builtin.command"]["chdir"] == "{{ microk8s_backup_dir }}"
+    name = steps["Name the backup"]["ansible.builtin.set_fact"]["__microk8s_backup"]
+    expression = name.strip().replace("{{", "' ~ (").replace("}}", ") ~ '")
+    found = evaluate({"name": ({"microk8s_channel": "1.28/stable"}, f"'{expression}'")})["name"]
+    assert found.startswith("before-1.28-stable-") and "/" not in found
+
+
 @pytest.fixture(scope="module")
 def evaluate(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., t.Any]:
     """Evaluate expressions with the role's defaults and variables, all cases in one run of Ansible."""
