@@ -20,6 +20,10 @@ SNAP_DATA = Path("/var/snap/microk8s/current")
 HOLD_SINCE = (2, 58)
 # On a node that this collection cordoned, so that a later run knows it may uncordon it.
 CORDONED_FOR = "staking.eth2xk8s/cordoned-for"
+# The others that a worker has are left over from before it joined.
+USED_BY_WORKERS = {f"certs/{name}.crt" for name in ("ca.remote", "kubelet", "proxy")} | {
+    f"credentials/{name}.config" for name in ("kubelet", "proxy")
+}
 OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
 
@@ -354,6 +358,8 @@ class Files:
         result = []
         for path, pem in found:
             name = str(path.relative_to(self.data))
+            if self.lock("clustered.lock") and name not in USED_BY_WORKERS:
+                continue
             try:
                 expires = certificate_expiry(pem)
             except Microk8sError as exc:

@@ -244,6 +244,13 @@ def test_counts_the_days_of_every_certificate(files: m.Files) -> None:
     ]
 
 
+def test_a_workers_left_over_certificates_do_not_count(files: m.Files) -> None:
+    (files.data / "certs/server.crt").write_text(certificate(NOW + timedelta(days=1)))
+    (files.data / "certs/kubelet.crt").write_text(certificate(NOW + timedelta(days=99)))
+    (files.data / "var/lock/clustered.lock").touch()
+    assert [(c["name"], c["days_left"]) for c in files.certificates(NOW)] == [("certs/kubelet.crt", 99)]
+
+
 def test_an_unreadable_certificate_is_an_error_that_names_it(files: m.Files) -> None:
     (files.data / "certs/server.crt").write_text("")
     with pytest.raises(m.Microk8sError, match=r"certs/server\.crt"):

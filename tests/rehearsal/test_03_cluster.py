@@ -1,0 +1,151 @@
+"""The cluster's own life: joins and refreshes that faults cut short, an upgrade over two minors under validators."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import Lab, Play
+
+pytestmark = pytest.mark.by_hand
+BUILD = ("molecule/microk8s/converge.yml",)
+JOINING = "test -e /var/snap/microk8s/current/var/lock/join-in-progress"
+MINORS = (34, 35, 36)
+EPOCH_SECONDS = 16
+
+
+def during(lab: Lab, machine: str, condition: str, act: Callable[[], None], *play: str) -> Play:
+    """Run a playbook, and do something as soon as a command succeeds on a machine."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        run = pool.submit(lab.play, *play, check=False)
+        while not run.done():
+            if lab.command("ssh", machine, "--", condition, check=False).returncode == 0:
+                act()
+                break
+            time.sleep(0.2)
+        else:
+            pytest.fail(f"the run ended before `{condition}` was true on {machine}:\n{run.result().output[-4000:]}")
+        return run.result()
+
+
+def bare(lab: Lab, machine: str) -> None:
+    lab.command("reset", machine)
+
+
+def joins(lab: Lab, *more: str) -> Play:
+    """A run that finishes: both nodes Ready, and nothing left for the next one."""
+    play = lab.play(*BUILD, *more)
+    assert lab.nodes_ready() == {"master": True, "worker": True}
+    again = lab.play(*BUILD, *more)
+    assert sum(again.changed.values()) == 0, again.output[-4000:]
+    return play
+
+
+# --- joining ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_cluster_agent_that_is_down(lab: Lab) -> None:
+    """Port 25000 is closed: said in a sentence, and the next run finishes."""
+    lab.play(*BUILD, "--limit", "master")
+    lab.on("master", "systemctl stop snap.microk8s.daemon-cluster-agent")
+    play = lab.play(*BUILD, check=False)
+    assert play.failed
+    assert "worker does not reach port 25000 of 172.20.10.11" in " ".join(play.output.split())
+    lab.on("master", "systemctl start snap.microk8s.daemon-cluster-agent")
+    joins(lab)
+
+
+def test_a_token_that_has_ended(lab: Lab) -> None:
+    """The node is as it was: nothing is left of the join but what the next one takes away."""
+    bare(lab, "worker")
+    slow = ("-e", "microk8s_join_token_ttl_seconds=1")
+    lab.fault("slow-link", "worker", "700", "0")
+    try:
+        play = lab.play(*BUILD, *slow, check=False)
+    finally:
+        lab.fault("heal", "worker")
+    assert play.failed
+    assert "could not join 172.20.10.11" in " ".join(play.output.split())
+    assert "Invalid token" in play.output
+    assert lab.on("master", "cat /var/snap/microk8s/current/credentials/cluster-tokens.txt") == ""
+    joins(lab)
+
+
+@pytest.mark.parametrize("machine", ["worker", "master"])
+def test_a_power_cut_in_the_middle_of_a_join(lab: Lab, machine: str) -> None:
+    """Of either side: the run says so, no token outlives it for long, and the next one finishes."""
+    bare(lab, "worker")
+    play = during(lab, "worker", JOINING, lambda: lab.fault("power-cut", machine), *BUILD)
+    assert play.failed
+    lab.fault("power-on", machine)
+    joins(lab)
+
+
+def test_a_partition_in_the_middle_of_a_join(lab: Lab) -> None:
+    """The two nodes do not reach each other, but the controller reaches both."""
+    bare(lab, "worker")
+    short = ("-e", "microk8s_ready_timeout_seconds=60")
+    try:
+        play = during(lab, "worker", JOINING, lambda: lab.fault("block", "worker", "master"), *BUILD, *short)
+    finally:
+        lab.fault("heal", "worker")
+    assert play.failed
+    assert "run again" in " ".join(play.output.split())
+    joins(lab)
+
+
+# --- leaving ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_power_cut_in_the_middle_of_leaving(lab: Lab) -> None:
+    """`microk8s leave` cannot be run twice by itself; the role makes it so."""
+    leave = ("playbooks/leave_node.yml", "-e", "leave_node=worker")
+    gone = "test ! -e /var/snap/microk8s/current/certs/ca.remote.crt"
+    play = during(lab, "worker", gone, lambda: lab.fault("power-cut", "worker"), *leave)
+    assert play.failed
+    lab.fault("power-on", "worker")
+    lab.play(*leave)
+    assert lab.nodes_ready() == {"master": True}
+    joins(lab)
+
+
+# --- upgrading -------------------------------------------------------------------------------------------------------
+
+
+def channel(minor: int) -> tuple[str, ...]:
+    return ("-e", f"microk8s_channel=1.{minor}/stable")
+
+
+def versions(lab: Lab) -> dict[str, str]:
+    return {
+        node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"].rpartition(".")[0]
+        for node in lab.kubectl("get nodes")["items"]
+    }
+
+
+def test_a_site_at_an_older_minor(lab: Lab) -> None:
+    for machine in ("master", "worker"):
+        bare(lab, machine)
+    lab.play("site.yml", *channel(MINORS[0]))
+    assert set(versions(lab).values()) == {f"v1.{MINORS[0]}"}
+    lab.wait("four keys have attested", lambda: len(lab.attested()) == 4, seconds=90)
+
+
+@pytest.mark.parametrize("minor", MINORS[1:])
+def test_an_upgrade_under_validators(lab: Lab, minor: int) -> None:
+    """One minor: every validator signs on afterwards, and none ever twice."""
+    lab.play("playbooks/cluster_upgrade.yml", *channel(minor))
+    assert versions(lab) == {"master": f"v1.{minor}", "worker": f"v1.{minor}"}
+    assert not any(node["spec"].get("unschedulable") for node in lab.kubectl("get nodes")["items"])
+    lab.all_sign_on()
+    again = lab.play("playbooks/cluster_upgrade.yml", *channel(minor))
+    assert sum(again.changed.values()) == 0, again.output[-4000:]
+
+
+def test_two_minors_at_once_are_refused(lab: Lab) -> None:
+    play = lab.play("playbooks/cluster_upgrade.yml", *channel(MINORS[0]), check=False)
+    assert play.failed
+    assert "one minor version at a time, and never back" in " ".join(play.output.split())
