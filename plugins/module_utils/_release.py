@@ -70,6 +70,17 @@ def values(record: Record) -> dict[str, t.Any]:
     return config
 
 
+def differing(wanted: t.Mapping[str, t.Mapping[str, str]], found: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
+    """Names of the Secrets that are missing, or do not hold exactly what they should."""
+    there = {secret["metadata"]["name"]: secret.get("data") or {} for secret in found}
+    return sorted(
+        name
+        for name, data in wanted.items()
+        if there.get(name)
+        != {key: base64.b64encode(text.encode("utf-8")).decode("ascii") for key, text in data.items()}
+    )
+
+
 def workload(stateful_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """A StatefulSet of one replica and its pod.
 

@@ -14,11 +14,16 @@ description:
     the newest specification.
   - Waits until the controllers have seen the newest specification, because what they say before is about an older one.
   - Helm itself is not run, and neither secrets nor manifests are returned.
+  - Compares the Secrets that the pods mount with what they should hold, and returns only names of those that differ.
 options:
   release:
     description: Name of the release.
     type: str
     default: eth2prysm
+  secrets:
+    description: What Secrets should hold - name of the Secret, name in it, text.
+    type: dict
+    default: {}
   timeout:
     description: Seconds to wait for the API server and the controllers.
     type: int
@@ -70,6 +75,12 @@ unfinished:
   type: list
   elements: str
   sample: []
+differing_secrets:
+  description: Names in O(secrets) that are missing or hold something else.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 workloads:
   description: The release's StatefulSets by name.
   returned: always
@@ -104,19 +115,20 @@ NOTHING: dict[str, t.Any] = {
     "revision": 0,
     "values": {},
     "unfinished": [],
+    "differing_secrets": [],
     "workloads": {},
 }
 
 
-def look(cluster: Cluster, namespace: str, release: str) -> dict[str, t.Any]:
+def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict[str, str]]) -> dict[str, t.Any]:
     """One look at everything."""
     space = f"/namespaces/{namespace}"
     found = cluster.items("/api/v1/namespaces", {"fieldSelector": f"metadata.name={namespace}"})
     if not found:
-        return {**NOTHING, "cluster": True}
-    kept = _release.records(
-        cluster.items(f"/api/v1{space}/secrets", {"labelSelector": f"owner=helm,name={release}"}),
-    )
+        return {**NOTHING, "cluster": True, "differing_secrets": sorted(secrets)}
+    path = f"/api/v1{space}/secrets"
+    kept = _release.records(cluster.items(path, {"labelSelector": f"owner=helm,name={release}"}))
+    mounted = cluster.items(path, {"labelSelector": f"app.kubernetes.io/part-of={release}"}) if secrets else []
     label = {"labelSelector": f"app.kubernetes.io/instance={release}"}
     pods = cluster.items(f"/api/v1{space}/pods", label)
     newest = _release.newest(kept)
@@ -127,6 +139,7 @@ def look(cluster: Cluster, namespace: str, release: str) -> dict[str, t.Any]:
         "revision": newest.revision if newest else 0,
         "values": _release.values(newest) if newest else {},
         "unfinished": _release.unfinished(kept),
+        "differing_secrets": _release.differing(secrets, mounted),
         "workloads": {
             one["metadata"]["name"]: _release.workload(one, pods)
             for one in cluster.items(f"/apis/apps/v1{space}/statefulsets", label)
@@ -140,7 +153,7 @@ def wait(params: dict[str, t.Any]) -> dict[str, t.Any]:
     cluster = Cluster(params["kubeconfig"], params["context"])
     while True:
         try:
-            found = look(cluster, params["namespace"], params["release"])
+            found = look(cluster, params["namespace"], params["release"], params["secrets"])
             late = [name for name, one in found["workloads"].items() if not one["settled"]]
             if not late:
                 return found
@@ -157,6 +170,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "release": {"type": "str", "default": "eth2prysm"},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "timeout": {"type": "int", "default": 60},
             "interval": {"type": "float", "default": 1},
             **CLUSTER_ARGUMENTS,
@@ -165,7 +179,7 @@ def main() -> None:
     )
     kubeconfig = module.params["kubeconfig"]
     if kubeconfig and not os.path.exists(kubeconfig):
-        module.exit_json(changed=False, **NOTHING)
+        module.exit_json(changed=False, **{**NOTHING, "differing_secrets": sorted(module.params["secrets"])})
     try:
         module.exit_json(changed=False, **wait(module.params))
     except (Never, NotYet, _release.ReleaseError) as exc:

@@ -121,3 +121,12 @@ def test_no_pod_is_not_stale() -> None:
 @pytest.mark.parametrize("status", [{"observedGeneration": 3}, {"updateRevision": ""}, {"updateRevision": None}])
 def test_what_the_controller_has_not_seen_is_not_settled(status: dict[str, t.Any]) -> None:
     assert not _release.workload(a_set(**status), [])["settled"]
+
+
+def test_secrets_that_are_missing_or_hold_something_else_are_named() -> None:
+    held = {"password": base64.b64encode(b"right").decode()}
+    found = [{"metadata": {"name": name}, "data": data} for name, data in
+             (("same", held), ("more", {**held, "x": "eA=="}), ("empty", None))]  # fmt: skip
+    found.append({"metadata": {"name": "other"}, "data": {"password": base64.b64encode(b"wrong").decode()}})
+    wanted = {name: {"password": "right"} for name in ("same", "more", "empty", "other", "gone")}
+    assert _release.differing(wanted, found) == ["empty", "gone", "more", "other"]

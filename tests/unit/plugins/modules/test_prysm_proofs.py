@@ -318,6 +318,15 @@ def test_a_release_is_read_once_its_controllers_have_seen_it(run: Run) -> None:
     assert (result["status"], result["values"]) == ("", {})
 
 
+def test_secrets_are_compared_and_never_shown(run: Run) -> None:
+    mounted = {"metadata": {"name": "wallet-password-a", "labels": {"version": "1"}}, "data": {"password": "c2FtZQ=="}}
+    cluster = Objects(namespaces=[[{"metadata": {}}]], secrets=[[], [mounted]], pods=[[]], statefulsets=[[]])
+    wanted = {"wallet-password-a": {"password": "same"}, "wallet-password-b": {"password": "Unspoken-1"}}
+    result = run(prysm_release_info, cluster, timeout=0, secrets=wanted)
+    assert result["differing_secrets"] == ["wallet-password-b"]
+    assert "Unspoken-1" not in json.dumps(result) and "c2FtZQ" not in json.dumps(result)
+
+
 def test_a_controller_that_never_sees_it_is_named(run: Run) -> None:
     cluster = Objects(namespaces=[[{"metadata": {}}]], secrets=[[]], pods=[[]], statefulsets=[[a_set(1)]])
     result = run(prysm_release_info, cluster, timeout=0)
