@@ -24,6 +24,7 @@ CORDONED_FOR = "staking.eth2xk8s/cordoned-for"
 USED_BY_WORKERS = {f"certs/{name}.crt" for name in ("ca.remote", "kubelet", "proxy")} | {
     f"credentials/{name}.config" for name in ("kubelet", "proxy")
 }
+ADDON_DEPLOYMENTS = {"dns": "coredns", "metrics-server": "metrics-server"}
 OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
 
@@ -183,6 +184,13 @@ def parse_addons(text: str) -> t.Dict[str, bool]:
     return addons
 
 
+def shown_addons(deployments: t.Iterable[t.Mapping[str, t.Any]], helm: bool) -> t.Dict[str, bool]:
+    """The addons that are enabled for certain: those by whose objects and files MicroK8s itself tells it."""
+    there = {item["name"] for item in deployments if item["namespace"] == "kube-system"}
+    found = {name: True for name, deployment in ADDON_DEPLOYMENTS.items() if deployment in there}
+    return {**found, **({"helm3": True} if helm else {})}
+
+
 def parse_dns_servers(corefile: str) -> t.List[str]:
     """Whom CoreDNS asks for names outside the cluster; empty when it asks the node's own servers, or nobody."""
     found = re.search(r"^\s*forward \. ([^{\n]+)", corefile, re.MULTILINE)
@@ -318,6 +326,14 @@ class Files:
     def argument(self, daemon: str, name: str) -> t.Optional[str]:
         found = re.findall(rf"^\s*{re.escape(name)}[=\s]+(\S+)", self.text(f"args/{daemon}") or "", re.MULTILINE)
         return found[-1].strip("\"'") if found else None
+
+    def launch_file(self) -> bool:
+        return (self.data.parent / "common/.microk8s.yaml").exists()
+
+    def helm(self) -> bool:
+        """Whether helm3 is there: in the snap from 1.25 on, before that where its addon puts it."""
+        snap = self.data.parents[3] / "snap/microk8s/current"
+        return (snap / "bin/helm").exists() or (self.data / "bin/helm3").exists()
 
     def membership(self) -> t.Dict[str, t.Any]:
         """Where this node belongs.

@@ -26,9 +26,12 @@ options:
     type: bool
     default: false
   addons:
-    description: Whether to ask which addons are enabled. Needs O(cluster).
-    type: bool
-    default: false
+    description:
+      - Addons of which to say whether they are enabled, without their repository. Needs O(cluster).
+      - C(microk8s status), which takes seconds, is asked only when the quicker signs do not show all of them.
+    type: list
+    elements: str
+    default: []
   dns:
     description: Whether to ask which name servers the cluster's DNS asks. Needs O(cluster).
     type: bool
@@ -45,10 +48,9 @@ options:
     type: str
     default: ""
   wait_addons:
-    description: Addons that must be enabled. Needs O(addons).
-    type: list
-    elements: str
-    default: []
+    description: Whether all of O(addons) must be enabled.
+    type: bool
+    default: false
   wait_deployments:
     description: Deployments that must be available, as namespace/name. Needs O(cluster).
     type: list
@@ -56,7 +58,7 @@ options:
     default: []
   wait_seconds:
     description:
-      - How long to wait for the API, for what the options before name and, with O(addons), for the list of addons.
+      - How long to wait for the API, for what the options before name, and for MicroK8s to say which addons it has.
       - When the time is over the module returns what it last saw.
       - There is no waiting for what cannot come by itself - MicroK8s that is absent, stopped or a worker.
     type: int
@@ -82,7 +84,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 snapd:
-  description: Whether snapd is there, its version, and whether it can hold refreshes.
+  description:
+      - Whether snapd is there, its version, and whether it can hold refreshes.
+      - The version is null where MicroK8s is held, since nothing depends on it there.
   returned: success
   type: dict
   sample: {"present": true, "version": "2.68", "can_hold": true}
@@ -129,6 +133,10 @@ kubernetes_python:
   returned: success
   type: dict
   sample: {"interpreter": "/usr/bin/python3", "system": "30.1.0", "venv": null}
+launch_file:
+  description: Whether a launch configuration lies there for the next installation, or still from the last one.
+  returned: success
+  type: bool
 api:
   description:
     - Whether the cluster's API answered at last, and if not, why not.
@@ -162,8 +170,8 @@ deployments:
   type: list
   elements: dict
 addons:
-  description: Addon names, and whether they are enabled.
-  returned: when O(addons) is true and the API answered
+  description: Addon names, and whether they are enabled; null as long as MicroK8s does not say.
+  returned: when O(addons) is not empty and the API answered
   type: dict
 dns_servers:
   description: The name servers that the cluster's DNS asks; empty where it has none of MicroK8s' form.
@@ -193,6 +201,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import 
     parse_nodes,
     parse_snap_list,
     parse_snap_version,
+    shown_addons,
 )
 
 MICROK8S = "/snap/bin/microk8s"
@@ -210,15 +219,17 @@ def read_snap(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], t.Optional[t
     snap = module.get_bin_path("snap")
     if snap is None:
         return {"present": False, "version": None, "can_hold": False}, None
+    code, out, err = run(module, snap, "list")
+    if code != 0:
+        raise Microk8sError(f"snap list failed, so what is installed is unknown: {err.strip() or out.strip()}")
+    row = parse_snap_list(out)
+    if row and row["held"]:
+        return {"present": True, "version": None, "can_hold": True}, row
     code, out, err = run(module, snap, "version")
     if code != 0:
         raise Microk8sError(f"snap version failed: {err.strip() or out.strip()}")
     version = parse_snap_version(out)
-    code, out, err = run(module, snap, "list")
-    if code != 0:
-        raise Microk8sError(f"snap list failed, so what is installed is unknown: {err.strip() or out.strip()}")
-    present = {"present": True, "version": "{}.{}".format(*version), "can_hold": version >= HOLD_SINCE}
-    return present, parse_snap_list(out)
+    return {"present": True, "version": "{}.{}".format(*version), "can_hold": version >= HOLD_SINCE}, row
 
 
 def read_machine() -> t.Dict[str, t.Any]:
@@ -320,6 +331,7 @@ def read_node(module: AnsibleModule) -> t.Dict[str, t.Any]:
         "addresses": read_addresses(module),
         "machine": read_machine(),
         "kubernetes_python": read_kubernetes_python(module.params["venv"]),
+        "launch_file": files.launch_file(),
     }
 
 
@@ -332,9 +344,10 @@ def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
     done = seen["api"]["ready"] and not seen["missing"] and available.issuperset(wanted["wait_deployments"])
     # The slower questions only when the quick one has its answer.
     if done and wanted["addons"]:
-        seen["addons"] = read_addons(module)
+        shown = shown_addons(seen["deployments"], Files().helm())
+        seen["addons"] = shown if set(wanted["addons"]) <= set(shown) else read_addons(module)
         enabled = {name for name, state in (seen["addons"] or {}).items() if state}
-        done = seen["addons"] is not None and enabled.issuperset(wanted["wait_addons"])
+        done = seen["addons"] is not None and (enabled.issuperset(wanted["addons"]) or not wanted["wait_addons"])
     if done and wanted["dns"]:
         seen["dns_servers"] = read_dns(module)
     return seen, done
@@ -346,11 +359,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "cluster": {"type": "bool", "default": False},
-            "addons": {"type": "bool", "default": False},
+            "addons": names,
             "dns": {"type": "bool", "default": False},
             "wait_for": names,
             "wait_version": {"type": "str", "default": ""},
-            "wait_addons": names,
+            "wait_addons": {"type": "bool", "default": False},
             "wait_deployments": names,
             "wait_seconds": {"type": "int", "default": 0},
             "venv": {"type": "path"},

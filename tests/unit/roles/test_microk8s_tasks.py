@@ -101,7 +101,7 @@ def test_addons_are_read_back() -> None:
     files = [task["ansible.builtin.include_tasks"]["file"] for task in main]
     assert files.index("addons.yml") < files.index("rollout.yml")
     read, check = tasks(ROLE / "tasks/rollout.yml")
-    assert read["eth2xk8s.staking.microk8s_info"]["wait_addons"] == "{{ __microk8s_addon_names }}"
+    assert read["eth2xk8s.staking.microk8s_info"]["wait_addons"] is True
     assert read["register"] == "__microk8s_there"
     assert "__microk8s_absent_addons | length == 0" in check["ansible.builtin.assert"]["that"]
 

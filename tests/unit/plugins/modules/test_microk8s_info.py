@@ -77,7 +77,7 @@ def microk8s_info_files(data: Path) -> t.Any:
 
 
 def test_reads_a_bare_machine(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    result = machine.run(capsys, cluster=True, addons=True, wait_seconds=60)
+    result = machine.run(capsys, cluster=True, addons=["dns"], wait_seconds=60)
     assert result["snapd"]["present"] is False
     assert result["snap"] is None
     assert result["membership"]["state"] == "absent"
@@ -137,7 +137,7 @@ def test_addons_unknown_are_none_rather_than_disabled(machine: Machine, capsys: 
         "microk8s",
         f"if [ \"$1\" = kubectl ]; then echo '{CLUSTER}'; else echo 'microk8s is not running.'; fi",
     )
-    result = machine.run(capsys, cluster=True, addons=True)
+    result = machine.run(capsys, cluster=True, addons=["dns"])
     assert result["api"]["ready"] is True
     assert result["addons"] is None
 
@@ -150,11 +150,14 @@ COREDNS = {
 }
 
 
+STATUS = "printf 'microk8s is running\\naddons:\\ncore/metallb: %s\\n'"
+
+
 @pytest.mark.parametrize(
     ("available", "state", "calls"),
     [
         pytest.param(1, "enabled", 1, id="all-there"),
-        pytest.param(0, "enabled", 0, id="enabled-but-not-running"),
+        pytest.param(0, "enabled", 0, id="its-pods-do-not-run"),
         pytest.param(1, "disabled", 1, id="enable-said-0-and-did-nothing"),
     ],
 )
@@ -167,16 +170,23 @@ def test_an_addon_is_there_when_it_is_enabled_and_runs(
     cluster = json.dumps({"items": [*json.loads(CLUSTER)["items"], {**COREDNS, "status": status}]})
     machine.program(
         "microk8s",
-        f"if [ \"$1\" = kubectl ]; then echo '{cluster}'; exit; fi\n"
-        f"echo x >> {machine.root}/asked; printf 'microk8s is running\\naddons:\\ncore/dns: {state}\\n'",
+        f"if [ \"$1\" = kubectl ]; then echo '{cluster}'; exit; fi; echo x >> {machine.root}/asked\n{STATUS} {state}",
     )
-    result = machine.run(
-        capsys, cluster=True, addons=True, wait_addons=["dns"], wait_deployments=["kube-system/coredns"]
-    )
+    wait = {"wait_addons": True, "wait_deployments": ["kube-system/coredns"]}
+    result = machine.run(capsys, cluster=True, addons=["dns", "metallb"], **wait)
     asked = machine.root / "asked"
     assert len(asked.read_text().splitlines() if asked.exists() else []) == calls
-    assert result.get("addons") == ({"dns": state == "enabled"} if calls else None)
+    assert result.get("addons") == ({"metallb": state == "enabled"} if calls else None)
     assert result["deployments"][0]["available"] is bool(available)
+
+
+def test_what_the_cluster_shows_need_not_be_asked(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    cluster = json.dumps({"items": [*json.loads(CLUSTER)["items"], COREDNS]})
+    machine.program("microk8s", f"[ \"$1\" = kubectl ] || exit 1; echo '{cluster}'")
+    (machine.data / "bin").mkdir()
+    (machine.data / "bin/helm3").touch()
+    assert machine.run(capsys, cluster=True, addons=["dns", "helm3"])["addons"] == {"dns": True, "helm3": True}
 
 
 def test_waits_for_an_addon_that_is_not_enabled_yet(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,11 +194,10 @@ def test_waits_for_an_addon_that_is_not_enabled_yet(machine: Machine, capsys: py
     machine.program(
         "microk8s",
         f"if [ \"$1\" = kubectl ]; then echo '{CLUSTER}'; exit; fi; echo x >> {machine.root}/calls\n"
-        f'state=disabled; [ "$(wc -l < {machine.root}/calls)" -lt 2 ] || state=enabled\n'
-        "printf 'microk8s is running\\naddons:\\ncore/dns: %s\\n' $state",
+        f'state=disabled; [ "$(wc -l < {machine.root}/calls)" -lt 2 ] || state=enabled\n{STATUS} $state',
     )
-    result = machine.run(capsys, cluster=True, addons=True, wait_addons=["dns"], wait_seconds=30)
-    assert result["addons"] == {"dns": True}
+    result = machine.run(capsys, cluster=True, addons=["metallb"], wait_addons=True, wait_seconds=30)
+    assert result["addons"] == {"metallb": True}
 
 
 def test_reads_whom_the_clusters_dns_asks(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
