@@ -24,6 +24,8 @@ CORDONED_FOR = "staking.eth2xk8s/cordoned-for"
 USED_BY_WORKERS = {f"certs/{name}.crt" for name in ("ca.remote", "kubelet", "proxy")} | {
     f"credentials/{name}.config" for name in ("kubelet", "proxy")
 }
+# MicroK8s' leaders renew their leases every two seconds; after a restart the old one has to run out first (60 s).
+LEADERLESS_SECONDS = 20
 ADDON_DEPLOYMENTS = {"dns": "coredns", "metrics-server": "metrics-server"}
 OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
@@ -123,14 +125,22 @@ def certificates_in_kubeconfig(text: str) -> t.List[str]:
 
 
 def parse_nodes(document: str) -> t.Dict[str, t.Any]:
-    """Nodes, namespaces and deployments from `kubectl get nodes,namespaces,deployments.apps -A -o json`."""
+    """What `kubectl get nodes,namespaces,deployments.apps,leases.coordination.k8s.io -A -o json` says.
+
+    `leases` has, for each lease of kube-system, when it was renewed: seconds since 1970.
+    """
     try:
         items = json.loads(document)["items"]
         nodes, namespaces, deployments = [], [], []
+        leases: t.Dict[str, float] = {}
         for item in items:
             meta = item["metadata"]
             if item["kind"] == "Namespace":
                 namespaces.append(meta["name"])
+            elif item["kind"] == "Lease":
+                if meta["namespace"] == "kube-system" and item["spec"].get("renewTime"):
+                    renewed = datetime.strptime(item["spec"]["renewTime"][:19], "%Y-%m-%dT%H:%M:%S")
+                    leases[meta["name"]] = renewed.replace(tzinfo=timezone.utc).timestamp()
             elif item["kind"] == "Deployment":
                 status = item.get("status") or {}
                 wanted = item["spec"].get("replicas", 1)
@@ -167,7 +177,13 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
         "namespaces": sorted(namespaces),
         "foreign_namespaces": sorted(set(namespaces) - OWN_NAMESPACES),
         "deployments": deployments,
+        "leases": leases,
     }
+
+
+def controllers_work(leases: t.Mapping[str, float], now: float) -> bool:
+    """Whether the controller manager and the scheduler have leaders, who renew their leases every few seconds."""
+    return all(now - leases.get(name, 0) < LEADERLESS_SECONDS for name in ("kube-controller-manager", "kube-scheduler"))
 
 
 def parse_addons(text: str) -> t.Dict[str, bool]:

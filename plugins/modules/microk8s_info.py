@@ -51,6 +51,12 @@ options:
     description: Whether all of O(addons) must be enabled.
     type: bool
     default: false
+  wait_controllers:
+    description:
+      - Whether somebody must be the leader of the controller manager and of the scheduler. Needs O(cluster).
+      - For a minute after a control plane was restarted nobody is, and no pod that ends gets a successor.
+    type: bool
+    default: false
   wait_deployments:
     description: Deployments that must be available, as namespace/name. Needs O(cluster).
     type: list
@@ -164,6 +170,10 @@ foreign_namespaces:
   returned: when O(cluster) is true
   type: list
   elements: str
+controllers:
+  description: Whether controller manager and scheduler are at work, by the age of their leases.
+  returned: when O(cluster) is true
+  type: bool
 deployments:
   description: Deployments, and whether all of their pods are available.
   returned: when O(cluster) is true
@@ -195,6 +205,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import 
     HOLD_SINCE,
     Files,
     Microk8sError,
+    controllers_work,
     missing_nodes,
     parse_addons,
     parse_dns_servers,
@@ -270,7 +281,9 @@ def read_kubernetes_python(venv: t.Optional[str]) -> t.Dict[str, t.Optional[str]
 
 def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
     """The API's word on nodes, namespaces and deployments. Not ready is an answer, not an error."""
-    nothing: t.Dict[str, t.Any] = {"nodes": [], "namespaces": [], "foreign_namespaces": [], "deployments": []}
+    nothing: t.Dict[str, t.Any] = {
+        **{"nodes": [], "namespaces": [], "foreign_namespaces": [], "deployments": [], "leases": {}}
+    }
     if not os.path.exists(MICROK8S):
         return {"api": {"ready": False, "reason": "MicroK8s is not installed"}, **nothing}
     # kubectl's own limit: a sick API server may accept the connection and never answer.
@@ -280,7 +293,7 @@ def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
         "kubectl",
         "--request-timeout=10s",
         "get",
-        "nodes,namespaces,deployments.apps",
+        "nodes,namespaces,deployments.apps,leases.coordination.k8s.io",
         "-A",
         "-o",
         "json",
@@ -340,8 +353,10 @@ def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
     wanted = module.params
     seen = read_cluster(module)
     seen["missing"] = missing_nodes(seen["nodes"], wanted["wait_for"], wanted["wait_version"])
+    seen["controllers"] = controllers_work(seen.pop("leases"), time.time())
     available = {f"{item['namespace']}/{item['name']}" for item in seen["deployments"] if item["available"]}
     done = seen["api"]["ready"] and not seen["missing"] and available.issuperset(wanted["wait_deployments"])
+    done = done and (seen["controllers"] or not wanted["wait_controllers"])
     # The slower questions only when the quick one has its answer.
     if done and wanted["addons"]:
         shown = shown_addons(seen["deployments"], Files().helm())
@@ -364,6 +379,7 @@ def main() -> None:
             "wait_for": names,
             "wait_version": {"type": "str", "default": ""},
             "wait_addons": {"type": "bool", "default": False},
+            "wait_controllers": {"type": "bool", "default": False},
             "wait_deployments": names,
             "wait_seconds": {"type": "int", "default": 0},
             "venv": {"type": "path"},

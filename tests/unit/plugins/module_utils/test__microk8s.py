@@ -146,6 +146,27 @@ def test_reads_nodes_namespaces_and_deployments() -> None:
     assert {d["name"]: d["available"] for d in read["deployments"]} == {"coredns": True, "metrics-server": False}
 
 
+@pytest.mark.parametrize(
+    ("ages", "work"),
+    [
+        pytest.param({"kube-controller-manager": 1, "kube-scheduler": 3}, True, id="both"),
+        pytest.param({"kube-controller-manager": 45, "kube-scheduler": 3}, False, id="an-old-lease"),
+        pytest.param({"kube-scheduler": 3}, False, id="none"),
+    ],
+)
+def test_a_pod_gets_a_successor_only_when_there_are_leaders(ages: dict[str, int], work: bool) -> None:
+    items = [
+        {
+            "kind": "Lease",
+            "metadata": {"name": name, "namespace": "kube-system"},
+            "spec": {"renewTime": (NOW - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")},
+        }
+        for name, age in ages.items()
+    ]
+    leases = m.parse_nodes(json.dumps({"items": items}))["leases"]
+    assert m.controllers_work(leases, NOW.timestamp()) is work
+
+
 def test_a_workers_kubectl_is_not_believed_although_it_exits_0() -> None:
     said = "This MicroK8s deployment is acting as a node in a cluster. Please use the microk8s kubectl on the master.\n"
     with pytest.raises(m.Microk8sError):
