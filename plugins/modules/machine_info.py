@@ -10,7 +10,9 @@ module: machine_info
 short_description: Read many small facts of a machine in one go
 version_added: 0.1.0
 description:
-  - Says what lies at given paths, in which state systemd units and Debian packages are, and how much space there is.
+  - >-
+    Says what lies at given paths, which files are not as they should be, in which state systemd units and Debian
+    packages are, and how large the machine is.
   - One question for what would otherwise be dozens of tasks, so that a run that has nothing to do is over quickly.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
@@ -22,6 +24,15 @@ options:
     type: list
     elements: path
     default: []
+  files:
+    description: Content by path of files that should be there, owned by root, with mode 0644.
+    type: dict
+    default: {}
+  texts:
+    description: Paths of small text files to read. Wildcards stand for every path that matches.
+    type: list
+    elements: path
+    default: []
   units:
     description: systemd units to ask about.
     type: list
@@ -29,6 +40,10 @@ options:
     default: []
   packages:
     description: Whether to read the states of all Debian packages.
+    type: bool
+    default: false
+  upgrades:
+    description: Whether to ask what C(apt-get dist-upgrade) would do.
     type: bool
     default: false
   disks:
@@ -42,6 +57,8 @@ EXAMPLES = r"""
 - name: Look at the machine
   eth2xk8s.staking.machine_info:
     paths: [/usr/sbin/ufw, /run/reboot-required]
+    files:
+      /etc/apt/apt.conf.d/99site: "{{ lookup('ansible.builtin.template', 'apt.conf.j2') }}"
     units: [ssh.service]
     packages: true
     disks: [/data]
@@ -56,6 +73,17 @@ paths:
   returned: always
   type: dict
   sample: {"/usr/sbin/ufw": {"type": "file", "uid": 0, "gid": 0, "mode": "0755"}}
+differing:
+  description: Those of O(files) that are not there, or differ in content, owner, group or mode.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/apt/apt.conf.d/99site]
+texts:
+  description: Content of each of O(texts) that can be read.
+  returned: always
+  type: dict
+  sample: {"/etc/timezone": "Etc/UTC"}
 units:
   description: Of each unit, whether it is active, and its UnitFileState (enabled, masked, empty when there is none).
   returned: always
@@ -73,24 +101,60 @@ broken_packages:
   type: list
   elements: str
   sample: []
+pending:
+  description: >-
+    What C(apt-get dist-upgrade) and an autoremove would do, from the package lists that are there; why it cannot be
+    told counts as something to do.
+  returned: always
+  type: list
+  elements: str
+  sample: ["Inst openssl"]
+package_lists_age_seconds:
+  description: Age of apt's package lists; more than ten years where there are none.
+  returned: always
+  type: int
+  sample: 1200
 disks:
   description: Size and free space in bytes.
   returned: always
   type: dict
   sample: {"/data": {"size": 250000000000, "free": 100000000000}}
+memory_bytes:
+  description: Memory that the kernel has.
+  returned: always
+  type: int
+  sample: 8000000000
+cores:
+  description: Processors that a program may use.
+  returned: always
+  type: int
+  sample: 4
 """
 
 import glob
 import hashlib
 import os
+import re
 import stat
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 LARGEST = 1024 * 1024
+# An image made freshly has this directory with a fresh date and nothing in it.
+LISTS = "/var/lib/apt/lists"
+NEVER = 10**9
 # The third letter of a package's state: half installed, unpacked, half configured, waiting for a trigger.
 INTERRUPTED = "HUFWt"
+
+
+def expand(patterns: t.Sequence[str]) -> t.List[str]:
+    """The paths that are meant; one without wildcards stands for itself."""
+    found: t.List[str] = []
+    for pattern in patterns:
+        found += sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
+    return found
 
 
 def look(path: str) -> t.Optional[t.Dict[str, t.Any]]:
@@ -120,6 +184,28 @@ def look(path: str) -> t.Optional[t.Dict[str, t.Any]]:
     return found
 
 
+def read(path: str) -> t.Optional[str]:
+    """The beginning of a text file; None when it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read(LARGEST)
+    except OSError:
+        return None
+
+
+def differs(path: str, content: str, owner: int = 0) -> bool:
+    """Whether a file is anything but this content, owned by root, readable by all."""
+    found = look(path) or {}
+    wanted = {
+        "type": "file",
+        "uid": owner,
+        "gid": owner,
+        "mode": "0644",
+        "sha256": hashlib.sha256(content.encode("utf-8")).hexdigest(),
+    }
+    return found != wanted
+
+
 def parse_units(text: str) -> t.Dict[str, t.Dict[str, t.Any]]:
     """The blocks of `systemctl show -p Names -p ActiveState -p UnitFileState`."""
     found = {}
@@ -147,6 +233,27 @@ def parse_packages(text: str) -> t.Tuple[t.List[str], t.List[str]]:
     return sorted(set(installed)), sorted(set(broken))
 
 
+def parse_pending(rc: int, out: str, err: str) -> t.List[str]:
+    """What a simulation of apt-get would install and remove, or why it cannot tell."""
+    if rc != 0:
+        return [(err or out).strip()[-500:] or "apt-get failed"]
+    return re.findall(r"^((?:Inst|Remv|Purg) \S+)", out, re.MULTILINE)
+
+
+def lists_age(folder: str) -> int:
+    """Seconds since apt last fetched its lists."""
+    releases = glob.glob(folder + "/*Release")
+    stamps = [folder, os.path.dirname(folder) + "/periodic/update-success-stamp"]
+    times = [os.path.getmtime(stamp) for stamp in stamps if os.path.exists(stamp)]
+    return max(0, int(time.time() - max(times))) if releases and times else NEVER
+
+
+def memory(meminfo: str) -> int:
+    """MemTotal in bytes."""
+    match = re.search(r"^MemTotal:\s*(\d+) kB", meminfo, re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else 0
+
+
 def space(path: str) -> t.Dict[str, int]:
     """Size and free space of the file system a path is on, or will be on."""
     while not os.path.exists(path):
@@ -155,37 +262,64 @@ def space(path: str) -> t.Dict[str, int]:
     return {"size": status.f_blocks * status.f_frsize, "free": status.f_bavail * status.f_frsize}
 
 
+def ask(module: AnsibleModule, question: t.Sequence[str]) -> t.Tuple[int, str, str]:
+    """Run a command that only reads, in plain English."""
+    rc, out, err = module.run_command(list(question), environ_update={"LC_ALL": "C.UTF-8"})
+    return int(rc), str(out), str(err)
+
+
+def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """Everything that was asked for."""
+    params = module.params
+    paths = {path: look(path) for path in expand(params["paths"])}
+    texts = {path: read(path) for path in expand(params["texts"])}
+    units: t.Dict[str, t.Dict[str, t.Any]] = {unit: {"active": False, "file_state": ""} for unit in params["units"]}
+    if units:
+        question = ["systemctl", "show", "-p", "Names", "-p", "ActiveState", "-p", "UnitFileState", "--", *units]
+        rc, out, err = ask(module, question)
+        if rc != 0:
+            module.fail_json(msg="systemd does not say how its units are: {0}".format((err or out).strip()))
+        units.update({name: state for name, state in parse_units(out).items() if name in units})
+    installed: t.List[str] = []
+    broken: t.List[str] = []
+    if params["packages"]:
+        rc, out, err = ask(module, ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\\t${Package}\\n"])
+        if rc != 0:
+            module.fail_json(msg="dpkg does not say which packages there are: {0}".format((err or out).strip()))
+        installed, broken = parse_packages(out)
+    pending: t.List[str] = []
+    if params["upgrades"]:
+        pending = parse_pending(*ask(module, ["apt-get", "--simulate", "--auto-remove", "dist-upgrade"]))
+    return {
+        "paths": {path: found for path, found in paths.items() if found is not None},
+        "differing": [path for path, content in params["files"].items() if differs(path, content)],
+        "texts": {path: text for path, text in texts.items() if text is not None},
+        "units": units,
+        "packages": installed,
+        "broken_packages": broken,
+        "pending": pending,
+        "package_lists_age_seconds": lists_age(LISTS),
+        "disks": {path: space(path) for path in params["disks"]},
+        "memory_bytes": memory(read("/proc/meminfo") or ""),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
 def main() -> None:
     """Read the parameters, look, report."""
     module = AnsibleModule(
         argument_spec={
             "paths": {"type": "list", "elements": "path", "default": []},
+            "files": {"type": "dict", "default": {}},
+            "texts": {"type": "list", "elements": "path", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "bool", "default": False},
+            "upgrades": {"type": "bool", "default": False},
             "disks": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
-    params = module.params
-    paths = {}
-    for pattern in params["paths"]:
-        for path in glob.glob(pattern) if glob.has_magic(pattern) else [pattern]:
-            found = look(path)
-            if found is not None:
-                paths[path] = found
-    units: t.Dict[str, t.Dict[str, t.Any]] = {unit: {"active": False, "file_state": ""} for unit in params["units"]}
-    if units:
-        question = ["systemctl", "show", "-p", "Names", "-p", "ActiveState", "-p", "UnitFileState", "--", *units]
-        _rc, out, _err = module.run_command(question, check_rc=True)
-        units.update({name: state for name, state in parse_units(out).items() if name in units})
-    installed: t.List[str] = []
-    broken: t.List[str] = []
-    if params["packages"]:
-        question = ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\\t${Package}\\n"]
-        _rc, out, _err = module.run_command(question, check_rc=True)
-        installed, broken = parse_packages(out)
-    disks = {path: space(path) for path in params["disks"]}
-    module.exit_json(changed=False, paths=paths, units=units, packages=installed, broken_packages=broken, disks=disks)
+    module.exit_json(changed=False, **report(module))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,11 @@ strangers:
   type: list
   elements: dict
   sample: []
+free_bytes:
+  description: Free space at O(path), or where it will be; 0 without one.
+  returned: always
+  type: int
+  sample: 100000000000
 clients:
   description: Clients that the server knows, each with address, name, status and its states (type, filename, access).
   returned: always
@@ -102,6 +107,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
 
 NFSD = "proc/fs/nfsd"
+
+
+def free(path: str) -> int:
+    """Bytes that are free at a path, or at what will be above it."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path.rstrip("/")) or "/"
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
 
 
 class Reader:
@@ -162,6 +175,7 @@ def report(reader: Reader, path: t.Optional[str], allowed: t.Sequence[str]) -> t
         "delegations": reader.text("proc/sys/fs/leases-enable").strip() != "0",
         "exports": _nfsd.parse_exports(reader.text("var/lib/nfs/etab", required=running)),
         "clients": clients(reader) if running else [],
+        "free_bytes": free(path) if path else 0,
     }
     configured = []
     names = ["etc/exports"]

@@ -80,6 +80,11 @@ listen_lines:
   returned: always
   type: dict
   sample: {}
+ipv6:
+  description: Whether the kernel has IPv6.
+  returned: always
+  type: bool
+  sample: true
 connection:
   description: >-
     Client, server and server_port of the connection Ansible came by, and whether the client is allowed by O(sources);
@@ -205,6 +210,7 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         "bound_addresses": _sshd.bound_addresses(effective),
         "port_lines": port_lines,
         "listen_lines": listen_lines,
+        "ipv6": os.path.exists("/proc/net/if_inet6") and bool(read("/proc/net/if_inet6").strip()),
         "connection": connection,
         "problems": problems,
     }

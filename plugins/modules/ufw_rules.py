@@ -135,6 +135,11 @@ drift:
   type: list
   elements: str
   sample: []
+installed:
+  description: Whether ufw is installed.
+  returned: always
+  type: bool
+  sample: true
 enabled:
   description: Whether ufw had to be enabled.
   returned: always
@@ -282,6 +287,7 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
         "policies": policies,
         "enabled": bool(enable),
         "drift": drift,
+        "installed": firewall.ufw is not None,
     }
     result["changed"] = bool(planned.add or planned.remove or policies or enable or drift)
     result["diff"] = {

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import time
 import typing as t
+from collections.abc import Callable
 
-testinfra_hosts = ["ansible://site"]
+testinfra_hosts = ["ansible://worker"]
 
 
 def tracking(host: t.Any) -> list[str]:
     return host.check_output("chronyc -c -n tracking").split(",")
 
 
+def ahead(host: t.Any) -> float:
+    """Seconds the machine's clock is ahead of this one, give or take the way there."""
+    return float(host.check_output("date +%s.%N")) - time.time()
+
+
+def soon(true: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether something becomes true before long."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
+
+
 def test_the_clock_is_right(host: t.Any) -> None:
     fields = tracking(host)
     assert fields[13] == "Normal"
     assert abs(float(fields[4])) < 0.5
-    assert abs(float(host.check_output("date +%s.%N")) - time.time()) < 5
+    assert abs(ahead(host)) < 5
 
 
 def test_several_sources_are_asked_every_few_seconds(host: t.Any) -> None:
@@ -38,15 +54,19 @@ def test_a_clock_that_was_right_is_never_moved_far(host: t.Any) -> None:
     """Four hours, as in the incident that slashed thousands: chronyd sees it, and leaves the clock alone."""
     host.check_output("date --set='+4 hours'")
     try:
-        time.sleep(20)
-        ahead = float(host.check_output("date +%s.%N")) - time.time()
-        assert ahead > 14000
-        info = host.ansible("eth2xk8s.staking.clock_info", check=False)
-        assert any("s ahead" in problem for problem in info["problems"]), info
+        seen: dict[str, t.Any] = {}
+
+        def noticed() -> bool:
+            seen.update(host.ansible("eth2xk8s.staking.clock_info", check=False))
+            return any("s ahead" in problem for problem in seen["problems"])
+
+        assert soon(noticed), seen
+        # Several more measurements, each of which could have stepped it: makestep knows no limit.
+        time.sleep(8)
+        assert ahead(host) > 14000
         # A person decides, and says so by a restart.
         host.check_output("systemctl restart chrony")
-        time.sleep(20)
-        assert abs(float(host.check_output("date +%s.%N")) - time.time()) < 5
+        assert soon(lambda: abs(ahead(host)) < 5)
     finally:
-        if abs(float(host.check_output("date +%s.%N")) - time.time()) > 5:
+        if abs(ahead(host)) > 5:
             host.check_output(f"date --set=@{time.time()}")

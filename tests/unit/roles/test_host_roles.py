@@ -98,15 +98,15 @@ def test_every_client_has_directories_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loopback", "streams"),
+    ("ipv6", "streams"),
     [
-        pytest.param({"ipv4": {}, "ipv6": []}, {"0.0.0.0:22", "[::]:22", "0.0.0.0:2222", "[::]:2222"}, id="both"),
+        pytest.param(True, {"0.0.0.0:22", "[::]:22", "0.0.0.0:2222", "[::]:2222"}, id="both"),
         # A socket that names a family the kernel does not have fails as a whole, and locks everybody out.
-        pytest.param({"ipv4": {}}, {"0.0.0.0:22", "0.0.0.0:2222"}, id="ipv6-switched-off"),
+        pytest.param(False, {"0.0.0.0:22", "0.0.0.0:2222"}, id="ipv6-switched-off"),
     ],
 )
-def test_the_socket_of_newer_ubuntus_names_only_addresses_there_are(loopback: t.Any, streams: set[str]) -> None:
-    lines = render("firewall", "ssh.socket.conf.j2", ansible_facts={"lo": loopback}, __firewall_socket_ports=[22, 2222])
+def test_the_socket_of_newer_ubuntus_names_only_addresses_there_are(ipv6: bool, streams: set[str]) -> None:
+    lines = render("firewall", "ssh.socket.conf.j2", __firewall_ssh={"ipv6": ipv6}, __firewall_socket_ports=[22, 2222])
     assert lines.index("ListenStream=") < lines.index("ListenStream=0.0.0.0:22"), (
         "the unit's own ports are dropped first"
     )
@@ -200,7 +200,77 @@ def test_when_a_machine_is_too_small(megabytes: int, cores: int, disk: int, smal
     found = evaluate(
         "base",
         "__base_too_small",
-        ansible_facts={"memtotal_mb": megabytes, "processor_nproc": cores},
-        __base_machine={"disks": {"/": {"size": disk, "free": disk}}},
+        __base_machine={
+            "memory_bytes": megabytes * 1048576,
+            "cores": cores,
+            "disks": {"/": {"size": disk, "free": disk}},
+        },
     )
     assert [item.split()[0] for item in found] == small
+
+
+HOSTS = [{"name": "worker", "address": "172.20.10.12"}, {"name": "nfs", "address": "172.20.10.10"}]
+BLOCK = (
+    "# BEGIN eth2xk8s: machines of the site\n172.20.10.10 nfs\n172.20.10.12 worker\n"
+    "# END eth2xk8s: machines of the site\n"
+)
+CLOUD = "/etc/cloud/cloud.cfg.d/99-eth2xk8s-hosts.cfg"
+UTC = {"/etc/localtime": {"type": "link", "target": "/usr/share/zoneinfo/Etc/UTC"}}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "text", "paths", "differing", "due"),
+    [
+        pytest.param([], "127.0.0.1 localhost\n", UTC, [CLOUD], False, id="nothing-asked-for"),
+        pytest.param(HOSTS, "127.0.0.1 localhost\n", UTC, [CLOUD], True, id="hosts-missing"),
+        pytest.param(HOSTS, BLOCK + "127.0.0.1 localhost\n", UTC, [CLOUD], False, id="all-there-and-no-cloud-init"),
+        pytest.param(HOSTS, BLOCK, {**UTC, "/etc/cloud/cloud.cfg.d": {}}, [CLOUD], True, id="cloud-init-would-rewrite"),
+        pytest.param(HOSTS, BLOCK, {**UTC, "/etc/cloud/cloud.cfg.d": {}}, [], False, id="cloud-init-has-been-told"),
+        pytest.param(HOSTS, BLOCK.replace(".12", ".13"), UTC, [CLOUD], True, id="another-address"),
+        pytest.param(HOSTS, BLOCK, {}, [CLOUD], True, id="another-time-zone"),
+    ],
+)
+def test_when_names_have_to_be_set(hosts: t.Any, text: str, paths: t.Any, differing: list[str], due: bool) -> None:
+    machine = {"texts": {"/etc/hosts": text}, "paths": paths, "differing": differing}
+    assert evaluate("base", "__base_identity_due", base_hosts=hosts, __base_machine=machine) is due
+
+
+@pytest.mark.parametrize(
+    ("changes", "due"),
+    [
+        pytest.param({}, False, id="nothing-to-do"),
+        pytest.param({"pending": ["Inst openssl"]}, True, id="an-upgrade"),
+        pytest.param({"package_lists_age_seconds": 3601}, True, id="old-lists-know-nothing"),
+        pytest.param({"packages": ["curl", "unattended-upgrades"]}, True, id="a-package-is-missing"),
+        pytest.param({"broken_packages": ["chrony"]}, True, id="half-installed"),
+        pytest.param({"paths": {"/var/lib/dpkg/updates/0001": {}}}, True, id="dpkg-was-cut-off"),
+        pytest.param({"differing": ["/etc/apt/apt.conf.d/99eth2xk8s"]}, True, id="a-timer-may-restart-it"),
+    ],
+)
+def test_when_packages_have_to_be_touched(changes: t.Any, due: bool) -> None:
+    machine = {
+        "pending": [],
+        "package_lists_age_seconds": 10,
+        "packages": ["ca-certificates", "curl", "unattended-upgrades"],
+        "broken_packages": [],
+        "paths": {},
+        "differing": [],
+        **changes,
+    }
+    assert evaluate("base", "__base_packages_due", __base_machine=machine) is due
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        pytest.param({"/sys/module/nfs/parameters/recover_lost_locks": "Y\n"}, True, id="the-kernel-does"),
+        pytest.param({"/sys/module/nfs/parameters/recover_lost_locks": "N\n"}, False, id="the-kernel-does-not"),
+        pytest.param({"/etc/modprobe.d/nfs.conf": "options nfs recover_lost_locks=1\n"}, True, id="it-will"),
+        pytest.param({"/etc/modprobe.d/nfs.conf": "# recover_lost_locks=1\n"}, False, id="a-comment"),
+        pytest.param({"/proc/cmdline": "ro nfs.recover_lost_locks=1 quiet\n"}, True, id="on-the-command-line"),
+        pytest.param({"/proc/cmdline": "ro nfs.recover_lost_locks=0 quiet\n"}, False, id="switched-off"),
+    ],
+)
+def test_a_kernel_that_takes_lost_locks_back_is_found(text: dict[str, str], refused: bool) -> None:
+    found = evaluate("nfs_server", "__nfs_server_recovers", __nfs_server_machine={"texts": text})
+    assert bool(found) is refused

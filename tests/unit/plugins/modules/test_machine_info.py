@@ -66,3 +66,69 @@ def test_units() -> None:
 )
 def test_packages(line: str, installed: list[str], broken: list[str]) -> None:
     assert machine_info.parse_packages(line + "\n") == (installed, broken)
+
+
+def test_files_that_are_not_as_they_should_be(tmp_path: Path) -> None:
+    path = tmp_path / "conf"
+    me = path.parent.stat().st_uid
+    assert machine_info.differs(str(path), "a\n", me)
+    path.write_text("a\n")
+    path.chmod(0o644)
+    assert not machine_info.differs(str(path), "a\n", me)
+    assert machine_info.differs(str(path), "b\n", me)
+    assert machine_info.differs(str(path), "a\n", me + 1)
+    path.chmod(0o666)
+    assert machine_info.differs(str(path), "a\n", me), "anybody could write it"
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to("elsewhere")
+    assert machine_info.differs(str(path), "a\n", me), "a link is not the file"
+
+
+def test_texts_and_differing_files_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.conf").write_text("one\n")
+    (tmp_path / "b.conf").write_text("two\n")
+    result = run(
+        capsys,
+        texts=[f"{tmp_path}/*.conf", f"{tmp_path}/gone"],
+        files={f"{tmp_path}/a.conf": "x", f"{tmp_path}/c": "y"},
+    )
+    assert result["texts"] == {f"{tmp_path}/a.conf": "one\n", f"{tmp_path}/b.conf": "two\n"}
+    assert result["differing"] == [f"{tmp_path}/a.conf", f"{tmp_path}/c"]
+
+
+# apt-get --simulate --auto-remove dist-upgrade, Debian 13.
+SIMULATED = """\
+Reading package lists... Done
+Calculating upgrade... Done
+The following packages will be upgraded:
+  libssl3t64
+1 upgraded, 0 newly installed, 1 to remove and 0 not upgraded.
+Remv linux-image-6.12.1 [6.12.1-1]
+Inst libssl3t64 [3.5.1-1] (3.5.1-2 Debian-Security:13/stable-security [amd64])
+Conf libssl3t64 (3.5.1-2 Debian-Security:13/stable-security [amd64])
+"""
+
+
+@pytest.mark.parametrize(
+    ("rc", "out", "err", "pending"),
+    [
+        pytest.param(0, SIMULATED, "", ["Remv linux-image-6.12.1", "Inst libssl3t64"], id="something-to-do"),
+        pytest.param(0, "0 upgraded, 0 newly installed, 0 to remove\n", "", [], id="nothing-to-do"),
+        pytest.param(100, "", "E: dpkg was interrupted", ["E: dpkg was interrupted"], id="it-cannot-tell"),
+        pytest.param(1, "", "", ["apt-get failed"], id="it-says-nothing"),
+    ],
+)
+def test_what_an_upgrade_would_do(rc: int, out: str, err: str, pending: list[str]) -> None:
+    assert machine_info.parse_pending(rc, out, err) == pending
+
+
+def test_lists_of_packages_that_are_not_there_are_old_whatever_their_directory_says(tmp_path: Path) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    assert machine_info.lists_age(str(lists)) == machine_info.NEVER
+    (lists / "deb.debian.org_debian_dists_trixie_InRelease").touch()
+    assert machine_info.lists_age(str(lists)) < 60
+
+
+def test_memory() -> None:
+    assert machine_info.memory("MemTotal:        8000000 kB\nMemFree: 1 kB\n") == 8192000000
