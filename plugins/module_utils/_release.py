@@ -56,18 +56,25 @@ def newest(found: t.Sequence[Record]) -> Record | None:
     return next((record for record in reversed(found) if record.status not in _GONE), None)
 
 
-def values(record: Record) -> dict[str, t.Any]:
-    """The values a revision was made with. ReleaseError when it cannot be unpacked."""
+def unpack(kept: str) -> dict[str, t.Any]:
+    """All that Helm keeps of a revision, from its Secret's data.release. ReleaseError when it cannot be unpacked."""
     try:
-        packed = base64.b64decode(base64.b64decode(record.packed, validate=True), validate=True)
-        unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        text = unpack.decompress(packed, _LIMIT) if packed[:2] == b"\x1f\x8b" else packed
-        config = json.loads(text.decode("utf-8")).get("config") or {}
-    except (ValueError, zlib.error, AttributeError) as exc:
+        packed = base64.b64decode(base64.b64decode(kept, validate=True), validate=True)
+        text = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(packed, _LIMIT)
+        found = json.loads(text.decode("utf-8"))
+    except (ValueError, zlib.error) as exc:
+        raise ReleaseError(f"it cannot be unpacked: {exc}") from exc
+    if not isinstance(found, dict) or not isinstance(found.get("config") or {}, dict):
+        raise ReleaseError("its values are no mapping")
+    return found
+
+
+def values(record: Record) -> dict[str, t.Any]:
+    """The values a revision was made with. ReleaseError names a record that cannot be unpacked."""
+    try:
+        return unpack(record.packed).get("config") or {}
+    except ReleaseError as exc:
         raise ReleaseError(f"the Secret {record.name} cannot be read as a record of Helm: {exc}") from exc
-    if not isinstance(config, dict):
-        raise ReleaseError(f"the Secret {record.name} is no record of Helm: its values are no mapping")
-    return config
 
 
 def differing(wanted: t.Mapping[str, t.Mapping[str, str]], found: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:

@@ -12,14 +12,11 @@ would look for it.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import gzip
-import json
 import posixpath
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._release import unpack
 
 Json = t.Mapping[str, t.Any]
 
@@ -217,8 +214,7 @@ def released(secret: Json, namespace: str, known: Storage) -> list[Signer]:
     meta = secret["metadata"]
     space, label = meta["namespace"], (meta.get("labels") or {}).get("name") or meta["name"]
     try:
-        packed = base64.b64decode(base64.b64decode((secret.get("data") or {})["release"], validate=True), validate=True)
-        release = json.loads(gzip.decompress(packed))
+        release = unpack((secret.get("data") or {})["release"])
         if release["chart"]["metadata"]["name"] != "eth2prysm":
             return []
         values = release.get("config") or {}
@@ -241,5 +237,5 @@ def released(secret: Json, namespace: str, known: Storage) -> list[Signer]:
             for name, entry in (values.get("validators") or {}).items()
             if values.get("persistentVolumeType", "nfs") == "nfs"
         ]
-    except (KeyError, TypeError, AttributeError, ValueError, OSError, EOFError, binascii.Error) as exc:
+    except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise StakingError(f"the Helm release {space}/{label} cannot be read: {type(exc).__name__}") from exc
