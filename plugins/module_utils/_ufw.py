@@ -11,7 +11,10 @@ import typing as t
 
 TUPLE = "### tuple ### "
 EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+KERNEL_CHAINS = ("INPUT", "OUTPUT", "FORWARD")
 POLICIES = {"deny": "DROP", "allow": "ACCEPT", "reject": "REJECT"}
+# How the kernel's own chains lead to ufw's, in this order.
+STEPS = ("before-logging", "before", "after", "after-logging", "reject", "track")
 CHAINS = ("ufw{n}-user-input", "ufw{n}-user-output", "ufw{n}-user-forward")
 
 
@@ -224,6 +227,31 @@ def count(text: str, chain: str) -> int:
     return sum(1 for line in text.splitlines() if line.startswith("-A {0} ".format(chain)))
 
 
+def _jumps(family: int) -> t.List[str]:
+    names = ["{0}-{1}".format("ufw" if family == 4 else "ufw6", step) for step in STEPS]
+    return ["{0} -j {1}-{2}".format(chain, name, chain.lower()) for chain in KERNEL_CHAINS for name in names]
+
+
+def lost_jumps(live_text: str, family: int) -> t.List[str]:
+    """The ways from the kernel's chains to ufw's that somebody has flushed, in the answer of `iptables -S`."""
+    live = set(live_text.splitlines())
+    return [jump for jump in _jumps(family) if "-A " + jump not in live]
+
+
+def repair(live_text: str, family: int) -> str:
+    """What `iptables-restore --noflush` has to be told to put lost jumps back, all in their order; else nothing.
+
+    ufw makes them together with its chains, and never again while these are there, empty or not: switched on after an
+    `iptables -F` it would drop everything, the connection of whoever switches it on included.
+    """
+    live = live_text.splitlines()
+    first = "-N {0}-before-logging-input".format("ufw" if family == 4 else "ufw6")
+    if first not in live or not lost_jumps(live_text, family):
+        return ""
+    left = ["-D " + line[len("-A ") :] for line in live if line[len("-A ") :] in _jumps(family)]
+    return "\n".join(["*filter", *left, *("-A " + jump for jump in _jumps(family)), "COMMIT", ""])
+
+
 def drift(rules_text: str, live_text: str, policies: t.Mapping[str, str], family: int) -> t.List[str]:
     """How the packet filter in the kernel differs from what ufw's files say. Empty means: as told."""
     found = []
@@ -232,6 +260,9 @@ def drift(rules_text: str, live_text: str, policies: t.Mapping[str, str], family
         told, live = count(rules_text, name), count(live_text, name)
         if told != live:
             found.append("{0} has {1} rules in the kernel and {2} in ufw's file".format(name, live, told))
+    lost = lost_jumps(live_text, family)
+    if lost:
+        found.append("in the kernel nothing leads to {0}".format(", ".join(jump.split()[-1] for jump in lost)))
     for chain, policy in policies.items():
         if "-P {0} {1}".format(chain, policy) not in live_text.splitlines():
             found.append("the policy of {0} in the kernel is not {1}".format(chain, policy))

@@ -215,22 +215,36 @@ class Firewall:
         rc, out, _err = self.module.run_command([systemctl, "is-enabled", "ufw.service"])
         return rc == 0 and out.strip() == "enabled"
 
-    def drift(self) -> t.List[str]:
-        """How the kernel differs from ufw's files. What cannot be read differs."""
-        found = []
-        policies = {POLICY_NAMES[name][1]: value for name, value in self.policies().items()}
+    def iptables(self) -> t.Iterator[t.Tuple[int, str, str]]:
+        """Each family's packet filter: its number, its program, and its rules or why they cannot be read."""
         for family, program in ((4, "iptables"), (6, "ip6tables")):
             if family == 6 and not self.ipv6():
                 continue
             path = self.module.get_bin_path(program)
             if path is None:
-                found.append("{0} is not installed".format(program))
+                yield family, "", "{0} is not installed".format(program)
                 continue
             rc, out, err = self.module.run_command([path, "-w", "-S"])
-            if rc != 0:
-                found.append("{0} -S failed: {1}".format(program, err.strip()))
-                continue
-            found += _ufw.drift(read(RULES[family]), out, policies, family)
+            if rc == 0:
+                yield family, str(path), str(out)
+            else:
+                yield family, "", "{0} -S failed: {1}".format(program, err.strip())
+
+    def repair(self) -> None:
+        """Put back the ways to ufw's chains that somebody has flushed, before ufw drops what comes by no way."""
+        for family, program, text in self.iptables():
+            commands = _ufw.repair(text, family) if program else ""
+            if commands:
+                rc, _out, err = self.module.run_command([program + "-restore", "-w", "--noflush"], data=commands)
+                if rc != 0:
+                    self.module.fail_json(msg="{0}-restore failed: {1}".format(program, err.strip()))
+
+    def drift(self) -> t.List[str]:
+        """How the kernel differs from ufw's files. What cannot be read differs."""
+        found = []
+        policies = {POLICY_NAMES[name][1]: value for name, value in self.policies().items()}
+        for family, program, text in self.iptables():
+            found += _ufw.drift(read(RULES[family]), text, policies, family) if program else [text]
         return found
 
 
@@ -279,8 +293,7 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
         "{0} {1}".format(name, params[name]) for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]
     ]
     enable = params["enabled"] and not (firewall.is_enabled() and firewall.at_boot())
-    settled = params["enabled"] and not (enable or planned.add or planned.remove or policies)
-    drift = firewall.drift() if settled else []
+    drift = firewall.drift() if params["enabled"] and not enable else []
     result: t.Dict[str, t.Any] = {
         "added": [str(rule) for rule in planned.add],
         "removed": [str(rule) for rule in planned.remove],
@@ -299,6 +312,7 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
     if firewall.ufw is None:
         module.fail_json(msg="ufw is not installed", **result)
 
+    firewall.repair()
     for rule in planned.add:
         firewall.run(rule.arguments(comment=names[rule]))
     for name in (name for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]):

@@ -114,6 +114,11 @@ def test_a_line_that_is_not_understood_is_no_guess(line: str) -> None:
         _ufw.parse_rules("### tuple ### " + line, 4)
 
 
+JUMPS = "".join(
+    f"-A {chain} -j ufw-{step}-{chain.lower()}\n"
+    for chain in ("INPUT", "FORWARD", "OUTPUT")
+    for step in ("before-logging", "before", "after", "after-logging", "reject", "track")
+)
 LIVE = """\
 -P INPUT DROP
 -P FORWARD DROP
@@ -125,6 +130,7 @@ LIVE = """\
 -A ufw-user-input -p tcp -m multiport --dports 80,443 -j ACCEPT
 -A ufw-user-forward -i vxlan.calico -o cali+ -j ACCEPT
 """
+LIVE = LIVE.replace("-N ufw-user-input\n", "-N ufw-before-logging-input\n-N ufw-user-input\n" + JUMPS)
 POLICIES = {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "ACCEPT"}
 
 
@@ -137,8 +143,32 @@ def test_a_kernel_that_does_as_told_has_no_drift() -> None:
     [
         pytest.param(LIVE.replace("-P INPUT DROP", "-P INPUT ACCEPT"), id="policy-opened"),
         pytest.param(LIVE.replace("-A ufw-user-input -i cali+ -j ACCEPT\n", ""), id="rule-flushed"),
+        pytest.param(LIVE.replace("-A INPUT -j ufw-before-input\n", ""), id="way-to-ufw-flushed"),
         pytest.param("", id="everything-flushed"),
     ],
 )
 def test_a_kernel_that_does_not_do_as_told_is_noticed(live: str) -> None:
     assert _ufw.drift(USER_RULES, live, POLICIES, 4) != []
+
+
+def test_lost_ways_to_ufws_chains_are_put_back_in_their_order() -> None:
+    """After `iptables -F`, ufw switched on would drop everything: it makes these only together with its chains."""
+    flushed = LIVE.replace("-A INPUT -j ufw-before-input\n", "").replace("-A FORWARD -j ufw-track-forward\n", "")
+    commands = _ufw.repair(flushed, 4).splitlines()
+    assert (commands[0], commands[-1]) == ("*filter", "COMMIT")
+    assert [line for line in commands if line.startswith("-A INPUT")] == [
+        line for line in JUMPS.splitlines() if line.startswith("-A INPUT")
+    ]
+    assert "-D INPUT -j ufw-after-input" in commands, "what is left goes first, or it would stand in the wrong order"
+    assert "-D INPUT -j ufw-before-input" not in commands
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        pytest.param(LIVE, id="nothing-lost"),
+        pytest.param("-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT\n", id="ufw-will-make-them-itself"),
+    ],
+)
+def test_where_no_way_is_lost_nothing_is_put_back(live: str) -> None:
+    assert _ufw.repair(live, 4) == ""
