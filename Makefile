@@ -27,7 +27,8 @@ rehearsal: setup ## build the lab, start it, run site.yml on it, report
 	@$(LAB) judge
 
 check: setup ## format, lint, types, unit tests: two minutes
-	@$(MAKE) --no-print-directory lint types unit
+	@$(MAKE) --no-print-directory -j2 lint unit
+	@$(MAKE) --no-print-directory types
 
 format: setup ## put all Python into the project's form
 	$(BIN)/ruff format lab plugins tests bench

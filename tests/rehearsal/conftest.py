@@ -117,13 +117,14 @@ class Play:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Bare machines and a chain that has seen nothing."""
-    ours = Lab()
-    ours.command("down")
-    shutil.rmtree(Layout.here().state, ignore_errors=True)
-    ours.command("up", timeout=3600)
+    """Bare machines and a chain that has seen nothing. With REHEARSAL_KEEP a lab that runs is gone on with, and kept."""
+    ours, keep = Lab(), bool(os.environ.get("REHEARSAL_KEEP"))
+    if not (keep and json.loads(ours.command("status", "--format", "json").stdout)["running"]):
+        ours.command("down")
+        shutil.rmtree(Layout.here().state, ignore_errors=True)
+        ours.command("up", timeout=3600)
     yield ours
-    if not os.environ.get("REHEARSAL_KEEP"):
+    if not keep:
         ours.command("down")
 
 

@@ -31,7 +31,7 @@ def test_a_worker_that_cannot_join_stops_the_run_and_is_named(lab: Lab) -> None:
         lab.fault("heal", "worker")
     assert play.failed
     assert "worker does not reach port 25000 of 172.20.10.11" in play.output
-    assert lab.on("nfs", "find /data/prysm -type f") == "", "no key was imported"
+    assert lab.on("nfs", "find /data/prysm -name '*.keystore.json'") == "", "no key was imported"
     assert lab.nodes_ready() == {"master": True}
 
 
