@@ -274,3 +274,89 @@ def test_when_packages_have_to_be_touched(changes: t.Any, due: bool) -> None:
 def test_a_kernel_that_takes_lost_locks_back_is_found(text: dict[str, str], refused: bool) -> None:
     found = evaluate("nfs_server", "__nfs_server_recovers", __nfs_server_machine={"texts": text})
     assert bool(found) is refused
+
+
+CLIENTS = ["172.20.10.11", "172.20.10.12"]
+OPTIONS = ["rw", "sync", "no_subtree_check", "root_squash", "sec=sys", "fsid=1001", "wdelay"]
+SERVER = {
+    "running": True,
+    "delegations": False,
+    "versions": ["4", "4.1", "4.2"],
+    "threads": 8,
+    "lease_seconds": 15,
+    "grace_seconds": 15,
+    "strangers": [],
+    "exports": [{"path": "/data/prysm", "client": client, "options": OPTIONS} for client in CLIENTS],
+}
+OURS = {"type": "directory", "uid": 1001, "gid": 2000}
+V3_UNITS = ("rpcbind.socket", "rpcbind.service", "rpc-statd.service", "rpc-statd-notify.service")
+DISK = {
+    "/data": {},
+    "/data/prysm": {**OURS, "mode": "0711"},
+    "/data/prysm/beacon": {**OURS, "mode": "0700"},
+    "/data/prysm/.eth2xk8s-data-id": {"sha256": "a"},
+    "/var/lib/nfs/eth2xk8s-data-id": {"sha256": "a"},
+    "/usr/sbin/rpc.nfsd": {},
+    **{f"/etc/systemd/system/{unit}": {"target": "/dev/null"} for unit in V3_UNITS},
+}
+UNITS = {
+    "nfs-server.service": {"active": True, "file_state": "enabled"},
+    **{unit: {"active": False, "file_state": "masked"} for unit in V3_UNITS},
+}
+
+
+@pytest.mark.parametrize(
+    ("server", "paths", "units", "differing", "due"),
+    [
+        pytest.param({}, {}, {}, [], set(), id="all-as-wanted"),
+        pytest.param({"delegations": True}, {}, {}, [], {"configure"}, id="delegations-switched-on"),
+        pytest.param({}, {}, {}, ["/etc/sysctl.d/60-eth2xk8s-nfs.conf"], {"configure"}, id="or-after-the-next-boot"),
+        pytest.param({}, {"/etc/systemd/system/rpcbind.socket": {}}, {}, [], {"configure"}, id="rpcbind-unmasked"),
+        pytest.param({}, {"/usr/sbin/rpc.nfsd": None}, {}, [], {"install"}, id="not-installed"),
+        pytest.param({}, {"/data/prysm": {**OURS, "mode": "0755"}}, {}, [], {"export"}, id="anybody-may-list-it"),
+        pytest.param({}, {"/data/prysm/beacon": {}}, {}, [], {"export"}, id="somebody-else's-directory"),
+        pytest.param({}, {"/var/lib/nfs/eth2xk8s-data-id": None}, {}, [], {"export"}, id="not-marked"),
+        pytest.param({}, {}, {}, ["/etc/exports.d/eth2xk8s.exports"], {"export"}, id="another-export"),
+        pytest.param({"lease_seconds": 90}, {}, {}, [], {"run"}, id="started-with-another-lease"),
+        pytest.param({"exports": SERVER["exports"][:1]}, {}, {}, [], {"run"}, id="a-node-is-not-let-in"),
+        pytest.param(
+            {}, {}, {"nfs-server.service": {"active": True, "file_state": "disabled"}}, [], {"run"}, id="not-at-boot"
+        ),
+    ],
+)
+def test_what_has_to_be_done_to_the_nfs_server(
+    server: t.Any, paths: t.Any, units: t.Any, differing: list[str], due: set[str]
+) -> None:
+    plain = {"type": "file", "uid": 0, "gid": 0, "mode": "0644"}
+    machine = {
+        "paths": {path: {**plain, **found} for path, found in {**DISK, **paths}.items() if found is not None},
+        "units": {**UNITS, **units},
+        "differing": differing,
+    }
+    found = {
+        part
+        for part in ("configure", "install", "export", "run")
+        if evaluate(
+            "nfs_server",
+            f"__nfs_server_{part}_due",
+            ansible_facts=RELEASES["debian-13"],
+            nfs_server_clients=CLIENTS,
+            __nfs_server_now={**SERVER, **server},
+            __nfs_server_machine=machine,
+        )
+    }
+    assert found == due
+
+
+@pytest.mark.parametrize(
+    ("changes", "due"),
+    [
+        pytest.param({}, False, id="all-as-wanted"),
+        pytest.param({"added": ["allow in 22"]}, True, id="a-rule-is-missing"),
+        pytest.param({"drift": ["ufw-user-input has 0 rules"]}, True, id="somebody-flushed-it"),
+        pytest.param({"enabled": True}, True, id="switched-off"),
+    ],
+)
+def test_when_the_firewall_has_to_be_touched(changes: t.Any, due: bool) -> None:
+    planned = {"added": [], "removed": [], "policies": [], "drift": [], "enabled": False, **changes}
+    assert evaluate("firewall", "__firewall_rules_due", __firewall_plan=planned) is due
