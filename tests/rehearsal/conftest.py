@@ -117,7 +117,7 @@ class Play:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Bare machines and a chain that has seen nothing. With REHEARSAL_KEEP a lab that runs is gone on with, and kept."""
+    """Bare machines and a chain that has seen nothing. With REHEARSAL_KEEP a lab that runs is used, and kept."""
     ours, keep = Lab(), bool(os.environ.get("REHEARSAL_KEEP"))
     if not (keep and json.loads(ours.command("status", "--format", "json").stdout)["running"]):
         ours.command("down")
