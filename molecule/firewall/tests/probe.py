@@ -88,7 +88,7 @@ def main() -> None:
             random.shuffle(ports)
             for number, port in enumerate(ports):
                 push(wire, frame + packet(source, target, port))
-                if number % 256 == 0:
+                if number % 64 == 0:
                     found |= answers(wire, target)
                     time.sleep(0.002)
             time.sleep(0.5)

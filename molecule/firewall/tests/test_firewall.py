@@ -35,20 +35,22 @@ UDP = (111, 4789, 8472, 12000, 13000)
 PODS = """
 set -e
 sysctl -qw net.ipv4.ip_forward=1
-number=1
-for name in cali1 cali2 other3; do
+while read -r name address; do
     ip netns add $name
     ip link add $name type veth peer name eth0 netns $name
     ip address add 169.254.1.1/32 dev $name
     ip link set $name up
     ip netns exec $name ip link set lo up
     ip netns exec $name ip link set eth0 up
-    ip netns exec $name ip address add 10.1.77.$number/32 dev eth0
+    ip netns exec $name ip address add $address/32 dev eth0
     ip netns exec $name ip route add 169.254.1.1 dev eth0
     ip netns exec $name ip route add default via 169.254.1.1 dev eth0
-    ip route add 10.1.77.$number dev $name
-    number=$((number + 1))
-done
+    ip route add $address dev $name
+done <<EOF
+cali1 10.1.77.1
+cali2 10.1.77.2
+other3 192.0.2.3
+EOF
 """
 SERVE = "import socket; s = socket.create_server(('', 5353)); [s.accept()[0].close() for _ in iter(int, 1)]"
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
@@ -101,7 +103,8 @@ def test_no_port_is_open_beyond_the_list(
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     else:
         out = machines[source].check_output(f"python3 /var/tmp/probe.py {ADDRESSES[target]}")
-    assert received(machines[target]) - before > 2 * 65535, "a packet that never arrived proves nothing"
+    # Every port is asked twice; of a packet that never arrived nothing can be said, so few may be lost.
+    assert received(machines[target]) - before > 0.98 * 2 * 65535
     assert {int(port) for port in out.split()} == opened
 
 
