@@ -312,7 +312,8 @@ def _join_control_plane(answer: dict[str, Any]) -> None:
             break
         time.sleep(2)
     print()
-    (layout.BACKEND / "initial-cluster").unlink(missing_ok=True)
+    # The file with the other members stays: a datastore that has not started yet would begin a cluster of its own
+    # without it, and one that has does not read it any more.
     layout.lock("no-cert-reissue")
 
 
