@@ -6,17 +6,15 @@ import json
 import typing as t
 
 import pytest
-import testinfra
 
-MASTER = "ansible://master"
 KUBECTL = "/snap/bin/microk8s kubectl"
 ADDRESSES = {"master": "172.20.10.11", "worker": "172.20.10.12"}
 testinfra_hosts = ["ansible://microk8s"]
 
 
 @pytest.fixture(scope="module")
-def master(host: t.Any) -> t.Any:
-    return testinfra.get_host(MASTER, ansible_inventory=host.backend.ansible_runner.inventory_file)
+def master(machine: t.Any) -> t.Any:
+    return machine("master")
 
 
 def answer(master: t.Any, command: str) -> t.Any:

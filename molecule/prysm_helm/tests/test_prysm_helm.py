@@ -6,17 +6,16 @@ import json
 import typing as t
 
 import pytest
-import testinfra
 
-MASTER, NFS = "ansible://master", "ansible://nfs-server"
+MASTER = "ansible://master"
 KUBECTL = "/snap/bin/microk8s kubectl"
 WORKLOADS = ["beacon", "validator1", "validator2"]
 testinfra_hosts = [MASTER]
 
 
 @pytest.fixture(scope="module")
-def nfs(host: t.Any) -> t.Any:
-    return testinfra.get_host(NFS, ansible_inventory=host.backend.ansible_runner.inventory_file)
+def nfs(machine: t.Any) -> t.Any:
+    return machine("nfs-server")
 
 
 def answer(host: t.Any, command: str) -> t.Any:
@@ -32,17 +31,17 @@ def test_one_pod_runs_and_moves_only_when_told(host: t.Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_the_process_is_nobody_special(host: t.Any, name: str) -> None:
+def test_the_process_is_nobody_special(host: t.Any, machine: t.Any, name: str) -> None:
     node = answer(host, f"-n prysm get pod {name}-0")["spec"]["nodeName"]
-    on = testinfra.get_host(f"ansible://{node}", ansible_inventory=host.backend.ansible_runner.inventory_file)
+    on = machine(node)
     program = "beacon-chain" if name == "beacon" else "validator"
     owners = on.check_output(f"ps -C {program} -o uid=,gid= | sort -u").split()
     assert owners == ["1001", "2000"]
 
 
-def test_volumes_are_mounted_so_that_the_server_keeps_the_locks(host: t.Any) -> None:
+def test_volumes_are_mounted_so_that_the_server_keeps_the_locks(machine: t.Any) -> None:
     for node in ("master", "worker"):
-        on = testinfra.get_host(f"ansible://{node}", ansible_inventory=host.backend.ansible_runner.inventory_file)
+        on = machine(node)
         mounts = [line for line in on.file("/proc/mounts").content_string.splitlines() if ":/data/prysm" in line]
         for line in mounts:
             options = line.split()[3].split(",")
