@@ -21,6 +21,7 @@ from lab import ROOT
 
 from .conftest import Lab, Play
 
+pytestmark = pytest.mark.by_hand
 KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
 PUBKEYS = ["0x" + json.loads(path.read_text())["pubkey"] for path in KEYSTORES]
 MOVED = PUBKEYS[1]
@@ -212,7 +213,6 @@ def test_a_move_that_the_inventory_does_not_want_is_refused(lab: Lab) -> None:
     lab.all_sign_on()
 
 
-@pytest.mark.by_hand
 @pytest.mark.parametrize(
     "task",
     [
@@ -233,7 +233,6 @@ def test_a_move_that_is_cut_off_signs_nothing_twice(lab: Lab, moved: Inventory, 
     assert holders.count("0") >= 1
 
 
-@pytest.mark.by_hand
 def test_run_again_the_move_finishes(lab: Lab, moved: Inventory) -> None:
     play(lab, *MOVE, *moved.words)
     assert metrics_keys(lab, "validator1") == {PUBKEYS[0]}
@@ -245,17 +244,14 @@ def test_run_again_the_move_finishes(lab: Lab, moved: Inventory) -> None:
     assert lab.on("nfs", "ls -A /data/prysm/validator1 /data/prysm/validator2 | grep -e hold -e move || true") == ""
 
 
-@pytest.mark.by_hand
 def test_a_second_time_it_changes_nothing(lab: Lab, moved: Inventory) -> None:
     assert set(play(lab, *MOVE, *moved.words).changed.values()) == {0}
 
 
-@pytest.mark.by_hand
 def test_the_site_agrees_with_the_inventory_that_was_moved(lab: Lab, moved: Inventory) -> None:
     assert set(play(lab, "site.yml", *moved.words).changed.values()) == {0}
 
 
-@pytest.mark.by_hand
 def test_the_site_refuses_the_inventory_of_before(lab: Lab) -> None:
     """Who forgets to keep the edit does not get the key back by accident."""
     done = play(lab, "site.yml", "--tags", "prysm_wallet", check=False)
@@ -264,7 +260,6 @@ def test_the_site_refuses_the_inventory_of_before(lab: Lab) -> None:
     assert "is with validator1, which it has left" in done.output
 
 
-@pytest.mark.by_hand
 def test_no_secret_is_in_any_output_log_or_file(lab: Lab, vault: dict[str, str], log: Path) -> None:
     """Every secret of these runs, in every spelling, in all that was printed, logged or left on a machine.
 
