@@ -6,18 +6,11 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What every module that reads the cluster has in common."""
+    """What every module that reads the cluster has in common, beside the fragment attributes."""
 
     DOCUMENTATION = r"""
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Returns what has changed, or would change, when in diff mode.
-    support: N/A
 requirements:
   - kubernetes (Python library)
 options:

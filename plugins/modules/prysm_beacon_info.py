@@ -43,6 +43,7 @@ options:
     type: float
     default: 1
 extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
   - eth2xk8s.staking.cluster
 """
 

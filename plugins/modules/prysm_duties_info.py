@@ -69,6 +69,7 @@ options:
     type: float
     default: 2
 extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
   - eth2xk8s.staking.cluster
 """
 

@@ -17,6 +17,7 @@ description:
   - Fails when the cluster, or the metrics of a running client, cannot be read.
   - Never changes anything.
 extends_documentation_fragment:
+  - eth2xk8s.staking.attributes
   - eth2xk8s.staking.cluster
 options:
   kubeconfig:

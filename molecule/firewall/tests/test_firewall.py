@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
 import sys
 import typing as t
 from pathlib import Path
 
 import pytest
-import testinfra
 
 ADDRESSES = {"nfs-server": "172.20.10.10", "master": "172.20.10.11", "worker": "172.20.10.12"}
 testinfra_hosts = ["ansible://nfs-server"]
@@ -57,12 +55,8 @@ CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.ar
 
 
 @pytest.fixture(scope="module")
-def machines(host: t.Any) -> dict[str, t.Any]:
-    inventory, config = host.backend.ansible_runner.inventory_file, os.environ["LAB_SSH_CONFIG"]
-    found = {
-        name: testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory, ssh_config=config)
-        for name in ADDRESSES
-    }
+def machines(machine: t.Any) -> dict[str, t.Any]:
+    found = {name: machine(name) for name in ADDRESSES}
     text = base64.b64encode(PROBE.read_bytes()).decode()
     for machine in found.values():
         machine.check_output(f"echo {text} | base64 -d > /var/tmp/probe.py")

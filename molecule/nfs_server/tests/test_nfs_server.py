@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
-import testinfra
 
 ROOT = Path(__file__).parents[3]
 SERVER = "172.20.10.10"
@@ -68,12 +66,8 @@ def start(machine: t.Any, name: str, code: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def machines(host: t.Any) -> dict[str, t.Any]:
-    inventory, config = host.backend.ansible_runner.inventory_file, os.environ["LAB_SSH_CONFIG"]
-    names = ("nfs-server", "master", "worker")
-    return {
-        name: testinfra.get_host(f"ansible://{name}", ansible_inventory=inventory, ssh_config=config) for name in names
-    }
+def machines(machine: t.Any) -> dict[str, t.Any]:
+    return {name: machine(name) for name in ("nfs-server", "master", "worker")}
 
 
 def test_no_client_asks_for_delegations_of_directories(machines: dict[str, t.Any]) -> None:
