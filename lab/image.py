@@ -21,10 +21,11 @@ GATEWAY = "172.20.0.1"
 PROXY = f"http://{GATEWAY}:3142"
 MACHINE_FILES = ROOT / "lab" / "machine-files"
 
-# What a fresh server installation has; everything else is for the roles to install.
+# What a fresh server installation has (Debian's images for clouds); everything else is for the roles to install.
 MACHINE_PACKAGES = (
     "apt-utils,ca-certificates,curl,dbus,debian-archive-keyring,iproute2,iputils-ping,less,libpam-systemd,netbase,nftables,"
-    "openssh-server,openssl,procps,python3,python3-apt,sudo,systemd,systemd-sysv,systemd-timesyncd,tzdata,udev"
+    "openssh-server,openssl,procps,python3,python3-apt,sudo,systemd,systemd-sysv,systemd-timesyncd,tzdata,udev,"
+    "unattended-upgrades"
 )
 GATEWAY_PACKAGES = "apt-cacher-ng,ca-certificates,chrony,dnsmasq-base,debian-archive-keyring,netbase"
 

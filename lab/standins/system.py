@@ -103,11 +103,14 @@ def default_address() -> str:
 
 
 def own_addresses() -> list[str]:
-    """The addresses other machines can reach this one by: not those of the cluster's own network."""
+    """The addresses other machines can reach this one by: not those of the cluster's own network.
+
+    The host's end of a pod's link has an address here (Calico's has none), under a name of its own for a moment.
+    """
     return [
         address
         for interface, address, _ in addresses()
-        if not interface.startswith(("vxlan.calico", "flannel.1", "cni0", "ovn0", "cali"))
+        if not interface.startswith(("vxlan.calico", "flannel.1", "cni0", "ovn0", "cali", "veth"))
         and not address.startswith("169.254.")
     ]
 
