@@ -41,6 +41,8 @@ MASKED = (
     "ldconfig.service",
     "systemd-hwdb-update.service",
 )
+# They find nothing on these machines, and every `systemctl daemon-reload` would run them all.
+MASKED_GENERATORS = ("debug", "gpt-auto", "hibernate-resume", "rc-local", "run", "ssh", "system-update", "tpm2")
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,10 @@ def _configure(root: Path, authorities: Path) -> None:
         shutil.copy(authorities, root / "etc/ssl/certs/ca-certificates.crt")
     run(["chroot", root, "systemctl", "disable", *DISABLED], what="Disabling the machines' timers")
     run(["chroot", root, "systemctl", "mask", *MASKED], what="Masking what the machines cannot run")
+    generators = root / "etc/systemd/system-generators"
+    generators.mkdir()
+    for name in MASKED_GENERATORS:
+        (generators / f"systemd-{name}-generator").symlink_to("/dev/null")
     run(
         ["chroot", root, "systemctl", "enable", "systemd-networkd", "systemd-networkd-wait-online", "ssh"],
         what="Enabling the machines' network",
