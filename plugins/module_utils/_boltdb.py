@@ -23,7 +23,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     reason_of,
 )
 
-_MAGIC = 0xED0CDAED
+MAGIC = 0xED0CDAED
 _VERSION = 2
 _BRANCH, _LEAF, _META, _FREELIST = 0x01, 0x02, 0x04, 0x10
 _BUCKET_LEAF = 0x01
@@ -125,7 +125,7 @@ class _Database:
         body = data[16 : 16 + _META_BODY.size]
         (checksum,) = struct.unpack_from("<Q", data, 16 + _META_BODY.size)
         magic, version, page_size, _flags, root, _sequence, freelist, pages, txid = _META_BODY.unpack(body)
-        if magic != _MAGIC or version != _VERSION or checksum != _fnv1a(body):
+        if magic != MAGIC or version != _VERSION or checksum != _fnv1a(body):
             return None
         if (
             number != page_id

@@ -35,6 +35,9 @@ _LINE = re.compile(r"[,;\s]+")
 #: Where a link must not lead the search.
 _NEVER = ("/dev", "/proc", "/sys")
 
+_NOT_SEARCHED = "nobody has searched them for keys: run again without --limit, and for every machine"
+_REMEDY = "; remove it, or, once you know that no key of this site is in it, name it in prysm_wallet_search_exclude"
+
 #: Kinds of places from which a key can sign, or is about to.
 _SIGNING = ("wallet", "declared", "live", "keystore")
 
@@ -69,6 +72,27 @@ class Workload(t.NamedTuple):
     where: str
     wallet: str | None = None
     data_dir: str | None = None
+
+
+class MachineKey(t.NamedTuple):
+    """A key on the own disks of a machine, in which kind of place, and where there."""
+
+    key: str
+    kind: str
+    where: str
+
+
+class Machine(t.NamedTuple):
+    """What the own disks of a machine hold; files are those that matter, unreadable pairs of place and reason."""
+
+    host: str
+    searched: bool
+    msg: str = ""
+    #: Whether it is this very machine.
+    here: bool = False
+    keys: tuple[MachineKey, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
 
 
 class Duplicate(t.NamedTuple):
@@ -142,6 +166,8 @@ class Census:
 
     def __init__(self, derive: bool = False) -> None:
         self.derive = derive
+        #: Grows with everything that is found, readable or not.
+        self.found = 0
         self.places: dict[str, list[Place]] = {}
         self.unreadable: list[UnreadableError] = []
         self.conflicts: list[Conflict] = []
@@ -155,10 +181,12 @@ class Census:
 
     def add(self, key: str, place: Place) -> None:
         """A key was found in a place."""
+        self.found += 1
         self.places.setdefault(key, []).append(place)
 
     def fail(self, error: StakingError, place: str) -> None:
         """A place could not be read."""
+        self.found += 1
         if not isinstance(error, UnreadableError):
             error = UnreadableError(place, str(error))
         self.unreadable.append(error)
@@ -196,6 +224,7 @@ class Census:
             return exc
 
     def _take(self, entry: WalletEntry, content: WalletContent) -> None:
+        self.found += 1
         self.wallets.append(WalletSeen(entry.path, entry.client, len(content.pubkeys), content.read))
         place = Place("wallet", entry.path, entry.client)
         for key in content.pubkeys:
@@ -356,16 +385,44 @@ class Census:
                 path = os.path.join(directory, _protection.MINIMAL)
                 if os.path.realpath(path) not in self._seen:
                     self._history(path, _owner(path, owners))
-            for name in sorted(filter(_may_matter, files)):
-                path = os.path.join(directory, name)
-                if os.path.realpath(path) in self._seen:
-                    continue
-                if _wallet.FILE in name:
-                    self._stray_wallet(path)
-                elif name.startswith(_protection.DATABASE):
-                    self._history(path, _owner(path, owners))
-                else:
-                    self._stray_keystore(path)
+            for name in sorted(filter(may_matter, files)):
+                self.look(os.path.join(directory, name), owners)
+
+    def look(self, path: str, owners: t.Sequence[Entry] = ()) -> None:
+        """Take what a file (or a minimal database) holds that nobody declared, whatever it is."""
+        name = os.path.basename(path)
+        if os.path.realpath(path) in self._seen:
+            return
+        if name.startswith(_protection.DATABASE) or name == _protection.MINIMAL:
+            self._history(path, _owner(path, owners))
+        elif _wallet.FILE in name:
+            self._stray_wallet(path)
+        else:
+            self._stray_keystore(path)
+
+    def add_machines(self, machines: t.Iterable[Machine]) -> None:
+        """What other machines found on their own disks, and what there is on this one's; to be told last."""
+        for machine in machines:
+            if not machine.searched:
+                self.fail(UnreadableError(f"the disks of {machine.host}", machine.msg or _NOT_SEARCHED), machine.host)
+            elif machine.here:
+                # Passwords are known here, and what has been looked into already is told from what has not.
+                known = len(self.unreadable)
+                for path in machine.files:
+                    self.look(path)
+                self.unreadable[known:] = [
+                    UnreadableError(f"{machine.host}:{error.place}", error.reason + _REMEDY)
+                    for error in self.unreadable[known:]
+                ]
+            for item in () if machine.here else machine.keys:
+                try:
+                    self.add(normalise(item.key), Place(item.kind, f"{machine.host}:{item.where}"))
+                except PubkeyError as exc:
+                    self.fail(UnreadableError(f"{machine.host}:{item.where}", str(exc)), machine.host)
+            for place, reason in machine.unreadable:
+                # Files that can be read here have been: what is left are directories, and the disks themselves.
+                if not (machine.here and place in machine.files):
+                    self.fail(UnreadableError(f"{machine.host}:{place}", reason + _REMEDY), machine.host)
 
     def _stray_wallet(self, path: str) -> None:
         wallet_dir = os.path.dirname(os.path.dirname(os.path.dirname(path)))
@@ -404,23 +461,30 @@ class Census:
 
     def _stray_keystore(self, path: str) -> None:
         try:
-            if os.path.getsize(path) > _wallet.WALLET_LIMIT:
+            if not os.path.isfile(path) or os.path.getsize(path) > _wallet.WALLET_LIMIT:
                 return
             data = read_file(os.path.realpath(path), _wallet.WALLET_LIMIT, what=path)
+        except (StakingError, OSError) as exc:
+            if os.path.lexists(path):
+                self.fail(exc if isinstance(exc, StakingError) else UnreadableError(path, reason_of(exc)), path)
+            return
+        try:
             # A glance, before a large file is taken apart.
             document = parse_json(data, path) if b'"crypto"' in data else {}
-        except (StakingError, OSError):
+        except StakingError:
             return  # not a keystore, whatever it is
-        if not _keystore.is_keystore(document):
+        if not _is_sealed(document):
             return
         if document.get("pubkey") is None:
             # A wallet says nothing of its keys in the clear: this is one under another name, or cannot be told from it.
             self._undeclared_wallet(path, data)
             return
         try:
-            self.add(normalise(document["pubkey"]), Place("keystore", path))
+            key = normalise(document["pubkey"])
         except PubkeyError:
             self.fail(UnreadableError(path, "is a keystore that does not say whose"), path)
+            return
+        self.add(key, Place("wallet" if _is_in_use(path, key) else "keystore", path))
 
     # -- the question -------------------------------------------------------------------------------------------------
 
@@ -445,9 +509,23 @@ def _first_visit(path: str, visited: set[str]) -> bool:
     return True
 
 
-def _may_matter(name: str) -> bool:
+def may_matter(name: str) -> bool:
     """Whether a file of this name may hold keys or what they signed: a beacon node keeps many thousands that do not."""
     return _wallet.FILE in name or name.startswith((_protection.DATABASE, "keystore")) or name.endswith(".json")
+
+
+def _is_sealed(document: t.Any) -> bool:
+    """Whether a document is a keystore or a wallet; an account of the execution layer has names for objects."""
+    if not _keystore.is_keystore(document):
+        return False
+    parts = [document["crypto"].get(name) for name in ("checksum", "cipher", "kdf")]
+    return document.get("version") == 4 or any(isinstance(part, dict) for part in parts)
+
+
+def _is_in_use(path: str, key: str) -> bool:
+    """Whether a keystore lies as Lighthouse, Lodestar and Nimbus keep what they sign with: below its own name."""
+    name = os.path.basename(os.path.dirname(path)).lower()
+    return name in (key, key[2:])
 
 
 def _owner(path: str, owners: t.Sequence[Entry]) -> str | None:
@@ -492,6 +570,9 @@ def contradictions(
     if len(wallets) > 1:
         reasons.append(f"is in {len(wallets)} wallets")
     owners = {place.client for place in places if place.kind in _SIGNING and place.client is not None}
+    if owners and any(place.kind == "wallet" and place.client is None for place in places) and len(wallets) == 1:
+        # The next import would make it two.
+        reasons.append(f"belongs to {', '.join(sorted(map(str, owners)))}, and is in a wallet that nobody declared")
     if len(owners) > 1:
         reasons.append(f"belongs to {len(owners)} clients: {', '.join(sorted(map(str, owners)))}")
     stones = [place for place in places if place.kind == "tombstone"]

@@ -119,6 +119,70 @@ options:
       data_dir:
         description: Its data directory, on the target; not given when it lies elsewhere.
         type: path
+  machines:
+    description:
+      - What the machines of the site have on their own disks, as M(eth2xk8s.staking.machine_key_info) finds it. A
+        machine that has not been searched, or something there that cannot be read, counts as danger.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name of the machine.
+        type: str
+        required: true
+      searched:
+        description: Whether it has been searched.
+        type: bool
+        default: true
+      msg:
+        description: Why it has not.
+        type: str
+        default: ""
+      here:
+        description:
+          - Whether it is the machine this module runs on. Then O(machines[].files) are looked into once more, because
+            the passwords and the declared places are known only here.
+        type: bool
+        default: false
+      keys:
+        description: The keys found there.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          key:
+            description: The public key.
+            type: str
+            required: true
+          kind:
+            description: What it was found in.
+            type: str
+            choices: [history, keystore, tombstone, wallet]
+            required: true
+          where:
+            description: Path on that machine.
+            type: str
+            required: true
+      unreadable:
+        description: What could not be read there.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          place:
+            description: Path on that machine.
+            type: str
+            required: true
+          reason:
+            description: Why.
+            type: str
+            required: true
+      files:
+        description: The files that all this was found in.
+        type: list
+        elements: str
+        default: []
   tombstones:
     description:
       - Files of tombstones of keys that have left a client (O(tombstones[].client)) or the site. Those beside the
@@ -259,11 +323,29 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import no
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import (
     Census,
     Entry,
+    Machine,
+    MachineKey,
     WalletEntry,
     Workload,
 )
 
 _SHOWN = 5
+
+
+_TEXT: dict[str, t.Any] = {"type": "str", "required": True, "no_log": False}
+_LIST: dict[str, t.Any] = {"type": "list", "elements": "dict", "default": [], "no_log": False}
+_KINDS = ["history", "keystore", "tombstone", "wallet"]
+
+#: What a machine says of its own disks.
+_MACHINE: dict[str, t.Any] = {
+    "host": _TEXT,
+    "searched": {"type": "bool", "default": True},
+    "msg": {"type": "str", "default": ""},
+    "here": {"type": "bool", "default": False},
+    "keys": {**_LIST, "options": {"key": _TEXT, "kind": {**_TEXT, "choices": _KINDS}, "where": _TEXT}},
+    "unreadable": {**_LIST, "options": {"place": _TEXT, "reason": _TEXT}},
+    "files": {"type": "list", "elements": "str", "default": []},
+}
 
 
 def take(params: dict[str, t.Any]) -> Census:
@@ -289,7 +371,19 @@ def take(params: dict[str, t.Any]) -> Census:
     census.add_elsewhere(params["elsewhere"])
     if params["root"] is not None:
         census.search(params["root"], data_dirs, params["exclude"])
+    census.add_machines(_machine(item) for item in params["machines"])
     return census
+
+
+def _machine(item: dict[str, t.Any]) -> Machine:
+    return Machine(
+        **{
+            **item,
+            "keys": tuple(MachineKey(**found) for found in item["keys"]),
+            "unreadable": tuple((problem["place"], problem["reason"]) for problem in item["unreadable"]),
+            "files": tuple(item["files"]),
+        }
+    )
 
 
 def _entries(items: list[dict[str, t.Any]]) -> list[Entry]:
@@ -351,6 +445,7 @@ def main() -> None:
                     "data_dir": {"type": "path"},
                 },
             },
+            "machines": {"type": "list", "elements": "dict", "default": [], "options": _MACHINE},
             "tombstones": {"type": "list", "elements": "dict", "default": [], "options": place},
             "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "elsewhere": {"type": "list", "elements": "path", "default": []},

@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _uniqueness, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
 from tests.unit.plugins.keys_support import PUBKEYS, SECRETS, WALLET_PASSWORD, write_database, write_keystores
 
@@ -325,6 +326,20 @@ def test_keystores_lying_about_and_files_that_are_none(tmp_path: Path) -> None:
     assert [error.place for error in census.unreadable] == [f"{tmp_path}/nameless.json"]
     census.add_keystores([Entry(str(tmp_path / "forgotten"), "v2")])
     assert reasons(census)[K[0]] == "belongs to 2 clients: v1, v2"
+
+
+def test_a_file_that_cannot_be_read_is_danger_while_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_keystores(tmp_path, 0) / "keystore-m_12381_3600_0_0_0.json"
+
+    def broken(place: str, *_: t.Any, **__: t.Any) -> bytes:
+        raise UnreadableError(place, "Input/output error")
+
+    monkeypatch.setattr(_uniqueness, "read_file", broken)
+    census = Census()
+    census.search(str(tmp_path))
+    assert [(error.place, error.reason) for error in census.unreadable] == [(str(path), "Input/output error")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
