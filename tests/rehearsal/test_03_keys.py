@@ -171,6 +171,17 @@ def test_a_wallet_that_nobody_can_read_stops_the_site(lab: Lab) -> None:
     assert "/data/prysm/found/direct/accounts/all-accounts.keystore.json: nobody declared it" in done.output
 
 
+def test_a_wallet_on_a_nodes_own_disk_stops_the_site(lab: Lab) -> None:
+    """A copy that somebody kept, with its manifest: every key of it is named, with machine and place."""
+    packed = lab.on("nfs", "tar -C /data/prysm -c wallet-validator1 | base64 -w0")
+    lab.on("worker", f"echo {packed} | base64 -d | tar -C /var/tmp -x")
+    done = play(lab, "site.yml", "--tags", "prysm_wallet", check=False)
+    lab.on("worker", "rm -r /var/tmp/wallet-validator1")
+    assert done.failed
+    assert "worker:/var/tmp/wallet-validator1" in done.output
+    assert f"{PUBKEYS[0]} is in 2 wallets" in done.output
+
+
 def test_a_second_client_on_a_wallet_stops_the_site_before_it_ever_runs(lab: Lab) -> None:
     """In another namespace, scaled to nothing: it would sign on the day somebody scales it."""
     second = {
