@@ -103,9 +103,11 @@ def export(params: dict[str, t.Any], pretend: bool) -> tuple[bool, int]:
     if params["known_by"] is not None:
         known = read_any(params["known_by"])[0].keys
     news = {key: unknown_to(known.get(key, KeyHistory()), part) for key, part in history.keys.items()}
-    data = as_json(document(history._replace(keys=news)))
+    # Prysm makes room for every key of the wallet as it starts, before the key has signed anything.
+    listed = {key: part for key, part in news.items() if part.blocks or part.attestations}
+    data = as_json(document(history._replace(keys=listed)))
     if os.path.lexists(dest) and os.path.getsize(dest) == len(data) and read_file(dest, len(data)) == data:
-        return False, len(history.keys)
+        return False, len(listed)
     if not pretend:
         folder = open_directory(os.path.dirname(dest))
         try:
@@ -118,7 +120,7 @@ def export(params: dict[str, t.Any], pretend: bool) -> tuple[bool, int]:
             short = lacking(got, news[key]) + had.marks().join(got.marks()).missing(part.marks())
             if short:
                 raise StakingError(f"{dest} lacks of {key}: {'; '.join(short)}")
-    return True, len(history.keys)
+    return True, len(listed)
 
 
 def main() -> None:

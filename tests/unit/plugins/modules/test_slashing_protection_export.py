@@ -11,11 +11,12 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import read_interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_database
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     slashing_protection_compare_info,
     slashing_protection_export,
 )
-from tests.unit.plugins.keys_support import PUBKEYS, BoltWriter, prysm_tree, write_database
+from tests.unit.plugins.keys_support import PUBKEYS, BoltWriter, prysm_tree, unpack, write_database
 
 R1, R2 = b"\x01" * 32, b"\x02" * 32
 FIXTURES = Path(__file__).parents[3] / "fixtures"
@@ -52,6 +53,20 @@ def test_writes_all_that_prysm_itself_would_export(
         assert set(want.block_records()) <= set(ours.keys[key].block_records())
     compared = run(slashing_protection_compare_info, capsys, have=str(dest), want=str(database))
     assert (compared.get("failed", False), compared["lacking"]) == (False, {})
+
+
+@pytest.mark.parametrize("version", ["v1.2.2", "v1.3.4"])
+def test_a_key_that_never_signed_is_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path, version: str) -> None:
+    """These databases know six keys: real Prysm makes room for a wallet's keys as it starts. Two never signed."""
+    path = unpack(f"prysm/{version}/validator.db.xz", tmp_path / "validator.db")
+    assert len(read_database(str(path)).keys) == 6
+    given = {"path": str(path), "dest": str(tmp_path / "history.json")}
+    written = run(slashing_protection_export, capsys, **given)
+    assert (written["changed"], written["keys"]) == (True, 4)
+    assert all(part.marks().target is not None for part in read_interchange(given["dest"]).keys.values())
+    assert len(read_interchange(given["dest"]).keys) == 4
+    again = run(slashing_protection_export, capsys, **given)
+    assert (again["changed"], again["keys"]) == (False, 4)
 
 
 def test_a_second_time_changes_nothing(capsys: pytest.CaptureFixture[str], database: Path, tmp_path: Path) -> None:
