@@ -209,6 +209,11 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		if r.code != 0 || !strings.Contains(r.err, "could not scan text input") {
 			t.Errorf("terms not accepted: %s", r)
 		}
+		// A sub-command that has a flag itself does not see what was given before it.
+		r = validator(t, v, "--accept-terms-of-use", "accounts", "list", "--wallet-dir="+dir)
+		if r.code != 0 || !strings.Contains(r.err, "could not scan text input") {
+			t.Errorf("terms before the sub-command: %s", r)
+		}
 		if ver(t, v).From(1, 4, 1) {
 			r = validator(t, v, "--accept-terms-of-use", "--datadir="+dir, "stray")
 			if r.code != 0 || !strings.Contains(r.err, "unrecognized argument: stray") {
@@ -541,10 +546,20 @@ func history(v string) string {
 	return "slashing-protection-history"
 }
 
+// exportArgs has the terms where the version looks for them: up to v2.0.2 the sub-command has no flag for them.
+func exportArgs(t *testing.T, v, dir, to string) []string {
+	t.Helper()
+	args := []string{history(v), "export", "--datadir=" + dir, "--slashing-protection-export-dir=" + to}
+	if ver(t, v).Before(2, 0, 3) {
+		return append([]string{"--accept-terms-of-use"}, args...)
+	}
+	return append(args, "--accept-terms-of-use")
+}
+
 func export(t *testing.T, v, dir string) (result, string) {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "out")
-	r := validator(t, v, "--accept-terms-of-use", history(v), "export", "--datadir="+dir, "--slashing-protection-export-dir="+to)
+	r := validator(t, v, exportArgs(t, v, dir, to)...)
 	return r, filepath.Join(to, "slashing_protection.json")
 }
 
@@ -753,7 +768,7 @@ func TestExportThatFails(t *testing.T) {
 		if i < 2 {
 			want = 0
 		}
-		r = validator(t, v, "--accept-terms-of-use", history(v), "export", "--datadir="+dir, "--slashing-protection-export-dir="+filepath.Dir(file))
+		r = validator(t, v, exportArgs(t, v, dir, filepath.Dir(file))...)
 		if r.code != want || !strings.Contains(r.err, "without proper 0600 permissions") {
 			t.Error(r)
 		}

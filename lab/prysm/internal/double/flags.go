@@ -24,7 +24,8 @@ type Flag struct {
 	Aliases []string
 }
 
-// FlagSet is what one level of the command line knows and was given. A sub-command looks into its parents too.
+// FlagSet is what one level of the command line knows and was given. A sub-command looks into its parents for flags that
+// it does not have itself.
 type FlagSet struct {
 	known  map[string]*Flag // by name and alias
 	list   []*Flag
@@ -165,24 +166,18 @@ func (f *Flag) check(value string) error {
 	return err
 }
 
-// IsSet tells whether a flag was given, here or on a parent's level.
-func (s *FlagSet) IsSet(name string) bool {
-	for ; s != nil; s = s.parent {
-		if len(s.values[name]) > 0 {
-			return true
-		}
-	}
-	return false
-}
+// IsSet tells whether a flag was given, on the level that has it.
+func (s *FlagSet) IsSet(name string) bool { return len(s.All(name)) > 0 }
 
 // Has tells whether the flag exists here.
 func (s *FlagSet) Has(name string) bool { return s.known[name] != nil }
 
-// All returns every value given.
+// All returns every value given on the innermost level that has the flag: what was given further out, before a
+// sub-command that has it too, is not seen there.
 func (s *FlagSet) All(name string) []string {
 	for ; s != nil; s = s.parent {
-		if v := s.values[name]; len(v) > 0 {
-			return v
+		if s.known[name] != nil {
+			return s.values[name]
 		}
 	}
 	return nil
