@@ -43,10 +43,9 @@ TEMPORARY = f".{FILE}.tmp"
 #: About 230 bytes a key: room for a quarter of a million keys.
 WALLET_LIMIT = 64 << 20
 
-#: Directories of wallets that hold secrets in our file format; Prysm reads the last two as the first, and always writes
-#: it.
-_LOCAL_KINDS = ("direct", "imported", "local")
-_KINDS = (*_LOCAL_KINDS, "derived", "remote")
+#: Directories that make a directory a wallet. Prysm from v2.1 on takes the last two for names of the first, but then
+#: opens the first all the same.
+_KINDS = ("direct", "derived", "remote", "imported", "local")
 
 
 class WalletError(UnreadableError):
@@ -93,6 +92,12 @@ def find(wallet_dir: str) -> Found:
         return Found(wallet_dir, "direct", False)
     if kinds == ["remote"]:
         raise WalletError(wallet_dir, "is the wallet of a remote signer; which keys it signs for cannot be read here")
+    if kinds[0] in ("imported", "local"):
+        raise WalletError(
+            wallet_dir,
+            f"has its keys in {kinds[0]}, where Prysm never looks: it makes an empty direct beside it and opens that;"
+            f" rename {kinds[0]} to direct while nobody uses it",
+        )
     found = Found(wallet_dir, kinds[0], True)
     if not os.path.lexists(found.path):
         return found._replace(exists=False)
@@ -100,7 +105,10 @@ def find(wallet_dir: str) -> Found:
 
 
 def check_new_password(password: str) -> None:
-    """The rules of both of Prysm's eras for a password it is to accept for a new wallet."""
+    """The rules of both of Prysm's eras for the password of a new wallet.
+
+    Versions 1 and 2 also guess how easy it is to guess, but only where they make a wallet themselves; they open ours.
+    """
     check_password(password)
     missing = [
         what
@@ -202,7 +210,7 @@ class Store:
         self.owner = owner
         self.group = group
         self.found = find(wallet_dir)
-        if self.found.kind not in _LOCAL_KINDS:
+        if self.found.kind != "direct":
             raise WalletError(wallet_dir, f"is a {self.found.kind} wallet; keys can only be imported into a direct one")
         self._fds: list[int] = []
 

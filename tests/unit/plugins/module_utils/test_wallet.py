@@ -163,14 +163,28 @@ def test_finds_a_wallet_where_prysm_looks(tmp_path: Path) -> None:
     assert _wallet.find(str(tmp_path / "missing")).exists is False
     (tmp_path / "lost+found").mkdir()
     assert _wallet.find(str(tmp_path)).kind == "direct"
-    accounts = tmp_path / "imported" / "accounts"
+    accounts = tmp_path / "derived" / "accounts"
     accounts.mkdir(parents=True)
-    assert _wallet.find(str(tmp_path)) == (str(tmp_path), "imported", False)
+    assert _wallet.find(str(tmp_path)) == (str(tmp_path), "derived", False)
     (accounts / _wallet.FILE).write_bytes(DAMAGED)
-    assert _wallet.find(str(tmp_path)) == (str(tmp_path), "imported", True)
+    assert _wallet.find(str(tmp_path)) == (str(tmp_path), "derived", True)
     (tmp_path / "direct").mkdir()
     with pytest.raises(_wallet.WalletError, match="two wallets"):
         _wallet.find(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["imported", "local"])
+def test_a_wallet_where_prysm_never_looks_is_refused(tmp_path: Path, kind: str) -> None:
+    """Seen with v7.1.6: it lists no key, makes `direct` beside it, and from then on finds no wallet at all."""
+    accounts = tmp_path / kind / "accounts"
+    accounts.mkdir(parents=True)
+    (accounts / _wallet.FILE).write_bytes(DAMAGED)
+    with pytest.raises(_wallet.WalletError, match=f"rename {kind} to direct"):
+        _wallet.find(str(tmp_path))
+    with pytest.raises(_wallet.WalletError, match=f"rename {kind} to direct"):
+        _wallet.Store(str(tmp_path))
+    (tmp_path / kind).rename(tmp_path / "direct")
+    assert _wallet.find(str(tmp_path)) == (str(tmp_path), "direct", True)
 
 
 def test_refuses_wallets_it_cannot_read_or_must_not_write(tmp_path: Path) -> None:
