@@ -107,7 +107,7 @@ def find(wallet_dir: str) -> Found:
 def check_new_password(password: str) -> None:
     """The rules of both of Prysm's eras for the password of a new wallet.
 
-    Versions 1 and 2 also guess how easy it is to guess, but only where they make a wallet themselves; they open ours.
+    Up to v2.0.2 Prysm also judges how easy it is to guess, but only where it makes the wallet itself: it opens ours.
     """
     check_password(password)
     missing = [
