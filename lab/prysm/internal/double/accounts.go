@@ -33,7 +33,7 @@ func (a *App) newPassword(pass string) error {
 	if len(pass) < 8 {
 		return errors.New("password must have at least 8 characters")
 	}
-	if a.V.From(3, 0, 0) {
+	if a.V.From(2, 0, 3) {
 		return nil
 	}
 	var letter, number, special bool
@@ -407,8 +407,8 @@ func (a *App) importPrivateKey(w *Wallet, have []Key, path string) int {
 	return 0
 }
 
-// chosen picks the keys that a comma-separated flag names.
-func chosen(text string, have []Key) (map[string]bool, error) {
+// chosen picks the keys that a comma-separated flag names; all must be there unless strict is off.
+func chosen(text string, have []Key, strict bool) (map[string]bool, error) {
 	out := map[string]bool{}
 	known := map[string]bool{}
 	for _, k := range have {
@@ -419,10 +419,11 @@ func chosen(text string, have []Key) (map[string]bool, error) {
 		if !strings.HasPrefix(p, "0x") {
 			p = "0x" + p
 		}
-		if !known[p] {
+		if known[p] {
+			out[p] = true
+		} else if strict {
 			return nil, fmt.Errorf("could not find public key %s in the wallet", p)
 		}
-		out[p] = true
 	}
 	return out, nil
 }
@@ -436,7 +437,7 @@ func accountsDelete(a *App, fs *FlagSet) int {
 	if !fs.IsSet("delete-public-keys") {
 		return bad(errors.New("could not filter public keys for deletion: no terminal to ask on"))
 	}
-	gone, err := chosen(fs.String("delete-public-keys", ""), have)
+	gone, err := chosen(fs.String("delete-public-keys", ""), have, a.V.Before(2, 0, 3))
 	if err != nil {
 		return bad(err)
 	}
@@ -452,6 +453,8 @@ func accountsDelete(a *App, fs *FlagSet) int {
 	for k := range gone {
 		a.Log.Info("accounts", "Successfully deleted validator account", "publicKey", k)
 	}
+	a.Log.Warn("accounts", "Attempted to delete accounts. IMPORTANT: please run `validator accounts list` to ensure the public keys "+
+		"are indeed deleted. If they are still there, please file an issue at https://github.com/prysmaticlabs/prysm/issues/new")
 	return 0
 }
 
@@ -469,7 +472,7 @@ func accountsBackup(a *App, fs *FlagSet) int {
 	if err != nil {
 		return bad(err)
 	}
-	wanted, err := chosen(fs.String("backup-public-keys", ""), have)
+	wanted, err := chosen(fs.String("backup-public-keys", ""), have, true)
 	if err != nil {
 		return bad(err)
 	}
@@ -483,7 +486,7 @@ func accountsBackup(a *App, fs *FlagSet) int {
 	if _, err := os.Stat(path); err == nil {
 		return bad(fmt.Errorf("zip file already exists in directory: %s", path))
 	}
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o666)
 	if err != nil {
 		return bad(err)
 	}
@@ -513,7 +516,7 @@ func accountsBackup(a *App, fs *FlagSet) int {
 	if err := z.Close(); err != nil {
 		return bad(err)
 	}
-	a.Log.Info("accounts", "Successfully backed up accounts", "backup-path", path)
+	a.Log.Info("accounts", fmt.Sprintf("Successfully backed up %d accounts", n), "backup-path", path)
 	return 0
 }
 

@@ -490,7 +490,7 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "backup")
 		r := validator(t, v, append([]string{"accounts", "backup", "--backup-dir=" + out, "--backup-password-file=" + password(t),
 			"--backup-public-keys=" + key}, common...)...)
-		if _, err := os.Stat(out + "/backup.zip"); r.code != 0 || err != nil {
+		if st, err := os.Stat(out + "/backup.zip"); r.code != 0 || err != nil || st.Mode().Perm() != 0o644 {
 			t.Error(r, err)
 		}
 		r = validator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
@@ -501,13 +501,41 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 		if strings.Contains(r.out, key) || len(listed.FindAllString(r.out, -1)) != 5 {
 			t.Error(r)
 		}
-		kind, code := "imported", 0
+		code := 0
+		if ver(t, v).Before(2, 0, 3) {
+			code = 1
+		}
+		r = validator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
+		if r.code != code {
+			t.Errorf("a key that is not there: %s", r)
+		}
+		kind := "imported"
+		code = 0
 		if ver(t, v).Before(2, 1, 0) {
 			code = 1
 		}
 		r = validator(t, v, "wallet", "create", "--wallet-dir="+t.TempDir()+"/w", "--keymanager-kind="+kind,
 			"--wallet-password-file="+password(t), "--accept-terms-of-use")
 		if r.code != code || code == 1 && !strings.Contains(r.err, "imported is not an allowed keymanager") {
+			t.Error(r)
+		}
+	})
+}
+
+func TestAWalletUnderAnotherNameOfItsKindIsNotFound(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		dir := wallet(t, v)
+		if err := os.Rename(filepath.Join(dir, "direct"), filepath.Join(dir, "imported")); err != nil {
+			t.Fatal(err)
+		}
+		list := []string{"accounts", "list", "--wallet-dir=" + dir, "--wallet-password-file=" + password(t), "--accept-terms-of-use"}
+		if ver(t, v).From(2, 1, 0) {
+			// An empty direct comes to stand beside it.
+			if r := validator(t, v, list...); r.code != 0 || keySet(r.out) != "" {
+				t.Error(r)
+			}
+		}
+		if r := validator(t, v, list...); r.code != 1 || !strings.Contains(r.err, "no wallet found") {
 			t.Error(r)
 		}
 	})
@@ -688,6 +716,27 @@ func TestHistoryMatrix(t *testing.T) {
 			t.Errorf("again without roots, %d blacklisted: %s", black, r)
 		case i >= 3 && (black != len(in.Data) || !strings.Contains(r.err, "successfully")):
 			t.Errorf("again without roots, %d blacklisted: %s", black, r)
+		}
+	})
+}
+
+// What contradicts itself is kept from v4.2.0 on only; its key is blacklisted everywhere.
+func TestVotesThatContradictEachOther(t *testing.T) {
+	each(t, func(t *testing.T, v string) {
+		dir := t.TempDir()
+		unpack(t, fixture(t, "prysm", v, "validator.db.xz"), dir)
+		key := "0x" + strings.Repeat("ab", 48)
+		file := filepath.Join(t.TempDir(), "in.json")
+		mustWrite(t, file, []byte(`{"metadata": {"interchange_format_version": "5", "genesis_validators_root": "`+genesisRoot+`"}, "data": [
+			{"pubkey": "`+key+`", "signed_blocks": [{"slot": "7"}], "signed_attestations": [
+			{"source_epoch": "1", "target_epoch": "5"}, {"source_epoch": "2", "target_epoch": "4"}]}]}`), 0o600)
+		r := importHistory(t, v, dir, file)
+		want := 2
+		if ver(t, v).Before(4, 2, 0) {
+			want = 0
+		}
+		if n := len(votesOf(t, dir, v, key)); r.code != 0 || n != want || len(blacklistOf(t, dir, v)) != 1 {
+			t.Errorf("%d votes: %s", n, r)
 		}
 	})
 }

@@ -146,9 +146,11 @@ func (s *Store) Import(raw []byte) error {
 		return err
 	}
 	var slashableKeys [][]byte
+	noBlocks, noVotes := map[string]bool{}, map[string]bool{}
 	for _, k := range all {
 		if clashingBlocks(k.blocks) {
 			slashableKeys = append(slashableKeys, k.key)
+			noBlocks[string(k.key)] = s.v.Before(4, 2, 0)
 		}
 	}
 	var clash error
@@ -156,6 +158,7 @@ func (s *Store) Import(raw []byte) error {
 		for _, k := range all {
 			if clashingVotes(k.votes) {
 				slashableKeys = append(slashableKeys, k.key)
+				noVotes[string(k.key)] = s.v.Before(4, 2, 0)
 				continue
 			}
 			for _, a := range k.votes {
@@ -165,6 +168,7 @@ func (s *Store) Import(raw []byte) error {
 						return nil
 					}
 					slashableKeys = append(slashableKeys, k.key)
+					noVotes[string(k.key)] = s.v.Before(4, 2, 0)
 					break
 				}
 			}
@@ -180,15 +184,22 @@ func (s *Store) Import(raw []byte) error {
 	if err := s.Blacklist(slashableKeys); err != nil {
 		return err
 	}
-	// The records are kept whatever was found: those of blacklisted keys too, over the roots that were there.
+	// From v4.2.0 the records are kept whatever was found: those of blacklisted keys too, over the roots that were there.
+	// Before, of such a key those of the kind that was slashable are not.
 	return s.db.Update(func(tx *bolt.Tx) error {
 		for _, k := range all {
 			for _, b := range k.blocks {
+				if noBlocks[string(k.key)] {
+					break
+				}
 				if err := saveBlock(tx, k.key, b.slot, s.noRoot(b.root)); err != nil {
 					return err
 				}
 			}
 			for _, a := range k.votes {
+				if noVotes[string(k.key)] {
+					break
+				}
 				a.root = s.noRoot(a.root)
 				if err := saveVote(tx, k.key, a, s.v); err != nil {
 					return err

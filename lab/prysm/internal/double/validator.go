@@ -157,9 +157,10 @@ func (a *App) runValidator(fs *FlagSet) (int, error) {
 
 	val.metrics()
 	if !fs.Bool("disable-monitoring") {
-		checks := []Check{{"*client.ValidatorService", func() error { return nil }}}
+		ok := func() error { return nil }
+		checks := []Check{{"*prometheus.Service", ok}, {"*client.ValidatorService", ok}}
 		if fs.Bool("rpc") || fs.Bool("web") {
-			checks = append(checks, Check{"*rpc.Server", func() error { return nil }})
+			checks = append(checks, Check{"*rpc.Server", ok})
 		}
 		Monitor(log, fs.String("monitoring-host", "127.0.0.1"), fs.Int("monitoring-port", 8081), val.m, checks)
 	}

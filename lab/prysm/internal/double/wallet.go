@@ -48,7 +48,8 @@ func walletKinds(v Version) []string {
 	return kinds
 }
 
-// findWallet looks for a wallet: errNoWallet if there is none (also when the directory is missing or holds other things).
+// findWallet looks for a wallet: errNoWallet if there is not exactly one (also when the directory is missing or holds
+// other things).
 func findWallet(dir string, v Version) (*Wallet, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -69,9 +70,13 @@ func findWallet(dir string, v Version) (*Wallet, error) {
 	case 0:
 		return nil, errNoWallet
 	case 1:
-		return &Wallet{Root: dir, Dir: filepath.Join(dir, found[0]), Kind: found[0], v: v}, nil
+		kind := found[0]
+		if kind == "imported" || kind == "local" {
+			kind = "direct" // other names of it, but it is direct that is opened, and not found
+		}
+		return &Wallet{Root: dir, Dir: filepath.Join(dir, kind), Kind: kind, v: v}, nil
 	}
-	return nil, errors.New("directory does not contain valid wallet")
+	return nil, errNoWallet // two wallets are none
 }
 
 type walletJSON struct {
@@ -96,6 +101,9 @@ func (w *Wallet) Keys() ([]Key, error) {
 func (w *Wallet) path() string { return filepath.Join(w.Dir, accountsFile) }
 
 func (w *Wallet) load() ([]Key, *walletJSON, error) {
+	if err := os.MkdirAll(filepath.Dir(w.path()), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("could not create path: %w", err)
+	}
 	raw, err := os.ReadFile(w.path())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
