@@ -81,8 +81,8 @@ def test_a_port_that_cannot_be_reached_changes_nothing(host: t.Any) -> None:
     done = move(2222)
     host.check_output("iptables -D INPUT -p tcp --dport 2222 -j DROP")
     assert done.returncode != 0
-    said = " ".join(done.stdout.split())
-    assert "SSH on worker stays on 22; it could not move to port 2222: Nobody could log in" in said, done.stdout
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "SSH on worker stays on 22; it could not move to port 2222: Nobody could log in" in said, said
     assert served() == {22}
     assert not host.file(PORT_FILE).exists
 
