@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB := bin/lab
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearsal check format lint lint-scenarios types unit go-test test molecule rehearsal-tests bench down clean
+.PHONY: help setup rehearsal check format lint lint-scenarios types unit go-test test short-labs molecule lab-tests rehearsal-tests bench down clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -56,13 +56,20 @@ go-test: setup ## tests of the lab's Go programs
 # Two labs side by side: one alone leaves half of two cores idle while it waits for slots and machines.
 test: check ## everything: check, Go, Molecule, the whole site in the lab
 	@$(MAKE) --no-print-directory -j2 lint-scenarios go-test
-	@$(MAKE) --no-print-directory -j2 molecule rehearsal-tests
+	@$(MAKE) --no-print-directory -j2 short-labs rehearsal-tests
+
+short-labs: setup
+	@$(MAKE) --no-print-directory molecule
+	@$(MAKE) --no-print-directory lab-tests
 
 molecule: setup ## Molecule scenarios, on the machines of a lab of their own
 	@bin/molecule-scenarios $(SCENARIOS)
 
+lab-tests: setup ## the lab itself: its faults, and what it does when it is killed
+	$(BIN)/pytest -v -x tests/rehearsal/test_00_lab.py
+
 rehearsal-tests: setup ## the site's whole life in the lab
-	$(BIN)/pytest -v -x $(MARKS) tests/rehearsal
+	$(BIN)/pytest -v -x $(MARKS) tests/rehearsal --ignore tests/rehearsal/test_00_lab.py
 
 bench: setup ## the benchmark tables
 	@for table in bench/*.py; do $$table || exit 1; done
