@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from .conftest import Lab
 
 KEYS = 4
@@ -59,7 +57,6 @@ def test_rollback(lab: Lab) -> None:
     lab.all_sign_on()
 
 
-@pytest.mark.by_hand
 def test_rollback_across_the_schema_change(lab: Lab) -> None:
     """v1.3.0 changed validator.db: what v1.2.2 finds must still hold every signature (the judge knows)."""
     lab.play("playbooks/rollback.yml", *OLDEST)
@@ -67,7 +64,6 @@ def test_rollback_across_the_schema_change(lab: Lab) -> None:
     lab.all_sign_on()
 
 
-@pytest.mark.by_hand
 def test_drain(lab: Lab) -> None:
     """A node is emptied; its validators move one at a time and sign on from the other."""
     lab.play("playbooks/drain.yml", *OLDEST, "-e", "node=worker")
@@ -76,7 +72,6 @@ def test_drain(lab: Lab) -> None:
     assert lab.kubectl("get node worker")["spec"].get("unschedulable") is True
 
 
-@pytest.mark.by_hand
 def test_uninstall_silences_and_keeps_what_must_be_kept(lab: Lab) -> None:
     kept = "find /data/prysm -name all-accounts.keystore.json -o -name validator.db | sort"
     before = lab.on("nfs", kept)
