@@ -100,7 +100,7 @@ def held(mounted: dict[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
 
 
 def states(machines: dict[str, t.Any]) -> list[tuple[str, str]]:
-    """Client and type of each state of the file, told by its number: after a restart the server knows no name for it."""
+    """Client and type of each state of the file, told by its number: a restarted server knows no name for it."""
     info = machines["nfs-server"].ansible("eth2xk8s.staking.nfs_server_info", check=False)
     inode = machines["nfs-server"].check_output(f"stat -c %i {EXPORT}/validator.db")
     return [
