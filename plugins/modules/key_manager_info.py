@@ -117,7 +117,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._key_manager impo
     together,
     token_from,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import read_secret, secret_arguments
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret, secret_arguments
 
 
 class NobodyListensError(KeyManagerError):
@@ -128,21 +128,22 @@ def ask(place: str, token: str, params: dict[str, t.Any]) -> Answer:
     """One answer, whatever its status."""
     deadline = time.monotonic() + params["timeout"]
     try:
-        response = open_url(
-            place,
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-            timeout=params["timeout"],
-            validate_certs=params["validate_certs"],
-            ca_path=params["ca_path"],
-            follow_redirects="no",
-            use_proxy=False,
-            # A .netrc would put its own password in the token's place.
-            use_netrc=False,
-            decompress=False,
-        )
-        return Answer(response.status, body_of(response, place, deadline))
-    except HTTPError as exc:
-        return Answer(exc.code, exc.read(LIMIT) if exc.fp else b"", exc.headers.get("Location", ""))
+        try:
+            response = open_url(
+                place,
+                headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+                timeout=params["timeout"],
+                validate_certs=params["validate_certs"],
+                ca_path=params["ca_path"],
+                follow_redirects="no",
+                use_proxy=False,
+                # A .netrc would put its own password in the token's place.
+                use_netrc=False,
+                decompress=False,
+            )
+        except HTTPError as exc:
+            response = exc  # an answer like any other, which may be slow or endless as well
+        return Answer(response.code, body_of(response, place, deadline), response.headers.get("Location", ""))
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise no_answer(place, exc) from exc
 
@@ -221,7 +222,7 @@ def main() -> None:
     client = params["client"]
     try:
         place = params["token_file"] or "the option token"
-        token = token_from(params["token"] if params["token_file"] is None else read_secret(place), place)
+        token = token_from(secret(params, "token") or "", place)
         module.no_log_values.add(token)
         module.exit_json(changed=False, client=client, **look(token, params))
     except StakingError as exc:

@@ -55,6 +55,9 @@ class Client:
                 for name, value in answer[2:]:
                     self.send_header(name, value)
                 self.end_headers()
+                if body == "silence":
+                    stop.wait(10)
+                    return
                 self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
             def log_message(self, *_: t.Any) -> None:
@@ -131,6 +134,8 @@ def test_prysm_with_a_remote_signer_has_only_remote_keys(client: Client) -> None
         ),
         pytest.param((200, {"data": [{}]}), "lists something else than keys: None is not", id="no-key"),
         pytest.param("silence", "does not answer (timed out)", id="timeout"),
+        pytest.param((200, "silence"), "does not answer (timed out)", id="half-an-answer"),
+        pytest.param((500, "silence"), "does not answer (timed out)", id="half-an-error"),
         pytest.param("hang up", "closes the connection without an answer", id="hang-up"),
     ],
 )
