@@ -146,30 +146,37 @@ func (s *Store) Import(raw []byte) error {
 		return err
 	}
 	var slashableKeys [][]byte
-	noBlocks, noVotes := map[string]bool{}, map[string]bool{}
+	// From v4.2.0 the records are kept whatever was found: those of blacklisted keys too, over the roots that were there.
+	// Before, of such a key those of the kind that was slashable are not.
+	drops := s.v.Before(4, 2, 0)
 	for _, k := range all {
 		if clashingBlocks(k.blocks) {
 			slashableKeys = append(slashableKeys, k.key)
-			noBlocks[string(k.key)] = s.v.Before(4, 2, 0)
+			if drops {
+				k.blocks = nil
+			}
 		}
 	}
 	var clash error
 	err = s.db.View(func(tx *bolt.Tx) error {
 		for _, k := range all {
-			if clashingVotes(k.votes) {
-				slashableKeys = append(slashableKeys, k.key)
-				noVotes[string(k.key)] = s.v.Before(4, 2, 0)
-				continue
-			}
+			bad := clashingVotes(k.votes)
 			for _, a := range k.votes {
+				if bad {
+					break
+				}
 				if why := slashable(tx, k.key, a); why != "" {
 					if s.v.Before(3, 0, 0) {
 						clash = fmt.Errorf("could not filter slashable attester public keys from JSON data: %s", why)
 						return nil
 					}
-					slashableKeys = append(slashableKeys, k.key)
-					noVotes[string(k.key)] = s.v.Before(4, 2, 0)
-					break
+					bad = true
+				}
+			}
+			if bad {
+				slashableKeys = append(slashableKeys, k.key)
+				if drops {
+					k.votes = nil
 				}
 			}
 		}
@@ -184,22 +191,14 @@ func (s *Store) Import(raw []byte) error {
 	if err := s.Blacklist(slashableKeys); err != nil {
 		return err
 	}
-	// From v4.2.0 the records are kept whatever was found: those of blacklisted keys too, over the roots that were there.
-	// Before, of such a key those of the kind that was slashable are not.
 	return s.db.Update(func(tx *bolt.Tx) error {
 		for _, k := range all {
 			for _, b := range k.blocks {
-				if noBlocks[string(k.key)] {
-					break
-				}
 				if err := saveBlock(tx, k.key, b.slot, s.noRoot(b.root)); err != nil {
 					return err
 				}
 			}
 			for _, a := range k.votes {
-				if noVotes[string(k.key)] {
-					break
-				}
 				a.root = s.noRoot(a.root)
 				if err := saveVote(tx, k.key, a, s.v); err != nil {
 					return err
