@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection, _wallet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError, reason_of
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import may_matter
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import may_be_sealed, may_matter
 
 _MOUNTS = "/proc/self/mountinfo"
 
@@ -161,11 +161,11 @@ def _target(entry: os.DirEntry[str], foreign: t.Sequence[str]) -> str | None:
     return path if os.path.isfile(path) else None
 
 
-def _may_be_sealed(path: str) -> bool:
-    """Whether a keystore or a wallet can be in it: a glance, because of a machine's thousands of JSON files."""
+def _glance(path: str) -> bool:
+    """Whether to look closer, which costs as much as all else here: a machine has thousands of JSON files."""
     try:
         with open(path, "rb", buffering=0) as handle:
-            return os.fstat(handle.fileno()).st_size <= _wallet.WALLET_LIMIT and b'"crypto"' in handle.readall()
+            return os.fstat(handle.fileno()).st_size <= _wallet.WALLET_LIMIT and may_be_sealed(handle.readall())
     except OSError:
         return True
 
@@ -178,7 +178,7 @@ def _candidate(entry: os.DirEntry[str], foreign: t.Sequence[str]) -> str | None:
     if entry.name == _protection.DATABASE or _wallet.FILE in entry.name:
         return entry.path
     # Packed, dumped and renamed databases of any kind are about; only a database is one.
-    looks_so = _is_bolt if entry.name.startswith(_protection.DATABASE) else _may_be_sealed
+    looks_so = _is_bolt if entry.name.startswith(_protection.DATABASE) else _glance
     return entry.path if looks_so(entry.path) else None
 
 

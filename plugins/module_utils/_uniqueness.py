@@ -406,23 +406,32 @@ class Census:
             if not machine.searched:
                 self.fail(UnreadableError(f"the disks of {machine.host}", machine.msg or _NOT_SEARCHED), machine.host)
             elif machine.here:
-                # Passwords are known here, and what has been looked into already is told from what has not.
-                known = len(self.unreadable)
-                for path in machine.files:
-                    self.look(path)
-                self.unreadable[known:] = [
-                    UnreadableError(f"{machine.host}:{error.place}", error.reason + _REMEDY)
-                    for error in self.unreadable[known:]
-                ]
-            for item in () if machine.here else machine.keys:
-                try:
-                    self.add(normalise(item.key), Place(item.kind, f"{machine.host}:{item.where}"))
-                except PubkeyError as exc:
-                    self.fail(UnreadableError(f"{machine.host}:{item.where}", str(exc)), machine.host)
+                self._look_again(machine)
+            else:
+                self._take_machine(machine)
             for place, reason in machine.unreadable:
                 # Files that can be read here have been: what is left are directories, and the disks themselves.
                 if not (machine.here and place in machine.files):
                     self.fail(UnreadableError(f"{machine.host}:{place}", reason + _REMEDY), machine.host)
+
+    def _look_again(self, machine: Machine) -> None:
+        """Into the files of this very machine: passwords are known here, and what has been looked into already."""
+        known = len(self.unreadable)
+        for path in machine.files:
+            self.look(path)
+        self.unreadable[known:] = [
+            UnreadableError(f"{machine.host}:{error.place}", error.reason + _REMEDY)
+            for error in self.unreadable[known:]
+        ]
+
+    def _take_machine(self, machine: Machine) -> None:
+        """The keys that another machine has found, as it says."""
+        for item in machine.keys:
+            where = f"{machine.host}:{item.where}"
+            try:
+                self.add(normalise(item.key), Place(item.kind, where))
+            except PubkeyError as exc:
+                self.fail(UnreadableError(where, str(exc)), machine.host)
 
     def _stray_wallet(self, path: str) -> None:
         wallet_dir = os.path.dirname(os.path.dirname(os.path.dirname(path)))
@@ -469,8 +478,8 @@ class Census:
                 self.fail(exc if isinstance(exc, StakingError) else UnreadableError(path, reason_of(exc)), path)
             return
         try:
-            # A glance, before a large file is taken apart.
-            document = parse_json(data, path) if b'"crypto"' in data else {}
+            # A large file is taken apart only when it is worth it.
+            document = parse_json(data, path) if may_be_sealed(data) else {}
         except StakingError:
             return  # not a keystore, whatever it is
         if not _is_sealed(document):
@@ -512,6 +521,11 @@ def _first_visit(path: str, visited: set[str]) -> bool:
 def may_matter(name: str) -> bool:
     """Whether a file of this name may hold keys or what they signed: a beacon node keeps many thousands that do not."""
     return _wallet.FILE in name or name.startswith((_protection.DATABASE, "keystore")) or name.endswith(".json")
+
+
+def may_be_sealed(data: bytes) -> bool:
+    """Whether a file's content can be a keystore or a wallet, as far as a glance tells."""
+    return b'"crypto"' in data
 
 
 def _is_sealed(document: t.Any) -> bool:

@@ -12,3 +12,5 @@ def a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """No warnings of earlier modules; not the controller, which a test that loads Ansible's templates becomes."""
     warnings._global_warnings.clear()
     monkeypatch.setattr(_internal, "is_controller", False)
+    # What a module allows itself would hold for all tests after it.
+    monkeypatch.setattr("resource.setrlimit", lambda *_args: None)

@@ -45,7 +45,6 @@ R1 = b"\x01" * 32
 @pytest.fixture(autouse=True)
 def cheap_wallets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_importer.Request.__new__, "__defaults__", (*_importer.Request.__new__.__defaults__[:-1], 2))
-    monkeypatch.setattr("resource.setrlimit", lambda *_args: None)
 
 
 def wallet_keys(directory: Path) -> list[str]:

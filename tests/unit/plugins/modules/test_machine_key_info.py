@@ -33,11 +33,6 @@ K = PUBKEYS
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.fixture(autouse=True)
-def a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resource.setrlimit", lambda *_args: None)
-
-
 def search(*paths: Path, exclude: t.Sequence[Path] = ()) -> dict[str, t.Any]:
     return run_module(machine_key_info, paths=[str(path) for path in paths], exclude=[str(path) for path in exclude])
 
