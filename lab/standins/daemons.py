@@ -51,7 +51,7 @@ def kubelite() -> None:
     control_plane = node.get_arg("kubelite", "--start-control-plane") != "false"
     prepare_machine()
     wait_for_runtime()
-    if control_plane and not wait_for(lambda: accepts("127.0.0.1", ETCD_PORT), 60):
+    if control_plane and not wait_for(lambda: accepts(("127.0.0.1", ETCD_PORT)), 60):
         fail("the datastore does not answer")
     args = node.read_args("kubelite")
     if releases.build_for(layout.minor()) != f"1.{layout.minor()}":
@@ -66,9 +66,9 @@ def component(name: str) -> None:
         prepare_machine()
         wait_for_runtime()
     elif name == "apiserver":
-        wait_for(lambda: accepts("127.0.0.1", ETCD_PORT), 60)
+        wait_for(lambda: accepts(("127.0.0.1", ETCD_PORT)), 60)
     elif not layout.is_worker():
-        wait_for(lambda: accepts("127.0.0.1", layout.API_PORT), 60)
+        wait_for(lambda: accepts(("127.0.0.1", layout.API_PORT)), 60)
     args = []
     for line in (ARGS / program).read_text().splitlines():
         line = line.strip()
@@ -80,8 +80,7 @@ def component(name: str) -> None:
 
 def wait_for_runtime() -> None:
     """The kubelet ends when the container runtime does not answer."""
-    socket = COMMON / "run/containerd.sock"
-    if not wait_for(lambda: succeeds(str(SNAP / "bin/ctr"), "--address", str(socket), "version"), 60):
+    if not wait_for(lambda: accepts(str(COMMON / "run/containerd.sock")), 60):
         fail("containerd does not answer")
 
 
@@ -191,7 +190,7 @@ def proxy() -> int:
     """A worker's proxy to the API servers; on a control plane there is nothing to do."""
     if layout.locked("no-apiserver-proxy"):
         print("Not starting API proxy")
-        systemctl("--no-block", "disable", "--now", node.unit("apiserver-proxy"))
+        systemctl("--no-block", "disable", "--now", "--no-reload", node.unit("apiserver-proxy"))
         return 0
     from .proxy import serve
 

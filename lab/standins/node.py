@@ -620,13 +620,13 @@ def write_units(minor: int) -> list[str]:
 
 
 def start(names: list[str], *, enable: bool = True) -> bool:
-    """Start services, at boot too."""
-    return systemctl("enable", "--now", *units(names)) if enable else systemctl("start", *units(names))
+    """Start services, at boot too. systemd knows the units by now, and takes a second or two to read all again."""
+    return systemctl("enable", "--now", "--no-reload", *units(names)) if enable else systemctl("start", *units(names))
 
 
 def stop(names: list[str], *, disable: bool = False) -> bool:
     """Stop services, for good with `disable`."""
-    return systemctl("disable", "--now", *units(names)) if disable else systemctl("stop", *units(names))
+    return systemctl("disable", "--now", "--no-reload", *units(names)) if disable else systemctl("stop", *units(names))
 
 
 def restart(names: list[str]) -> bool:

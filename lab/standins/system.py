@@ -126,10 +126,9 @@ def wait_for(check: Callable[[], bool], seconds: float, pause: float = 0.2) -> b
         time.sleep(pause)
 
 
-def accepts(address: str, port: int, timeout: float = 1) -> bool:
-    """Whether somebody listens there."""
-    try:
-        socket.create_connection((address, port), timeout).close()
-    except OSError:
-        return False
-    return True
+def accepts(address: tuple[str, int] | str, timeout: float = 1) -> bool:
+    """Whether somebody listens at this address and port, or at this path."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(timeout)
+        return probe.connect_ex(address) == 0

@@ -216,6 +216,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import 
 )
 
 MICROK8S = "/snap/bin/microk8s"
+API_PORT = 16443
+PAUSE_SECONDS = 2.0
 LANGUAGE = {"LANGUAGE": "C", "LC_ALL": "C"}
 
 
@@ -368,6 +370,22 @@ def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
     return seen, done
 
 
+def rest(files: Files, deadline: float, answers: bool) -> None:
+    """Leave a machine that is starting a cluster to its work: each question costs it a second of its processor.
+
+    As long as nothing listens on the API's port, it is asked every ten seconds at most.
+    """
+    port = int(files.argument("kube-apiserver", "--secure-port") or API_PORT)
+    now = time.monotonic()
+    time.sleep(min(PAUSE_SECONDS, max(0.1, deadline - now)))
+    while not answers and time.monotonic() < min(deadline, now + 10):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+
+
 def main() -> None:
     """Read the machine, then, if asked, the cluster, as often as the time allows."""
     names = {"type": "list", "elements": "str", "default": []}
@@ -401,7 +419,7 @@ def main() -> None:
             if hopeless or time.monotonic() >= deadline:
                 break
             if not done:
-                time.sleep(1)
+                rest(Files(), deadline, seen["api"]["ready"])
     except (Microk8sError, OSError) as exc:
         module.fail_json(msg=f"The state of MicroK8s on this machine could not be read: {exc}")
     module.exit_json(changed=False, **result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import typing as t
 from pathlib import Path
 
@@ -54,6 +55,12 @@ class Machine:
         )
         (self.data / "var/lock").mkdir(parents=True)
 
+    def listen(self) -> None:
+        """An API server that accepts connections, on a port of its own."""
+        self.server = socket.create_server(("127.0.0.1", 0))
+        (self.data / "args").mkdir()
+        (self.data / "args/kube-apiserver").write_text(f"--secure-port={self.server.getsockname()[1]}\n")
+
     def run(self, capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.Any]:
         with patch_module_args(arguments), pytest.raises(SystemExit):
             microk8s_info.main()
@@ -65,6 +72,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
     made.program("ip", 'echo "2: eth0    inet 172.20.10.11/20 brd 172.20.15.255 scope global eth0"')
     monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
+    monkeypatch.setattr(microk8s_info, "PAUSE_SECONDS", 0.2)
     monkeypatch.setattr(microk8s_info, "MICROK8S", str(made.bin / "microk8s"))
     monkeypatch.setattr(microk8s_info, "Files", lambda: microk8s_info_files(made.data))
     return made
@@ -105,6 +113,7 @@ def test_does_not_take_a_workers_excuse_for_an_answer(machine: Machine, capsys: 
 
 def test_waits_until_the_node_is_there(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.install()
+    machine.listen()
     machine.program(
         "microk8s",
         f'echo x >> {machine.root}/calls; if [ "$(wc -l < {machine.root}/calls)" -lt 2 ]; then\n'
@@ -113,6 +122,16 @@ def test_waits_until_the_node_is_there(machine: Machine, capsys: pytest.CaptureF
     result = machine.run(capsys, cluster=True, wait_for=["Master"], wait_seconds=30)
     assert result["missing"] == []
     assert result["api"]["ready"] is True
+
+
+def test_a_cluster_that_only_starts_is_left_to_its_work(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.listen()
+    machine.server.close()
+    machine.program("microk8s", f"echo x >> {machine.root}/calls; echo refused >&2; exit 1")
+    result = machine.run(capsys, cluster=True, wait_for=["master"], wait_seconds=4)
+    assert result["api"]["reason"] == "refused"
+    assert (machine.root / "calls").read_text().count("x") == 2
 
 
 def test_waiting_ends(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
