@@ -28,7 +28,6 @@ from lab.supervisor import launch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 console = Console(stderr=True)
-SECONDS_PER_SLOT, SLOTS_PER_EPOCH = 2, 8
 
 Archives = t.Annotated[Path | None, typer.Option(help="Archives of Prysm's own images, used instead of the double.")]
 Format = t.Annotated[str, typer.Option("--format", help="text or json")]
@@ -49,6 +48,8 @@ def build(
 def up(
     machines: t.Annotated[list[str] | None, typer.Argument(help="Machines to power on.")] = None,
     prysm_images: Archives = None,
+    seconds_per_slot: t.Annotated[int, typer.Option(min=1, help="Of the chain; mainnet has 12.")] = 2,
+    slots_per_epoch: t.Annotated[int, typer.Option(min=2, help="Of the chain; mainnet has 32.")] = 8,
 ) -> None:
     """Start the lab: the gateway, the chain and the machines, until they answer."""
     layout = Layout.here()
@@ -81,8 +82,8 @@ def up(
                 "registry": str(layout.registry),
                 "chain": str(parts.chain),
                 "package_caches": str(host.cache_root() / "packages"),
-                "seconds_per_slot": SECONDS_PER_SLOT,
-                "slots_per_epoch": SLOTS_PER_EPOCH,
+                "seconds_per_slot": seconds_per_slot,
+                "slots_per_epoch": slots_per_epoch,
             },
         )
         try:

@@ -116,13 +116,16 @@ class Play:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Bare machines and a chain that has seen nothing. With REHEARSAL_KEEP a lab that runs is used, and kept."""
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Bare machines and a chain that has seen nothing. With REHEARSAL_KEEP a lab that runs is used, and kept.
+
+    A file that needs another chain names it: UP = ("--seconds-per-slot", "12", ...).
+    """
     ours, keep = Lab(), bool(os.environ.get("REHEARSAL_KEEP"))
     if not (keep and json.loads(ours.command("status", "--format", "json").stdout)["running"]):
         ours.command("down")
         shutil.rmtree(Layout.here().state, ignore_errors=True)
-        ours.command("up", timeout=3600)
+        ours.command("up", *getattr(request.module, "UP", ()), timeout=3600)
     yield ours
     if not keep:
         ours.command("down")
