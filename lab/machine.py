@@ -35,6 +35,7 @@ class Machine:
     launcher: Path
     console: Path
     public_key: str
+    cpu: int
     process: subprocess.Popen[bytes] | None = field(default=None)
     frozen: bool = False
 
@@ -84,6 +85,9 @@ class Machine:
                 env={**os.environ, "LAB_KERNEL": str(self.kernel), "TMPDIR": "/dev/shm"},
                 start_new_session=True,
             )
+        # Every system call on the machine goes to another process here and back, twice as fast on the same processor.
+        # The machine has only one anyway.
+        os.sched_setaffinity(self.process.pid, {self.cpu})
         self.frozen = False
 
     def _signal(self, number: signal.Signals) -> None:

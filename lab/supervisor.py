@@ -49,9 +49,8 @@ class Supervisor:
         root = Path(self.plan["gateway"])
         gateway.prepare(root)
         port = gateway.free_port()
-        self.services["package proxy"] = gateway.start_package_proxy(
-            root, logs / "proxy.log", self._package_cache(), port
-        )
+        number, packages = self._package_cache()
+        self.services["package proxy"] = gateway.start_package_proxy(root, logs / "proxy.log", packages, port)
         forwarder, channel = gateway.start_forwarder(port)
         self.services["package forwarder"] = forwarder
         namespaces.unshare(namespaces.CLONE_NEWNET)
@@ -76,7 +75,8 @@ class Supervisor:
         launcher.write_text(LAUNCHER)
         launcher.chmod(0o755)
         public_key = self.layout.key.with_suffix(".pub").read_text()
-        for name in MACHINES:
+        cpus = sorted(os.sched_getaffinity(0))
+        for place, name in enumerate(MACHINES):
             machine = Machine(
                 spec=spec(name),
                 kernel=Path(self.plan["kernel"]),
@@ -85,6 +85,7 @@ class Supervisor:
                 launcher=launcher,
                 console=logs / f"{name}.console",
                 public_key=public_key,
+                cpu=cpus[(place + number) % len(cpus)],
             )
             network.create_tap(machine.tap)
             self.machines[name] = machine
@@ -99,8 +100,8 @@ class Supervisor:
                 preexec_fn=lambda: namespaces.die_with_parent(signal.SIGKILL),
             )
 
-    def _package_cache(self) -> Path:
-        """The first package cache that no other running lab uses: the proxy does not share one."""
+    def _package_cache(self) -> tuple[int, Path]:
+        """The first package cache that no other running lab uses, and its number: the proxy does not share one."""
         base = Path(self.plan["package_caches"])
         for number in range(16):
             place = base / f"slot-{number}"
@@ -112,7 +113,7 @@ class Supervisor:
                 lock.close()
                 continue
             self._slot = lock  # held as long as this process lives
-            return place
+            return number, place
         raise LabError(f"Sixteen labs use the package caches in {base}: take one of them down first.")
 
     def ask(self, request: dict[str, t.Any]) -> dict[str, t.Any]:
