@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Machine:
     launcher: Path
     console: Path
     public_key: str
-    cpu: int
+    started: Callable[[int], None]
     process: subprocess.Popen[bytes] | None = field(default=None)
     frozen: bool = False
 
@@ -85,9 +86,7 @@ class Machine:
                 env={**os.environ, "LAB_KERNEL": str(self.kernel), "TMPDIR": "/dev/shm"},
                 start_new_session=True,
             )
-        # Every system call on the machine goes to another process here and back, twice as fast on the same processor.
-        # The machine has only one anyway.
-        os.sched_setaffinity(self.process.pid, {self.cpu})
+        self.started(self.process.pid)
         self.frozen = False
 
     def _signal(self, number: signal.Signals) -> None:

@@ -25,6 +25,7 @@ from lab.commands import run
 from lab.errors import LabError
 from lab.layout import CHAIN_PORT, GATEWAY, MACHINES, REGISTRY_PORT, Layout, spec
 from lab.machine import LAUNCHER, Machine
+from lab.placement import Placement
 
 CONTROL = Path("/dev/shm/control.sock")
 """Reached from outside as /proc/PID/root/dev/shm/control.sock: /dev/shm is the lab's own there."""
@@ -75,8 +76,9 @@ class Supervisor:
         launcher.write_text(LAUNCHER)
         launcher.chmod(0o755)
         public_key = self.layout.key.with_suffix(".pub").read_text()
-        cpus = sorted(os.sched_getaffinity(0))
-        for place, name in enumerate(MACHINES):
+        placement = Placement(first=number)
+        threading.Thread(target=placement.watch, daemon=True).start()
+        for name in MACHINES:
             machine = Machine(
                 spec=spec(name),
                 kernel=Path(self.plan["kernel"]),
@@ -85,7 +87,7 @@ class Supervisor:
                 launcher=launcher,
                 console=logs / f"{name}.console",
                 public_key=public_key,
-                cpu=cpus[(place + number) % len(cpus)],
+                started=placement.add,
             )
             network.create_tap(machine.tap)
             self.machines[name] = machine
