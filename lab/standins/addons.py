@@ -430,7 +430,7 @@ spec:
         ports: [{containerPort: 10250, name: https, protocol: TCP}]
         livenessProbe: {httpGet: {path: /livez, port: https, scheme: HTTPS}, periodSeconds: 10, failureThreshold: 3}
         readinessProbe:
-          {httpGet: {path: /readyz, port: https, scheme: HTTPS}, initialDelaySeconds: 20, periodSeconds: 10}
+          {httpGet: {path: /readyz, port: https, scheme: HTTPS}, periodSeconds: 2}
         resources: {requests: {cpu: 100m, memory: 200Mi}}
         securityContext:
           allowPrivilegeEscalation: false
