@@ -1,0 +1,73 @@
+"""Machines that ask for a restart while validators sign: emptied first, one after the other, and nobody signs twice."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+
+import pytest
+
+from .conftest import Lab
+
+pytestmark = pytest.mark.by_hand
+MACHINES = ("nfs", "master", "worker")
+BOOT = "cat /proc/sys/kernel/random/boot_id"
+
+
+def boots(lab: Lab) -> dict[str, str]:
+    """Which boot of each machine this is."""
+    return {machine: lab.on(machine, BOOT) for machine in MACHINES}
+
+
+def away(lab: Lab, pool: concurrent.futures.Executor) -> set[str]:
+    """The machines that do not answer, all asked at the same time."""
+    codes = pool.map(lambda machine: lab.command("ssh", machine, "--", "true", check=False).returncode, MACHINES)
+    return {machine for machine, code in zip(MACHINES, codes, strict=True) if code}
+
+
+def test_the_site_is_built(lab: Lab) -> None:
+    lab.play("site.yml")
+    lab.wait("four keys have attested", lambda: len(lab.attested()) == 4, seconds=90)
+
+
+def test_machines_that_ask_for_it_are_restarted_one_by_one(lab: Lab) -> None:
+    before = boots(lab)
+    for machine in MACHINES:
+        lab.on(machine, "touch /run/reboot-required")
+    seen = set()
+    with concurrent.futures.ThreadPoolExecutor(1 + len(MACHINES)) as pool:
+        run = pool.submit(lab.play, "site.yml")
+        while not run.done():
+            gone = away(lab, pool)
+            assert len(gone) <= 1, gone
+            seen |= gone
+            time.sleep(1)
+        run.result()
+    assert seen == set(MACHINES)
+    after = boots(lab)
+    assert {machine for machine in MACHINES if after[machine] != before[machine]} == set(MACHINES)
+    assert lab.nodes_ready() == {"master": True, "worker": True}
+    assert not any(node["spec"].get("unschedulable") for node in lab.kubectl("get nodes")["items"])
+    lab.all_sign_on(seconds=120)
+
+
+def test_a_second_time_it_changes_nothing(lab: Lab) -> None:
+    before = boots(lab)
+    assert set(lab.play("site.yml").changed.values()) == {0}
+    assert boots(lab) == before
+
+
+def test_a_node_is_not_restarted_while_what_runs_there_cannot_move(lab: Lab) -> None:
+    """The other node takes no pods: the run stops, and the machine goes on as it was."""
+    before = boots(lab)
+    lab.on("master", "/snap/bin/microk8s kubectl cordon master")
+    lab.on("worker", "touch /run/reboot-required")
+    try:
+        done = lab.play("site.yml", "-e", "microk8s_ready_timeout_seconds=60", check=False)
+        assert done.failed
+        assert boots(lab) == before
+    finally:
+        lab.on("master", "/snap/bin/microk8s kubectl uncordon master")
+    lab.play("site.yml")
+    assert boots(lab)["worker"] != before["worker"]
+    lab.all_sign_on(seconds=120)
