@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"eth2xk8s/lab/prysm/internal/freeport"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -39,13 +39,7 @@ func start(t *testing.T, args ...string) (*exec.Cmd, *bytes.Buffer) {
 }
 
 func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", freeport.Find(t))
 }
 
 func get(t *testing.T, url string, out any) bool {

@@ -18,6 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"eth2xk8s/lab/prysm/internal/chain"
+	"eth2xk8s/lab/prysm/internal/freeport"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -44,7 +45,7 @@ func newLab(t *testing.T, version string, flags ...string) *lab {
 	srv := httptest.NewServer(c.Handler())
 	t.Cleanup(func() { srv.Close(); c.Close() })
 	l := &lab{
-		t: t, chain: c, url: srv.URL, rpc: freePort(t), http: freePort(t), mon: freePort(t), version: version,
+		t: t, chain: c, url: srv.URL, rpc: freeport.Find(t), http: freeport.Find(t), mon: freeport.Find(t), version: version,
 		beaconData: t.TempDir(), beaconFlags: flags,
 	}
 	l.startBeacon()
@@ -54,15 +55,15 @@ func newLab(t *testing.T, version string, flags ...string) *lab {
 func (l *lab) startBeacon() {
 	l.beacon = daemon(l.t, prog(l.version, "beacon-chain", l.url, l.t.TempDir(), append([]string{
 		"--accept-terms-of-use", "--datadir=" + l.beaconData, fmt.Sprint("--rpc-port=", l.rpc), fmt.Sprint("--grpc-gateway-port=", l.http),
-		fmt.Sprint("--monitoring-port=", l.mon), fmt.Sprint("--p2p-tcp-port=", freePort(l.t)), "--p2p-local-ip=127.0.0.1",
-		fmt.Sprint("--p2p-udp-port=", freePort(l.t)),
+		fmt.Sprint("--monitoring-port=", l.mon), fmt.Sprint("--p2p-tcp-port=", freeport.Find(l.t)), "--p2p-local-ip=127.0.0.1",
+		fmt.Sprint("--p2p-udp-port=", freeport.Find(l.t)),
 	}, l.beaconFlags...)...))
 }
 
 // validator starts a client; port gets its metrics.
 func (l *lab) validator(version, data, walletDir string, flags ...string) (p *process, port int) {
 	l.t.Helper()
-	port = freePort(l.t)
+	port = freeport.Find(l.t)
 	return daemon(l.t, prog(version, "validator", l.url, filepath.Join(data, "home"), append([]string{
 		"--accept-terms-of-use", "--datadir=" + data, "--wallet-dir=" + walletDir, "--wallet-password-file=" + password(l.t),
 		fmt.Sprint("--beacon-rpc-provider=127.0.0.1:", l.rpc), fmt.Sprint("--monitoring-port=", port),
@@ -359,7 +360,7 @@ func TestNoWalletAndNoBeaconStaysUp(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	p := daemon(t, prog("v7.1.6", "validator", "http://127.0.0.1:1", data, "--accept-terms-of-use", "--datadir="+data,
-		"--wallet-dir="+data+"/none", "--beacon-rpc-provider=127.0.0.1:1", fmt.Sprint("--monitoring-port=", freePort(t))))
+		"--wallet-dir="+data+"/none", "--beacon-rpc-provider=127.0.0.1:1", fmt.Sprint("--monitoring-port=", freeport.Find(t))))
 	select {
 	case <-p.done:
 		t.Error("it ended")
@@ -601,7 +602,7 @@ func TestKeymanagerAPI(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "v7.1.6")
 	data, w := t.TempDir(), smallWallet(t, 1)
-	apiPort := freePort(t)
+	apiPort := freeport.Find(t)
 	tokenFile := filepath.Join(t.TempDir(), "token")
 	p, _ := l.validator("v7.1.6", data, w, "--rpc", fmt.Sprint("--http-port=", apiPort), "--keymanager-token-file="+tokenFile)
 	token := ""
