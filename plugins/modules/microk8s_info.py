@@ -375,7 +375,8 @@ def rest(files: Files, deadline: float, answers: bool) -> None:
 
     As long as nothing listens on the API's port, it is asked every ten seconds at most.
     """
-    port = int(files.argument("kube-apiserver", "--secure-port") or API_PORT)
+    written = files.argument("kube-apiserver", "--secure-port") or ""
+    port = int(written) if re.fullmatch("[0-9]{1,5}", written) and int(written) < 65536 else API_PORT
     now = time.monotonic()
     time.sleep(min(PAUSE_SECONDS, max(0.1, deadline - now)))
     while not answers and time.monotonic() < min(deadline, now + 10):

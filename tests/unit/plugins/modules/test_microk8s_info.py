@@ -134,6 +134,17 @@ def test_a_cluster_that_only_starts_is_left_to_its_work(machine: Machine, capsys
     assert (machine.root / "calls").read_text().count("x") == 2
 
 
+@pytest.mark.parametrize("port", ["${PORT}", "99999999", "-1"])
+def test_a_port_that_is_none_is_not_waited_for(machine: Machine, capsys: pytest.CaptureFixture[str], port: str) -> None:
+    """MicroK8s' files of arguments take what an operator writes into them; the waiting must not end in a traceback."""
+    machine.install()
+    (machine.data / "args").mkdir()
+    (machine.data / "args/kube-apiserver").write_text(f"--secure-port={port}\n")
+    machine.program("microk8s", "echo refused >&2; exit 1")
+    result = machine.run(capsys, cluster=True, wait_for=["master"], wait_seconds=1)
+    assert result["api"]["reason"] == "refused"
+
+
 def test_waiting_ends(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.install()
     machine.program("microk8s", f"echo '{CLUSTER}'")
