@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-import typing as t
+from collections.abc import Iterable
 from pathlib import Path
 
 #: When it was, seconds each machine has used, seconds each processor has worked.
@@ -73,7 +73,7 @@ def used_by(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def used_of(cpus: t.Iterable[int]) -> dict[int, float]:
+def used_of(cpus: Iterable[int]) -> dict[int, float]:
     """Seconds that each processor has worked."""
     rows = dict(line.split(None, 1) for line in (PROC / "stat").read_text().splitlines() if line.startswith("cpu"))
     # user, nice, system, idle, iowait, irq, softirq, steal
@@ -106,7 +106,7 @@ class Placement:
             self._adjust(before, now)
             before = now
 
-    def _look(self) -> tuple[float, dict[int, float], dict[int, float]]:
+    def _look(self) -> Look:
         with self.lock:
             self.where = {pid: cpu for pid, cpu in self.where.items() if (PROC / str(pid)).exists()}
             return time.monotonic(), {pid: used_by(pid) for pid in self.where}, used_of(self.cpus)

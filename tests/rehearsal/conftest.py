@@ -90,6 +90,10 @@ class Lab:
             for node in self.kubectl("get nodes")["items"]
         }
 
+    def cordoned(self) -> set[str]:
+        """The nodes that take no new pods."""
+        return {n["metadata"]["name"] for n in self.kubectl("get nodes")["items"] if n["spec"].get("unschedulable")}
+
     def attested(self) -> dict[str, int]:
         """Key -> number of attestations the judge has."""
         return {key: seen["attestations"] for key, seen in self.judge()["keys"].items()}

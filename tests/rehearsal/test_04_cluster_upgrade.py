@@ -45,7 +45,7 @@ def test_a_site_at_an_older_minor(lab: Lab, before: dict[str, tuple[int, int]]) 
 def test_an_upgrade_under_validators(lab: Lab, minor: int) -> None:
     lab.play("playbooks/cluster_upgrade.yml", *SITE, *channel(minor), timeout=3600)
     assert versions(lab) == {"master": f"v1.{minor}", "worker": f"v1.{minor}"}
-    assert not any(node["spec"].get("unschedulable") for node in lab.kubectl("get nodes")["items"])
+    assert lab.cordoned() == set()
 
 
 def test_every_validator_missed_one_epoch_at_most(lab: Lab, before: dict[str, tuple[int, int]]) -> None:

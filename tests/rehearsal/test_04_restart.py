@@ -47,7 +47,7 @@ def test_machines_that_ask_for_it_are_restarted_one_by_one(lab: Lab) -> None:
     after = boots(lab)
     assert {machine for machine in MACHINES if after[machine] != before[machine]} == set(MACHINES)
     assert lab.nodes_ready() == {"master": True, "worker": True}
-    assert not any(node["spec"].get("unschedulable") for node in lab.kubectl("get nodes")["items"])
+    assert lab.cordoned() == set()
     lab.all_sign_on(seconds=120)
 
 
