@@ -5,6 +5,7 @@ Tests run in the order they stand: each file begins with bare machines, each tes
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import re
@@ -49,6 +50,19 @@ class Lab:
         if check and play.failed:
             pytest.fail(f"ansible-playbook {' '.join(words)} failed:\n{play.output[-8000:]}")
         return play
+
+    def during(self, machine: str, condition: str, act: Callable[[], None], *play: str) -> Play:
+        """Run a playbook, and do something as soon as a command succeeds on a machine."""
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            run = pool.submit(self.play, *play, check=False)
+            while not run.done():
+                if self.command("ssh", machine, "--", condition, check=False).returncode == 0:
+                    act()
+                    break
+                time.sleep(0.2)
+            else:
+                pytest.fail(f"the run ended before `{condition}` was true on {machine}:\n{run.result().output[-4000:]}")
+            return run.result()
 
     def on(self, machine: str, command: str, *, check: bool = True) -> str:
         """What a shell command prints on a machine."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import time
-from collections.abc import Callable
-
 import pytest
 
 from .conftest import Lab, Play
@@ -13,20 +9,6 @@ from .conftest import Lab, Play
 pytestmark = pytest.mark.by_hand
 BUILD = ("molecule/microk8s/converge.yml",)
 JOINING = "test -e /var/snap/microk8s/current/var/lock/join-in-progress"
-
-
-def during(lab: Lab, machine: str, condition: str, act: Callable[[], None], *play: str) -> Play:
-    """Run a playbook, and do something as soon as a command succeeds on a machine."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        run = pool.submit(lab.play, *play, check=False)
-        while not run.done():
-            if lab.command("ssh", machine, "--", condition, check=False).returncode == 0:
-                act()
-                break
-            time.sleep(0.2)
-        else:
-            pytest.fail(f"the run ended before `{condition}` was true on {machine}:\n{run.result().output[-4000:]}")
-        return run.result()
 
 
 def bare(lab: Lab, machine: str) -> None:
@@ -76,7 +58,7 @@ def test_a_token_that_has_ended(lab: Lab) -> None:
 def test_a_power_cut_in_the_middle_of_a_join(lab: Lab, machine: str) -> None:
     """Of either side: the run says so, no token outlives it for long, and the next one finishes."""
     bare(lab, "worker")
-    play = during(lab, "worker", JOINING, lambda: lab.fault("power-cut", machine), *BUILD)
+    play = lab.during("worker", JOINING, lambda: lab.fault("power-cut", machine), *BUILD)
     assert play.failed
     lab.fault("power-on", machine)
     joins(lab)
@@ -87,7 +69,7 @@ def test_a_partition_in_the_middle_of_a_join(lab: Lab) -> None:
     bare(lab, "worker")
     short = ("-e", "microk8s_ready_timeout_seconds=60")
     try:
-        play = during(lab, "worker", JOINING, lambda: lab.fault("block", "worker", "master"), *BUILD, *short)
+        play = lab.during("worker", JOINING, lambda: lab.fault("block", "worker", "master"), *BUILD, *short)
     finally:
         lab.fault("heal", "worker")
     assert play.failed
@@ -102,7 +84,7 @@ def test_a_power_cut_in_the_middle_of_leaving(lab: Lab) -> None:
     """`microk8s leave` cannot be run twice by itself; the role makes it so."""
     leave = ("playbooks/leave_node.yml", "-e", "leave_node=worker")
     gone = "test ! -e /var/snap/microk8s/current/certs/ca.remote.crt"
-    play = during(lab, "worker", gone, lambda: lab.fault("power-cut", "worker"), *leave)
+    play = lab.during("worker", gone, lambda: lab.fault("power-cut", "worker"), *leave)
     assert play.failed
     lab.fault("power-on", "worker")
     lab.play(*leave)

@@ -1,0 +1,118 @@
+"""Upgrades of the cluster that faults cut short: said in a sentence, and the next run finishes."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Lab, Play
+
+pytestmark = pytest.mark.by_hand
+FIRST = 30
+REFRESHING = "pgrep --full '[s]nap refresh --classic'"
+OFFLINE = "/usr/lib/snapd/store/offline"
+
+
+def upgrade_to(minor: int) -> tuple[str, ...]:
+    channel = ("-e", f"microk8s_channel=1.{minor}/stable")
+    return ("playbooks/cluster_upgrade.yml", *channel, "-e", "microk8s_ready_timeout_seconds=120")
+
+
+def versions(lab: Lab) -> dict[str, str]:
+    return {
+        node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"].rpartition(".")[0]
+        for node in lab.kubectl("get nodes")["items"]
+    }
+
+
+def said(play: Play) -> str:
+    return " ".join(play.output.split())
+
+
+def finishes(lab: Lab, minor: int) -> None:
+    """The next run brings both nodes to the new version, and leaves nothing for the one after."""
+    lab.play(*upgrade_to(minor))
+    assert versions(lab) == {"master": f"v1.{minor}", "worker": f"v1.{minor}"}
+    assert lab.nodes_ready() == {"master": True, "worker": True}
+    assert lab.cordoned() == set()
+    again = lab.play(*upgrade_to(minor))
+    assert sum(again.changed.values()) == 0, again.output[-4000:]
+
+
+def test_a_cluster_at_an_older_minor(lab: Lab) -> None:
+    lab.play("molecule/microk8s/converge.yml", "-e", f"microk8s_channel=1.{FIRST}/stable")
+    assert set(versions(lab).values()) == {f"v1.{FIRST}"}
+
+
+def test_a_power_cut_of_the_worker_in_the_middle_of_its_refresh(lab: Lab) -> None:
+    minor = FIRST + 1
+    play = lab.during("worker", REFRESHING, lambda: lab.fault("power-cut", "worker"), *upgrade_to(minor))
+    assert play.failed
+    assert lab.cordoned() == {"worker"}
+    lab.fault("power-on", "worker")
+    finishes(lab, minor)
+
+
+def test_a_power_cut_of_the_seed_in_the_middle_of_the_workers_refresh(lab: Lab) -> None:
+    minor = FIRST + 2
+    play = lab.during("worker", REFRESHING, lambda: lab.fault("power-cut", "master"), *upgrade_to(minor))
+    assert play.failed
+    lab.fault("power-on", "master")
+    finishes(lab, minor)
+
+
+def test_a_power_cut_of_the_seed_in_the_middle_of_its_own_refresh(lab: Lab) -> None:
+    minor = FIRST + 3
+    play = lab.during("master", REFRESHING, lambda: lab.fault("power-cut", "master"), *upgrade_to(minor))
+    assert play.failed
+    lab.fault("power-on", "master")
+    finishes(lab, minor)
+
+
+def test_a_partition_in_the_middle_of_the_workers_refresh(lab: Lab) -> None:
+    """The worker is taken back, and follows the channel of before again: the next run is as the first one was."""
+    minor = FIRST + 4
+    try:
+        play = lab.during("worker", REFRESHING, lambda: lab.fault("block", "worker", "master"), *upgrade_to(minor))
+    finally:
+        lab.fault("heal", "worker")
+    assert play.failed
+    assert f"worker did not become Ready at 1.{minor}/stable" in said(play)
+    assert "It was taken back to revision" in said(play)
+    assert f"1.{minor - 1}/stable" in lab.on("worker", "snap list microk8s")
+    finishes(lab, minor)
+
+
+def test_a_clock_that_goes_wrong_in_the_middle(lab: Lab) -> None:
+    """No pod may start there until it is right."""
+    minor = FIRST + 5
+    lab.on("worker", "systemctl stop systemd-timesyncd")
+    play = lab.during("worker", REFRESHING, lambda: lab.fault("clock", "worker", "3600"), *upgrade_to(minor))
+    assert play.failed
+    assert "The clocks of worker and master differ by 3" in said(play)
+    assert lab.cordoned() == {"worker"}
+    again = lab.play(*upgrade_to(minor), check=False)
+    assert again.failed
+    assert "The clocks of worker and master differ by 3" in said(again)
+    lab.fault("clock", "worker", "-3600")
+    lab.on("worker", "systemctl start systemd-timesyncd")
+    finishes(lab, minor)
+
+
+def test_a_store_that_does_not_answer(lab: Lab) -> None:
+    minor = FIRST + 6
+    lab.on("worker", f"touch {OFFLINE}")
+    play = lab.play(*upgrade_to(minor), check=False)
+    lab.on("worker", f"rm {OFFLINE}")
+    assert play.failed
+    assert "unable to contact snap store" in said(play)
+    assert "It still has revision" in said(play)
+    assert versions(lab) == {"master": f"v1.{minor}", "worker": f"v1.{minor - 1}"}
+    finishes(lab, minor)
+
+
+def test_a_worker_that_somebody_took_back(lab: Lab) -> None:
+    """`snap revert` leaves the channel as it is, so that it says nothing of what runs."""
+    minor = FIRST + 6
+    lab.on("worker", "snap revert microk8s")
+    lab.wait("the old version", lambda: versions(lab)["worker"] == f"v1.{minor - 1}", seconds=120)
+    finishes(lab, minor)
