@@ -43,7 +43,7 @@ def test_machines_that_ask_for_it_are_restarted_one_by_one(lab: Lab) -> None:
             seen |= gone
             time.sleep(1)
         run.result()
-    assert seen == set(MACHINES)
+    assert seen  # a machine is back within seconds: not every one is caught
     after = boots(lab)
     assert {machine for machine in MACHINES if after[machine] != before[machine]} == set(MACHINES)
     assert lab.nodes_ready() == {"master": True, "worker": True}
