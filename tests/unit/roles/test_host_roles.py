@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ufw
 
 ROOT = Path(__file__).parents[3]
+TASKS = ROOT / "playbooks/tasks"
 SITE = {
     "ansible_managed": "Ansible managed",
     "inventory_hostname": "machine",
@@ -360,3 +363,15 @@ def test_what_has_to_be_done_to_the_nfs_server(
 def test_when_the_firewall_has_to_be_touched(changes: t.Any, due: bool) -> None:
     planned = {"added": [], "removed": [], "policies": [], "drift": [], "enabled": False, **changes}
     assert evaluate("firewall", "__firewall_rules_due", __firewall_plan=planned) is due
+
+
+def test_nothing_of_nfs_starts_as_its_package_would_have_it() -> None:
+    """The packages come in base's transaction, so what the server is to be is there before."""
+    play = yaml.safe_load((ROOT / "playbooks/machines.yml").read_text())[0]
+    base = next(role for role in play["roles"] if role["role"].endswith(".base"))
+    assert {"nfs-common", "nfs-kernel-server"} & set(re.findall(r"[\w-]+", base["base_packages"]))
+    hook = re.findall(r"'([\w.]+)', paths=", base["base_before_packages_tasks"])
+    included = [task["ansible.builtin.include_role"] for task in yaml.safe_load((TASKS / hook[0]).read_text())]
+    assert {role["tasks_from"] for role in included} == {"mask_first.yml", "configure_first.yml"}
+    packages = (ROOT / "roles/base/tasks/packages.yml").read_text()
+    assert packages.index("base_before_packages_tasks") < packages.index('name: "{{ __base_missing_packages }}"')

@@ -81,9 +81,10 @@ def test_the_token_is_withdrawn_whatever_happens() -> None:
 
 def test_preflight_changes_nothing() -> None:
     allowed = {"ansible.builtin.assert", "ansible.builtin.set_fact", "eth2xk8s.staking.microk8s_info"}
-    for name in ("preflight.yml", "upgrade_check.yml"):
+    for name in ("preflight.yml", "check_clock.yml", "upgrade_check.yml"):
         for task in tasks(ROLE / "tasks" / name):
-            assert allowed & task.keys(), task["name"]
+            included = task.get("ansible.builtin.include_tasks", {}).get("file")
+            assert allowed & task.keys() or included == "check_clock.yml", task["name"]
 
 
 def test_a_join_is_believed_only_from_the_seed() -> None:
@@ -213,9 +214,25 @@ def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
     cases = {
         "minor": ({"microk8s_channel": "1.28/candidate"}, "__microk8s_minor | int"),
         "installed_minor": (
-            {"__microk8s_here": {"snap": {"channel": "1.28/stable"}}},
+            {"__microk8s_here": {"snap": {"channel": "1.29/stable", "version": "v1.28.15"}}},
             "__microk8s_installed_minor | int",
         ),
+        # channel, version, whether 1.29/stable has to be fetched
+        **{
+            f"due_{name}": (
+                {
+                    "__microk8s_here": {"snap": {"channel": channel, "version": version}},
+                    "microk8s_channel": "1.29/stable",
+                },
+                "__microk8s_refresh_due | bool",
+            )
+            for name, channel, version in (
+                ("next", "1.28/stable", "v1.28.15"),
+                ("reverted", "1.29/stable", "v1.28.15"),
+                ("risk", "1.29/edge", "v1.29.15"),
+                ("done", "1.29/stable", "v1.29.15"),
+            )
+        },
         "addons": ({"microk8s_addons": ["dns", "helm3"]}, "__microk8s_wanted_addons"),
         "addons_dns": (
             {"microk8s_addons": ["dns", "metallb:10.0.0.1-10.0.0.9"], "microk8s_dns_servers": ["1.1.1.1", "9.9.9.9"]},
@@ -247,6 +264,10 @@ def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
     assert evaluate(cases) == {
         "minor": 28,
         "installed_minor": 28,
+        "due_next": True,
+        "due_reverted": True,
+        "due_risk": True,
+        "due_done": False,
         "addons": ["dns", "helm3"],
         "addons_dns": ["dns:1.1.1.1,9.9.9.9", "metallb:10.0.0.1-10.0.0.9"],
         "launch_dns": ["1.1.1.1,9.9.9.9"],
