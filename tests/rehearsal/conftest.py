@@ -81,6 +81,15 @@ class Lab:
         """Break something."""
         self.command("fault", name, *words)
 
+    def power_on(self, machine: str) -> None:
+        """Give a machine its power back, and wait until one can log in."""
+        self.fault("power-on", machine)
+        self.wait(
+            f"{machine} answers",
+            lambda: self.command("ssh", machine, "--", "true", check=False).returncode == 0,
+            seconds=60,
+        )
+
     def wait(self, what: str, true: Callable[[], bool], *, seconds: float) -> None:
         """Until `true`, or fail."""
         deadline = time.monotonic() + seconds

@@ -60,7 +60,7 @@ def test_a_power_cut_in_the_middle_of_a_join(lab: Lab, machine: str) -> None:
     bare(lab, "worker")
     play = lab.during("worker", JOINING, lambda: lab.fault("power-cut", machine), *BUILD)
     assert play.failed
-    lab.fault("power-on", machine)
+    lab.power_on(machine)
     joins(lab)
 
 
@@ -86,7 +86,7 @@ def test_a_power_cut_in_the_middle_of_leaving(lab: Lab) -> None:
     gone = "test ! -e /var/snap/microk8s/current/certs/ca.remote.crt"
     play = lab.during("worker", gone, lambda: lab.fault("power-cut", "worker"), *leave)
     assert play.failed
-    lab.fault("power-on", "worker")
+    lab.power_on("worker")
     lab.play(*leave)
     assert lab.nodes_ready() == {"master": True}
     joins(lab)

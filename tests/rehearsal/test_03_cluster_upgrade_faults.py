@@ -48,7 +48,7 @@ def test_a_power_cut_of_the_worker_in_the_middle_of_its_refresh(lab: Lab) -> Non
     play = lab.during("worker", REFRESHING, lambda: lab.fault("power-cut", "worker"), *upgrade_to(minor))
     assert play.failed
     assert lab.cordoned() == {"worker"}
-    lab.fault("power-on", "worker")
+    lab.power_on("worker")
     finishes(lab, minor)
 
 
@@ -56,7 +56,7 @@ def test_a_power_cut_of_the_seed_in_the_middle_of_the_workers_refresh(lab: Lab) 
     minor = FIRST + 2
     play = lab.during("worker", REFRESHING, lambda: lab.fault("power-cut", "master"), *upgrade_to(minor))
     assert play.failed
-    lab.fault("power-on", "master")
+    lab.power_on("master")
     finishes(lab, minor)
 
 
@@ -64,7 +64,7 @@ def test_a_power_cut_of_the_seed_in_the_middle_of_its_own_refresh(lab: Lab) -> N
     minor = FIRST + 3
     play = lab.during("master", REFRESHING, lambda: lab.fault("power-cut", "master"), *upgrade_to(minor))
     assert play.failed
-    lab.fault("power-on", "master")
+    lab.power_on("master")
     finishes(lab, minor)
 
 
