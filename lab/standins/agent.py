@@ -122,9 +122,10 @@ def _control_plane(hostname: str, remote: str, contacted: str) -> dict[str, Any]
         members = cluster.datastore_members()
     if not members:
         raise Refused(500, "failed to retrieve dqlite cluster nodes: the datastore does not answer")
+    # Read before: between the addition to a single member and the start of the new one there is no majority to ask.
+    peers = [[member["name"], member["url"]] for member in members]
     if cluster.etcdctl("member", "add", hostname, f"--peer-urls={cluster.peer_url(remote)}", timeout="20s") is None:
         raise Refused(500, "failed to add the joining node to the datastore")
-    peers = [[m["name"], m["url"]] for m in cluster.datastore_members() if m["name"]]
     callback = secrets.token_hex(32)
     with (CREDENTIALS / "callback-tokens.txt").open("a") as f:
         f.write(f"{remote}:{AGENT_PORT} {callback}\n")
