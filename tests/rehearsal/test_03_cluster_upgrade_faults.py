@@ -8,13 +8,13 @@ from .conftest import Lab, Play
 
 pytestmark = pytest.mark.by_hand
 FIRST = 30
+SHORT = ("-e", "microk8s_ready_timeout_seconds=90")
 REFRESHING = "pgrep --full '[s]nap refresh --classic'"
 OFFLINE = "/usr/lib/snapd/store/offline"
 
 
 def upgrade_to(minor: int) -> tuple[str, ...]:
-    channel = ("-e", f"microk8s_channel=1.{minor}/stable")
-    return ("playbooks/cluster_upgrade.yml", *channel, "-e", "microk8s_ready_timeout_seconds=120")
+    return ("playbooks/cluster_upgrade.yml", "-e", f"microk8s_channel=1.{minor}/stable")
 
 
 def versions(lab: Lab) -> dict[str, str]:
@@ -72,7 +72,9 @@ def test_a_partition_in_the_middle_of_the_workers_refresh(lab: Lab) -> None:
     """The worker is taken back, and follows the channel of before again: the next run is as the first one was."""
     minor = FIRST + 4
     try:
-        play = lab.during("worker", REFRESHING, lambda: lab.fault("block", "worker", "master"), *upgrade_to(minor))
+        play = lab.during(
+            "worker", REFRESHING, lambda: lab.fault("block", "worker", "master"), *upgrade_to(minor), *SHORT
+        )
     finally:
         lab.fault("heal", "worker")
     assert play.failed
