@@ -87,6 +87,13 @@ def test_preflight_changes_nothing() -> None:
             assert allowed & task.keys() or included == "check_clock.yml", task["name"]
 
 
+def test_what_is_known_of_this_machine_is_never_lost_to_a_skipped_task() -> None:
+    """A task that is skipped registers just that: the node would have no name any more, and nothing be done to it."""
+    for path in FILES:
+        for task in tasks(path):
+            assert not (task.get("register") == "__microk8s_here" and "when" in task), f"{path.name}: {task['name']}"
+
+
 def test_a_join_is_believed_only_from_the_seed() -> None:
     steps = list(tasks(ROLE / "tasks/join_cluster.yml"))
     names = [step["name"].partition("| ")[2] for step in steps]
