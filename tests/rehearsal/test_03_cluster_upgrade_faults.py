@@ -24,6 +24,12 @@ def versions(lab: Lab) -> dict[str, str]:
     }
 
 
+def current(lab: Lab) -> int:
+    """The minor that both nodes run."""
+    (version,) = set(versions(lab).values())
+    return int(version.rpartition(".")[2])
+
+
 def said(play: Play) -> str:
     return " ".join(play.output.split())
 
@@ -44,7 +50,7 @@ def test_a_cluster_at_an_older_minor(lab: Lab) -> None:
 
 
 def test_a_power_cut_of_the_worker_in_the_middle_of_its_refresh(lab: Lab) -> None:
-    minor = FIRST + 1
+    minor = current(lab) + 1
     play = lab.during("worker", REFRESHING, lambda: lab.fault("power-cut", "worker"), *upgrade_to(minor))
     assert play.failed
     assert lab.cordoned() == {"worker"}
@@ -53,7 +59,7 @@ def test_a_power_cut_of_the_worker_in_the_middle_of_its_refresh(lab: Lab) -> Non
 
 
 def test_a_power_cut_of_the_seed_in_the_middle_of_the_workers_refresh(lab: Lab) -> None:
-    minor = FIRST + 2
+    minor = current(lab) + 1
     play = lab.during("worker", REFRESHING, lambda: lab.fault("power-cut", "master"), *upgrade_to(minor))
     assert play.failed
     lab.power_on("master")
@@ -61,7 +67,7 @@ def test_a_power_cut_of_the_seed_in_the_middle_of_the_workers_refresh(lab: Lab) 
 
 
 def test_a_power_cut_of_the_seed_in_the_middle_of_its_own_refresh(lab: Lab) -> None:
-    minor = FIRST + 3
+    minor = current(lab) + 1
     play = lab.during("master", REFRESHING, lambda: lab.fault("power-cut", "master"), *upgrade_to(minor))
     assert play.failed
     lab.power_on("master")
@@ -70,7 +76,7 @@ def test_a_power_cut_of_the_seed_in_the_middle_of_its_own_refresh(lab: Lab) -> N
 
 def test_a_partition_in_the_middle_of_the_workers_refresh(lab: Lab) -> None:
     """The worker is taken back, and follows the channel of before again: the next run is as the first one was."""
-    minor = FIRST + 4
+    minor = current(lab) + 1
     try:
         play = lab.during(
             "worker", REFRESHING, lambda: lab.fault("block", "worker", "master"), *upgrade_to(minor), *SHORT
@@ -86,7 +92,7 @@ def test_a_partition_in_the_middle_of_the_workers_refresh(lab: Lab) -> None:
 
 def test_a_clock_that_goes_wrong_in_the_middle(lab: Lab) -> None:
     """No pod may start there until it is right."""
-    minor = FIRST + 5
+    minor = current(lab) + 1
     lab.on("worker", "systemctl stop systemd-timesyncd")
     play = lab.during("worker", REFRESHING, lambda: lab.fault("clock", "worker", "3600"), *upgrade_to(minor))
     assert play.failed
@@ -101,7 +107,7 @@ def test_a_clock_that_goes_wrong_in_the_middle(lab: Lab) -> None:
 
 
 def test_a_store_that_does_not_answer(lab: Lab) -> None:
-    minor = FIRST + 6
+    minor = current(lab) + 1
     lab.on("worker", f"touch {OFFLINE}")
     play = lab.play(*upgrade_to(minor), check=False)
     lab.on("worker", f"rm {OFFLINE}")
@@ -114,7 +120,7 @@ def test_a_store_that_does_not_answer(lab: Lab) -> None:
 
 def test_a_worker_that_somebody_took_back(lab: Lab) -> None:
     """`snap revert` leaves the channel as it is, so that it says nothing of what runs."""
-    minor = FIRST + 6
+    minor = current(lab)
     lab.on("worker", "snap revert microk8s")
     lab.wait("the old version", lambda: versions(lab)["worker"] == f"v1.{minor - 1}", seconds=120)
     finishes(lab, minor)
