@@ -113,6 +113,13 @@ class Lab:
             for node in self.kubectl("get nodes")["items"]
         }
 
+    def versions(self) -> dict[str, str]:
+        """Node -> Kubernetes' version there without the patch, as in v1.36."""
+        return {
+            node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"].rpartition(".")[0]
+            for node in self.kubectl("get nodes")["items"]
+        }
+
     def cordoned(self) -> set[str]:
         """The nodes that take no new pods."""
         return {n["metadata"]["name"] for n in self.kubectl("get nodes")["items"] if n["spec"].get("unschedulable")}
@@ -135,6 +142,11 @@ class Play:
     def __init__(self, code: int, output: str) -> None:
         self.failed = code != 0
         self.output = output
+
+    @property
+    def said(self) -> str:
+        """All it printed on one line: Ansible breaks sentences into several."""
+        return " ".join(self.output.split())
 
     @property
     def changed(self) -> dict[str, int]:

@@ -106,10 +106,7 @@ def test_a_machine_without_power_comes_back_by_itself(lab: Lab) -> None:
     """Whichever it is: its pods, mounts and duties return without a hand, and no key signs twice on the way."""
     for machine in ("worker", "nfs", "master"):
         lab.fault("power-cut", machine)
-        lab.fault("power-on", machine)
-        lab.wait(
-            f"{machine} is back", lambda machine=machine: lab.on(machine, "echo yes", check=False) == "yes", seconds=60
-        )
+        lab.power_on(machine)
         lab.wait("both nodes are Ready", lambda: all(lab.nodes_ready().values()), seconds=120)
         lab.all_sign_on(seconds=180)
 

@@ -369,7 +369,7 @@ def test_nothing_of_nfs_starts_as_its_package_would_have_it() -> None:
     """The packages come in base's transaction, so what the server is to be is there before."""
     play = yaml.safe_load((ROOT / "playbooks/machines.yml").read_text())[0]
     base = next(role for role in play["roles"] if role["role"].endswith(".base"))
-    assert {"nfs-common", "nfs-kernel-server"} & set(re.findall(r"[\w-]+", base["base_packages"]))
+    assert {"nfs-common", "nfs-kernel-server"} <= set(re.findall(r"[\w-]+", base["base_packages"]))
     hook = re.findall(r"'([\w.]+)', paths=", base["base_before_packages_tasks"])
     included = [task["ansible.builtin.include_role"] for task in yaml.safe_load((TASKS / hook[0]).read_text())]
     assert {role["tasks_from"] for role in included} == {"mask_first.yml", "configure_first.yml"}
