@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import layout
+from . import layout, node
 from .layout import API_PORT, CERTS, CNI, CREDENTIALS, DATASTORE_PORT, ETCD_PORT, GROUP, SNAP, write
-from .system import fail, succeeds
+from .system import fail, own_addresses, succeeds
 
 TUNNEL = "projectcalico.org/IPv4VXLANTunnelAddr"
 """The annotation by which a node tells the others which range of pods is its own."""
@@ -208,6 +208,23 @@ def datastore_members() -> list[dict[str, Any]]:
         }
         for member in json.loads(text).get("members", [])
     ]
+
+
+def datastore_members_by_file() -> list[dict[str, Any]]:
+    """The members as those in cluster.yaml tell, this node itself last: it may not know that it is none any more."""
+    known = node.members()
+    others = [address for address in known if address.rsplit(":", 1)[0] not in own_addresses()]
+    for address in [*others, *(a for a in known if a not in others)]:
+        connection = http.client.HTTPConnection(address, timeout=4)
+        try:
+            connection.request("GET", "/members")
+            found = json.loads(connection.getresponse().read())
+            return [{"id": f"{m['id']:x}", "address": m["peerURLs"][0].split("//")[1]} for m in found]
+        except (OSError, ValueError, http.client.HTTPException):
+            continue
+        finally:
+            connection.close()
+    return []
 
 
 def peer_url(address: str) -> str:

@@ -165,7 +165,7 @@ def datastore() -> None:
     client = f"http://127.0.0.1:{ETCD_PORT}"
     name = node_name()
     initial = BACKEND / "initial-cluster"
-    joining = initial.exists()
+    joining = node.joined_datastore()
     become(
         SNAP / "bin/etcd",
         [

@@ -321,60 +321,99 @@ def _join_control_plane(answer: dict[str, Any]) -> None:
 
 
 def leave(argv: list[str]) -> int:
-    """Become a fresh single node again."""
+    """Become a single node again, with a datastore of its own."""
     minor = layout.minor()
     argparse.ArgumentParser("microk8s leave").parse_args(argv)
     if not (layout.locked("no-cert-reissue") and (layout.is_worker() or (ARGS / "k8s-dqlite").exists())):
         refuse("This MicroK8s deployment is not acting as a node in a cluster.")
     # What tells a worker is taken away by the very first step of leaving.
-    worker = layout.is_worker() and not layout.locked("no-apiserver-proxy")
-    if worker:
-        print("Configuring services.", flush=True)
-        layout.lock("no-apiserver-proxy")
-        node.stop(["apiserver-proxy"])
-        (CERTS / "ca.remote.crt").unlink()
+    if layout.is_worker() and not layout.locked("no-apiserver-proxy"):
+        _leave_as_worker(minor)
     else:
-        members = cluster.datastore_members()
-        if len(members) <= 1:
-            refuse(
-                "This node currently holds the only copy of the Kubernetes database so it cannot leave the cluster.\n"
-                "To remove this node you can either first remove all other nodes with 'microk8s remove-node' or\n"
-                "form a highly available cluster by adding at least three nodes.",
-                3,
-            )
-        own = next((m for m in members if m["name"] == node_name()), None)
-        if own is None or cluster.etcdctl("member", "remove", own["id"], timeout="20s") is None:
-            refuse("Removal failed. The datastore does not let this node go.", 2)
-    print("Generating new cluster certificates.", flush=True)
-    daemons = node.daemons(minor)
-    node.stop([*node.kubernetes_daemons(minor), node.datastore_daemon(minor)])
-    node.kill_containers()
-    layout.unlock("no-cert-reissue")
-    if worker and not (layout.locked("clustered.lock") and layout.locked("no-k8s-dqlite")):
-        refuse("Not in clustering mode.", 2)
-    fresh(minor)
-    print("Waiting for node to start. ", end=" ", flush=True)
-    node.start([d for d in daemons if d != "apiserver-proxy"])
+        _leave_as_control_plane(minor)
+    return 0
+
+
+def _start_alone(minor: int) -> None:
+    node.start([d for d in node.daemons(minor) if d != "apiserver-proxy"])
     node.restart(["cluster-agent", "apiserver-kicker"])
+    print("Waiting for node to start. ", end=" ", flush=True)
     wait_for(cluster.ready, 60, 1)
     print()
-    return 0
+
+
+def _leave_as_worker(minor: int) -> None:
+    print("Configuring services.", flush=True)
+    layout.lock("no-apiserver-proxy")
+    node.stop(["apiserver-proxy"])
+    (CERTS / "ca.remote.crt").unlink()
+    node.stop(node.kubernetes_daemons(minor))
+    print("Generating new cluster certificates.", flush=True)
+    _alone(minor)
+    layout.unlock("no-cert-reissue")
+    for lock in ("clustered.lock", "no-k8s-dqlite"):
+        if not layout.locked(lock):
+            refuse("Not in clustering mode.", 2)
+        layout.unlock(lock)
+    _default_args(minor)
+    node.kill_containers()
+    _start_alone(minor)
+
+
+def _leave_as_control_plane(minor: int) -> None:
+    members = cluster.datastore_members_by_file()
+    if not members:
+        raise RuntimeError("the datastore does not answer")  # a traceback in the real one as well
+    own = next((m for m in members if m["address"].rsplit(":", 1)[0] in own_addresses()), None)
+    if own and len(members) == 2 and not node.joined_datastore():
+        # Of two members only the first one votes.
+        refuse(
+            "This node currently holds the only copy of the Kubernetes database so it cannot leave the cluster.\n"
+            "To remove this node you can either first remove all other nodes with 'microk8s remove-node' or\n"
+            "form a highly available cluster by adding at least three nodes.",
+            3,
+        )
+    node.stop(node.kubernetes_daemons(minor))
+    time.sleep(SETTLE_SECONDS)
+    if own and len(members) > 1 and cluster.etcdctl("member", "remove", own["id"], timeout="20s") is None:
+        refuse(f"Contacting node {members[0]['address']} failed. Error:", 2)
+    node.stop([node.datastore_daemon(minor)])
+    print("Generating new cluster certificates.", flush=True)
+    _alone(minor)
+    node.kill_containers()
+    _start_alone(minor)
+    layout.unlock("no-cert-reissue")
+
+
+SETTLE_SECONDS = 10
+"""How long the real one waits between the end of its services and that of its membership."""
+
+
+def _alone(minor: int) -> None:
+    """A datastore of its own. The certificate authority stays what it is: a control plane's, the cluster's."""
+    shutil.rmtree(layout.BACKEND, ignore_errors=True)
+    layout.BACKEND.mkdir(parents=True)
+    certs.new_components(node_name())
+    node.write_credentials(minor)
+    node.begin_anew()
+
+
+def _default_args(minor: int) -> None:
+    keep = {"certs.d", "containerd-env", "containerd-template.toml"}
+    for path in ARGS.iterdir():
+        if path.is_file() and path.name not in keep:
+            path.unlink()
+    node.write_args(minor)
 
 
 def fresh(minor: int) -> None:
     """This node's files as after an installation; images stay."""
-    keep = {"certs.d", "containerd-env", "containerd-template.toml"}
-    for path in ARGS.iterdir():
-        if path.name in keep or path.name == "cni-network":
-            continue
-        if path.is_file():
-            path.unlink()
     for name in ("clustered.lock", "no-k8s-dqlite", "no-cert-reissue", "join-in-progress"):
         layout.unlock(name)
     layout.lock("no-apiserver-proxy")
     (CERTS / "ca.remote.crt").unlink(missing_ok=True)
     (CREDENTIALS / "callback-token.txt").unlink(missing_ok=True)
-    node.write_args(minor)
+    _default_args(minor)
     node.fresh_node(minor)
 
 

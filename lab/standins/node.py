@@ -398,6 +398,11 @@ def write_members(members: list[str]) -> None:
         write(path, text, 0o660, GROUP)
 
 
+def joined_datastore() -> bool:
+    """Whether this node joined others' datastore; otherwise the cluster was formed around it."""
+    return (BACKEND / "initial-cluster").exists()
+
+
 def datastore_address() -> str:
     """The address that the datastore's peers reach this node at."""
     return (BACKEND / "info.yaml").read_text().split()[1].rsplit(":", 1)[0]
@@ -452,6 +457,11 @@ def fresh_node(minor: int) -> None:
     ):
         write(CREDENTIALS / name, "", 0o660, GROUP)
     shutil.rmtree(BACKEND / "etcd", ignore_errors=True)
+    begin_anew()
+
+
+def begin_anew() -> None:
+    """The datastore and the pods' network of a node that is in no cluster."""
     write_datastore("127.0.0.1")
     write_cni("10.1.0.0/24")
     (CNI / "peers.json").unlink(missing_ok=True)

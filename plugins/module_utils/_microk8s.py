@@ -27,6 +27,8 @@ USED_BY_WORKERS = {f"certs/{name}.crt" for name in ("ca.remote", "kubelet", "pro
 # MicroK8s' leaders renew their leases every two seconds; after a restart the old one has to run out first (60 s).
 LEADERLESS_SECONDS = 20
 ADDON_DEPLOYMENTS = {"dns": "coredns", "metrics-server": "metrics-server"}
+# Where a datastore listens that was never joined.
+LOOPBACK = "127.0.0.1"
 OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
 
@@ -305,6 +307,15 @@ def join_plan(
     half = state == "single" or mine["half_joined"]
     if state not in ("single", wanted):
         return plan("refuse", f"{name} is a {state} of this cluster, but is to be a {wanted}. Let it leave first.")
+    # One that left keeps the authority, so that this alone does not make it one of the cluster.
+    apart = mine["servers"] and not (set(mine["servers"]) - {LOOPBACK}).intersection(theirs["servers"])
+    if node is None and state == "control_plane" and apart:
+        return plan(
+            "refuse",
+            f"{name} has the certificate authority of this cluster, but a datastore of its own "
+            f"({', '.join(mine['servers'])}): it left, or leaving was cut short. If nothing on it is needed, type "
+            "there: snap remove --purge microk8s. Then run again.",
+        )
     if node is None:
         return plan("repair", "an earlier join did not end" if half else "the cluster does not know it any more")
     if not node["ready"]:

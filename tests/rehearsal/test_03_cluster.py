@@ -91,3 +91,37 @@ def test_a_power_cut_in_the_middle_of_leaving(lab: Lab) -> None:
     assert lab.nodes_ready() == {"master": True}
     # What the node was about to become may be half made, so that nobody can say whether it is empty.
     joins(lab, "-e", "microk8s_discard_local_cluster=true")
+
+
+@pytest.mark.parametrize(
+    "cut_when",
+    [
+        pytest.param("! systemctl is-active --quiet snap.microk8s.daemon-kubelite", id="still-in-the-datastore"),
+        pytest.param(
+            "! grep -q 172.20.10.11: /var/snap/microk8s/current/var/kubernetes/backend/cluster.yaml", id="out"
+        ),
+    ],
+)
+def test_a_power_cut_in_the_middle_of_a_control_planes_leaving(lab: Lab, cut_when: str) -> None:
+    """The next run finishes, and the node may come back."""
+    control_plane = ("-e", "microk8s_node_role=control_plane")
+    leave = ("playbooks/leave_node.yml", "-e", "leave_node=worker")
+    if "worker" in lab.nodes_ready():
+        lab.play(*leave)  # as the worker it was until now
+    joins(lab, *control_plane)
+    play = lab.during("worker", cut_when, lambda: lab.fault("power-cut", "worker"), *leave)
+    assert play.failed
+    lab.power_on("worker")
+    lab.play(*leave)
+    assert lab.nodes_ready() == {"master": True}
+    joins(lab, *control_plane)
+
+
+def test_a_control_plane_that_left_and_was_used_since(lab: Lab) -> None:
+    """It has the cluster's certificate authority, which is no reason to take what it holds for half a join."""
+    lab.play("playbooks/leave_node.yml", "-e", "leave_node=worker")
+    lab.on("worker", "/snap/bin/microk8s kubectl create namespace precious")
+    play = lab.play(*BUILD, "-e", "microk8s_node_role=control_plane", check=False)
+    assert play.failed
+    assert "worker already has a cluster of its own, and joining would destroy it" in play.said
+    assert "precious" in lab.on("worker", "/snap/bin/microk8s kubectl get namespaces -o name")

@@ -67,6 +67,8 @@ CLAIMS = [
     # leave, remove-node
     ("leave outside a cluster: exit 1", MICROK8S, "leaving_without_a_cluster"),
     ("only copy of the datastore: exit 3", MICROK8S, "the_only_copy_of_the_datastore_cannot_leave"),
+    ("a control plane that left keeps the cluster's CA", MICROK8S, "a_control_plane_that_leaves_keeps_the_clusters"),
+    ("leave without a datastore: traceback", MICROK8S, "leaving_with_a_datastore_that_does_not_answer"),
     ("a worker that left is a fresh single node", MICROK8S, "a_worker_that_leaves_is_a_fresh_single_node"),
     ("a leave cut short cannot be repeated as it is", MICROK8S, "leaving_again_after_it_was_cut_short"),
     (

@@ -501,10 +501,69 @@ def test_leaving_without_a_cluster(new: Machine) -> None:
     assert refused(new, "leave", code=1) == "This MicroK8s deployment is not acting as a node in a cluster.\n"
 
 
-def test_the_only_copy_of_the_datastore_cannot_leave(new: Machine) -> None:
+def members_by_file(*addresses: str) -> Any:
+    return lambda: [{"id": f"{i}", "address": f"{address}:19001"} for i, address in enumerate(addresses)]
+
+
+def test_the_only_copy_of_the_datastore_cannot_leave(new: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two members only the first one votes."""
     new.lock("no-cert-reissue")
-    shown = refused(new, "leave", code=3)
-    assert shown.startswith("This node currently holds the only copy of the Kubernetes database so it cannot leave")
+    modules = new.modules(monkeypatch)
+    monkeypatch.setattr(modules.cluster, "datastore_members_by_file", members_by_file("172.20.10.11", "172.20.10.12"))
+    with pytest.raises(modules.system.Failed) as failed:
+        modules.join.leave([])
+    assert failed.value.code == 3
+    assert str(failed.value).startswith("This node currently holds the only copy of the Kubernetes database so it")
+
+
+def test_leaving_with_a_datastore_that_does_not_answer_is_a_traceback(
+    new: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.lock("no-cert-reissue")
+    modules = new.modules(monkeypatch)
+    with pytest.raises(RuntimeError, match="datastore does not answer"):
+        modules.join.leave([])
+    assert (new.data / "var/lock/no-cert-reissue").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "removed"),
+    [
+        (["172.20.10.12", "172.20.10.11"], [("member", "remove", "1")]),
+        (["172.20.10.12"], []),  # it was cut short after that
+        (["127.0.0.1"], []),  # and after it had got a datastore of its own
+    ],
+)
+def test_a_control_plane_that_leaves_keeps_the_clusters_authority(
+    new: Machine, monkeypatch: pytest.MonkeyPatch, capsys: Any, members: list[str], removed: list[tuple[str, ...]]
+) -> None:
+    """Its datastore is taken out of the cluster's first, the lock of a clustered node is the last to go."""
+    new.lock("no-cert-reissue")
+    modules = new.modules(monkeypatch)
+    modules.node.write_datastore(
+        "172.20.10.11", [("a", "http://172.20.10.12:19001"), ("b", "http://172.20.10.11:19001")]
+    )
+    modules.node.set_arg("kube-apiserver", "--authorization-mode", "RBAC,Node")
+    before = (new.data / "certs/ca.crt").read_text()
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(modules.cluster, "datastore_members_by_file", members_by_file(*members))
+    monkeypatch.setattr(modules.cluster, "etcdctl", lambda *a, **_: asked.append(a) or "ok")
+    monkeypatch.setattr(modules.join, "SETTLE_SECONDS", 0)
+    locked_at_the_end: list[bool] = []
+    monkeypatch.setattr(
+        modules.join,
+        "wait_for",
+        lambda *_: locked_at_the_end.append((new.data / "var/lock/no-cert-reissue").exists()) or True,
+    )
+    assert modules.join.leave([]) == 0
+    assert capsys.readouterr().out.startswith("Generating new cluster certificates.\nWaiting for node to start.")
+    assert asked == removed
+    assert locked_at_the_end == [True]
+    assert not (new.data / "var/lock/no-cert-reissue").exists()
+    assert modules.node.members() == ["127.0.0.1:19001"]
+    assert not modules.node.joined_datastore()
+    assert (new.data / "certs/ca.crt").read_text() == before
+    assert modules.node.get_arg("kube-apiserver", "--authorization-mode") == "RBAC,Node"
 
 
 def test_a_worker_that_leaves_is_a_fresh_single_node(
@@ -524,7 +583,7 @@ def test_a_worker_that_leaves_is_a_fresh_single_node(
     locks = {path.name for path in (new.data / "var/lock").iterdir()}
     assert not locks & {"clustered.lock", "no-cert-reissue", "no-k8s-dqlite"}
     assert "no-apiserver-proxy" in locks
-    assert (new.data / "certs/ca.crt").read_text() != before
+    assert (new.data / "certs/ca.crt").read_text() == before
     assert not (new.data / "certs/ca.remote.crt").exists()
     assert modules.node.get_arg("kubelite", "--start-control-plane") == "true"
 
@@ -537,9 +596,8 @@ def test_leaving_again_after_it_was_cut_short(new: Machine, monkeypatch: pytest.
     with pytest.raises(FileNotFoundError, match=r"ca\.remote\.crt"):
         modules.join.leave([])
     assert "no-apiserver-proxy" in {path.name for path in (new.data / "var/lock").iterdir()}
-    with pytest.raises(modules.system.Failed) as failed:
-        modules.join.leave([])
-    assert failed.value.code == 3, "it is not a worker any more"
+    with pytest.raises(RuntimeError, match="datastore does not answer"):
+        modules.join.leave([])  # it is not a worker any more
     (new.data / "var/lock/no-cert-reissue").unlink()
     with pytest.raises(modules.system.Failed, match="not acting as a node in a cluster"):
         modules.join.leave([])

@@ -388,6 +388,23 @@ def test_refuses_what_only_a_person_may_decide(here: dict[str, t.Any], there: di
     assert m.re.search(why, result["reason"])
 
 
+@pytest.mark.parametrize("members", [["127.0.0.1"], ["172.20.10.12", "172.20.10.13"]])
+def test_a_control_plane_that_left_and_is_a_clusters_of_its_own(members: list[str]) -> None:
+    """It keeps the authority of the cluster that it left."""
+    there = seed(MASTER)
+    there["membership"]["servers"] = ["172.20.10.11"]
+    result = plan(machine(state="control_plane", ca="cluster", servers=members), there, role="control_plane")
+    assert result["action"] == "refuse"
+    assert m.re.search("a datastore of its own .*purge", result["reason"])
+
+
+def test_a_control_plane_that_was_removed_while_it_was_away_comes_back() -> None:
+    there = seed(MASTER)
+    there["membership"]["servers"] = ["172.20.10.11"]
+    here = machine(state="control_plane", ca="cluster", servers=["172.20.10.11", "172.20.10.12"])
+    assert plan(here, there, role="control_plane")["action"] == "repair"
+
+
 def test_before_1_23_a_worker_is_a_control_plane_and_stays_so() -> None:
     here = machine(state="control_plane", ca="cluster")
     assert plan(here, seed(MASTER, WORKER), minor=22)["action"] == "none"
