@@ -27,6 +27,7 @@ USED_BY_WORKERS = {f"certs/{name}.crt" for name in ("ca.remote", "kubelet", "pro
 # MicroK8s' leaders renew their leases every two seconds; after a restart the old one has to run out first (60 s).
 LEADERLESS_SECONDS = 20
 ADDON_DEPLOYMENTS = {"dns": "coredns", "metrics-server": "metrics-server"}
+RISKS = ("stable", "candidate", "beta", "edge")
 # Where a datastore listens that was never joined.
 LOOPBACK = "127.0.0.1"
 OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
@@ -62,6 +63,22 @@ def parse_snap_list(text: str, name: str = "microk8s") -> t.Optional[t.Dict[str,
             "held": "held" in notes,
             "disabled": "disabled" in notes,
         }
+    return None
+
+
+def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:
+    """The revision that a channel holds, from `snap info` (snapd 2.77, cmd_info.go); None when it does not say.
+
+    A risk that holds nothing of its own is an arrow: it follows the more stable one.
+    """
+    track, _, risk = channel.rpartition("/")
+    for name in reversed(RISKS[: RISKS.index(risk) + 1] if risk in RISKS else ()):
+        found = re.search(rf"^  {re.escape(track)}/{name}:[ \t]+(.*)$", text, re.MULTILINE)
+        if not found:
+            return None
+        if found[1].strip() not in ("^", "\u2191"):
+            revision = re.search(r"\((\d+)\)", found[1])
+            return int(revision[1]) if revision else None
     return None
 
 
@@ -129,20 +146,21 @@ def certificates_in_kubeconfig(text: str) -> t.List[str]:
 def parse_nodes(document: str) -> t.Dict[str, t.Any]:
     """What `kubectl get nodes,namespaces,deployments.apps,leases.coordination.k8s.io -A -o json` says.
 
-    `leases` has, for each lease of kube-system, when it was renewed: seconds since 1970.
+    `leases` has, for each lease of kube-system, when it was renewed, and so has `renewed` of each node, whose kubelet
+    renews it every ten seconds: seconds since 1970, by the clock of who renews it.
     """
     try:
         items = json.loads(document)["items"]
         nodes, namespaces, deployments = [], [], []
-        leases: t.Dict[str, float] = {}
+        leases: t.Dict[str, t.Dict[str, float]] = {"kube-system": {}, "kube-node-lease": {}}
         for item in items:
             meta = item["metadata"]
             if item["kind"] == "Namespace":
                 namespaces.append(meta["name"])
             elif item["kind"] == "Lease":
-                if meta["namespace"] == "kube-system" and item["spec"].get("renewTime"):
+                if meta["namespace"] in leases and item["spec"].get("renewTime"):
                     renewed = datetime.strptime(item["spec"]["renewTime"][:19], "%Y-%m-%dT%H:%M:%S")
-                    leases[meta["name"]] = renewed.replace(tzinfo=timezone.utc).timestamp()
+                    leases[meta["namespace"]][meta["name"]] = renewed.replace(tzinfo=timezone.utc).timestamp()
             elif item["kind"] == "Deployment":
                 status = item.get("status") or {}
                 wanted = item["spec"].get("replicas", 1)
@@ -174,12 +192,14 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
                 )
     except (KeyError, TypeError, ValueError) as exc:
         raise Microk8sError(f"kubectl did not answer with a list of nodes: {exc!r}") from exc
+    for node in nodes:
+        node["renewed"] = leases["kube-node-lease"].get(node["name"], 0.0)
     return {
         "nodes": sorted(nodes, key=lambda node: str(node["name"])),
         "namespaces": sorted(namespaces),
         "foreign_namespaces": sorted(set(namespaces) - OWN_NAMESPACES),
         "deployments": deployments,
-        "leases": leases,
+        "leases": leases["kube-system"],
     }
 
 
@@ -215,9 +235,15 @@ def parse_dns_servers(corefile: str) -> t.List[str]:
     return [word for word in found[1].split() if not word.startswith("/")] if found else []
 
 
-def missing_nodes(nodes: t.Iterable[t.Mapping[str, t.Any]], wanted: t.Iterable[str], version: str = "") -> t.List[str]:
-    """Those of the wanted nodes that are not Ready, or not at a version that begins so."""
-    ready = {node["name"] for node in nodes if node["ready"] and str(node["version"]).lstrip("v").startswith(version)}
+def missing_nodes(
+    nodes: t.Iterable[t.Mapping[str, t.Any]], wanted: t.Iterable[str], version: str = "", renewed_after: float = 0.0
+) -> t.List[str]:
+    """Those of the wanted nodes that are not Ready, not at a version that begins so, or not heard of since then."""
+    ready = {
+        node["name"]
+        for node in nodes
+        if node["ready"] and str(node["version"]).lstrip("v").startswith(version) and node["renewed"] >= renewed_after
+    }
     return [name.lower() for name in wanted if name.lower() not in ready]
 
 

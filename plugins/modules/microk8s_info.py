@@ -47,6 +47,12 @@ options:
     description: The start of the version that O(wait_for) must run as well, such as V(1.36.).
     type: str
     default: ""
+  wait_renewed_after:
+    description:
+      - When O(wait_for) must have renewed their leases as well, in seconds since 1970 by their own clocks.
+      - A cluster calls a node Ready for most of a minute after its kubelet has ended.
+    type: float
+    default: 0
   wait_addons:
     description: Whether all of O(addons) must be enabled.
     type: bool
@@ -69,6 +75,9 @@ options:
       - There is no waiting for what cannot come by itself - MicroK8s that is absent, stopped or a worker.
     type: int
     default: 0
+  offered_in:
+    description: A channel, such as V(1.36/stable), of which to ask the store what revision it holds.
+    type: str
   venv:
     description: A virtual environment in which to look for the Python package C(kubernetes).
     type: path
@@ -103,6 +112,11 @@ snap:
   sample:
     {"version": "v1.36.0", "revision": "8600", "channel": "1.36/stable",
      "notes": ["classic", "held"], "held": true, "disabled": false}
+offered_revision:
+  description: The revision that the store offers in the channel; null when the store does not say.
+  returned: when O(offered_in) is given
+  type: int
+  sample: 9024
 membership:
   description:
     - Which cluster the node belongs to. C(state) is V(absent), V(single), V(control_plane) or V(worker).
@@ -210,6 +224,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import 
     parse_addons,
     parse_dns_servers,
     parse_nodes,
+    parse_offered_revision,
     parse_snap_list,
     parse_snap_version,
     shown_addons,
@@ -243,6 +258,12 @@ def read_snap(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], t.Optional[t
         raise Microk8sError(f"snap version failed: {err.strip() or out.strip()}")
     version = parse_snap_version(out)
     return {"present": True, "version": "{}.{}".format(*version), "can_hold": version >= HOLD_SINCE}, row
+
+
+def read_offered(module: AnsibleModule, channel: str) -> t.Optional[int]:
+    """The revision in the channel. Without the store `snap info` succeeds all the same, and names no channels."""
+    _, out, _ = run(module, module.get_bin_path("snap", required=True), "info", "microk8s")
+    return parse_offered_revision(out, channel)
 
 
 def read_machine() -> t.Dict[str, t.Any]:
@@ -336,7 +357,9 @@ def read_node(module: AnsibleModule) -> t.Dict[str, t.Any]:
     snapd, snap = read_snap(module)
     installed = snap is not None
     nowhere = {"state": "absent", "half_joined": False, "ca": None, "servers": [], "stopped": False}
+    channel = module.params["offered_in"]
     return {
+        **({"offered_revision": read_offered(module, channel) if installed else None} if channel else {}),
         "snapd": snapd,
         "snap": snap,
         "membership": files.membership() if installed else nowhere,
@@ -354,7 +377,9 @@ def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
     """The cluster as it is now, and whether that is all that was to be waited for."""
     wanted = module.params
     seen = read_cluster(module)
-    seen["missing"] = missing_nodes(seen["nodes"], wanted["wait_for"], wanted["wait_version"])
+    seen["missing"] = missing_nodes(
+        seen["nodes"], wanted["wait_for"], wanted["wait_version"], wanted["wait_renewed_after"]
+    )
     seen["controllers"] = controllers_work(seen.pop("leases"), time.time())
     available = {f"{item['namespace']}/{item['name']}" for item in seen["deployments"] if item["available"]}
     done = seen["api"]["ready"] and not seen["missing"] and available.issuperset(wanted["wait_deployments"])
@@ -397,6 +422,8 @@ def main() -> None:
             "dns": {"type": "bool", "default": False},
             "wait_for": names,
             "wait_version": {"type": "str", "default": ""},
+            "wait_renewed_after": {"type": "float", "default": 0.0},
+            "offered_in": {"type": "str"},
             "wait_addons": {"type": "bool", "default": False},
             "wait_controllers": {"type": "bool", "default": False},
             "wait_deployments": names,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from .conftest import Lab
@@ -11,6 +13,7 @@ FIRST = 30
 SHORT = ("-e", "microk8s_ready_timeout_seconds=90")
 REFRESHING = "pgrep --full '[s]nap refresh --classic'"
 OFFLINE = "/usr/lib/snapd/store/offline"
+CHANNELS = "/usr/lib/snapd/store/channels.json"
 
 
 def upgrade_to(minor: int) -> tuple[str, ...]:
@@ -99,3 +102,14 @@ def test_a_worker_that_somebody_took_back(lab: Lab) -> None:
     lab.on("worker", "snap revert microk8s")
     lab.wait("the old version", lambda: lab.versions()["worker"] == f"v1.{minor - 1}", seconds=120)
     finishes(lab, minor)
+
+
+def test_a_patch_release_in_the_same_channel(lab: Lab) -> None:
+    """Held, a node gets it in no other way. What is seen Ready is the kubelet that runs since."""
+    minor = current(lab)
+    old = lab.on("worker", "snap list microk8s").split()[-4]
+    new = json.dumps({f"1.{minor}/stable": [f"v1.{minor}.99", int(old) + 1]})
+    for machine in ("master", "worker"):
+        lab.on(machine, f"echo '{new}' > {CHANNELS}")
+    finishes(lab, minor)
+    assert {lab.on(m, "snap list microk8s").split()[-4] for m in ("master", "worker")} == {str(int(old) + 1)}

@@ -224,20 +224,26 @@ def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
             {"__microk8s_here": {"snap": {"channel": "1.29/stable", "version": "v1.28.15"}}},
             "__microk8s_installed_minor | int",
         ),
-        # channel, version, whether 1.29/stable has to be fetched
+        # channel, version, what the store offers: whether 1.29/stable has to be fetched
         **{
             f"due_{name}": (
                 {
-                    "__microk8s_here": {"snap": {"channel": channel, "version": version}},
+                    "__microk8s_here": {
+                        "snap": {"channel": channel, "version": version, "revision": "7729"},
+                        "offered_revision": offered,
+                    },
                     "microk8s_channel": "1.29/stable",
                 },
                 "__microk8s_refresh_due | bool",
             )
-            for name, channel, version in (
-                ("next", "1.28/stable", "v1.28.15"),
-                ("reverted", "1.29/stable", "v1.28.15"),
-                ("risk", "1.29/edge", "v1.29.15"),
-                ("done", "1.29/stable", "v1.29.15"),
+            for name, channel, version, offered in (
+                ("next", "1.28/stable", "v1.28.15", 7729),
+                ("reverted", "1.29/stable", "v1.28.15", None),
+                ("risk", "1.29/edge", "v1.29.15", 7729),
+                ("patch", "1.29/stable", "v1.29.15", 7730),
+                ("done", "1.29/stable", "v1.29.15", 7729),
+                ("older", "1.29/stable", "v1.29.15", 7000),
+                ("offline", "1.29/stable", "v1.29.15", None),
             )
         },
         "addons": ({"microk8s_addons": ["dns", "helm3"]}, "__microk8s_wanted_addons"),
@@ -274,7 +280,10 @@ def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
         "due_next": True,
         "due_reverted": True,
         "due_risk": True,
+        "due_patch": True,
         "due_done": False,
+        "due_older": False,
+        "due_offline": False,
         "addons": ["dns", "helm3"],
         "addons_dns": ["dns:1.1.1.1,9.9.9.9", "metallb:10.0.0.1-10.0.0.9"],
         "launch_dns": ["1.1.1.1,9.9.9.9"],

@@ -146,6 +146,58 @@ def test_reads_nodes_namespaces_and_deployments() -> None:
     assert {d["name"]: d["available"] for d in read["deployments"]} == {"coredns": True, "metrics-server": False}
 
 
+def lease(name: str, namespace: str, age: float) -> dict[str, t.Any]:
+    renewed = (NOW - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {"kind": "Lease", "metadata": {"name": name, "namespace": namespace}, "spec": {"renewTime": renewed}}
+
+
+def test_a_kubelet_that_ended_just_now_is_told_by_its_lease() -> None:
+    items = [node("master", "172.20.10.11"), node("worker", "172.20.10.12"), lease("master", "kube-node-lease", 5)]
+    items += [lease("worker", "kube-node-lease", 30), lease("worker", "elsewhere", 1)]
+    nodes = m.parse_nodes(json.dumps({"items": items}))["nodes"]
+    wanted = ["master", "worker", "gone"]
+    assert m.missing_nodes(nodes, wanted) == ["gone"]
+    assert m.missing_nodes(nodes, wanted, renewed_after=NOW.timestamp() - 10) == ["worker", "gone"]
+    without = m.parse_nodes(json.dumps({"items": items[:2]}))["nodes"]
+    assert m.missing_nodes(without, ["master"], renewed_after=1.0) == ["master"]
+
+
+INFO = """name:      microk8s
+channels:
+  1.36/stable:           v1.36.3  2026-06-30 (9024) 168MB classic
+  1.36/candidate:        ^
+  1.36/beta:             v1.36.4  2026-07-02 (9100) 168MB classic
+  1.36/edge:             \N{UPWARDS ARROW}
+  1.35-strict/stable:    v1.35.4  2026-06-30 (8900) 168MB -
+  1.37/stable:           --
+  1.37/candidate:        --
+installed:               v1.36.2             (8999) 168MB classic,held
+"""
+
+
+@pytest.mark.parametrize(
+    ("channel", "revision"),
+    [
+        ("1.36/stable", 9024),
+        ("1.36/candidate", 9024),
+        ("1.36/beta", 9100),
+        ("1.36/edge", 9100),
+        ("1.37/stable", None),
+        ("1.35/stable", None),
+        ("1.3./stable", None),
+        ("1.36", None),
+        ("1.36/gold", None),
+    ],
+)
+def test_what_the_store_offers_in_a_channel(channel: str, revision: int | None) -> None:
+    assert m.parse_offered_revision(INFO, channel) == revision
+
+
+@given(st.text(max_size=200), st.sampled_from(["1.36/stable", "1.36/edge", "x", ""]))
+def test_reading_what_the_store_offers_never_ends_in_a_traceback(text: str, channel: str) -> None:
+    m.parse_offered_revision("  1.36/stable: " + text, channel)
+
+
 @pytest.mark.parametrize(
     ("ages", "work"),
     [
@@ -155,14 +207,7 @@ def test_reads_nodes_namespaces_and_deployments() -> None:
     ],
 )
 def test_a_pod_gets_a_successor_only_when_there_are_leaders(ages: dict[str, int], work: bool) -> None:
-    items = [
-        {
-            "kind": "Lease",
-            "metadata": {"name": name, "namespace": "kube-system"},
-            "spec": {"renewTime": (NOW - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")},
-        }
-        for name, age in ages.items()
-    ]
+    items = [lease(name, "kube-system", age) for name, age in ages.items()]
     leases = m.parse_nodes(json.dumps({"items": items}))["leases"]
     assert m.controllers_work(leases, NOW.timestamp()) is work
 

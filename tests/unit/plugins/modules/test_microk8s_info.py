@@ -246,6 +246,15 @@ def test_ready_at_the_old_version_is_not_ready(machine: Machine, capsys: pytest.
     assert machine.run(capsys, cluster=True, wait_for=["master"], wait_version="1.37.")["missing"] == ["master"]
 
 
+def test_asks_the_store_only_when_told_to(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    with (machine.bin / "snap").open("a") as f:
+        f.write("if [ \"$1\" = info ]; then echo '  1.36/stable:  v1.36.3  2026-06-30 (9024) 168MB classic'; fi\n")
+    assert "offered_revision" not in machine.run(capsys)
+    assert machine.run(capsys, offered_in="1.36/stable")["offered_revision"] == 9024
+    assert machine.run(capsys, offered_in="1.37/stable")["offered_revision"] is None
+
+
 def test_remembers_an_api_that_answered_and_fell_silent(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """A control plane whose new API server answered even once is not reverted."""
     machine.install()
