@@ -228,7 +228,8 @@ def judge(format: Format = "text") -> None:
     raise typer.Exit(1 if verdict["offences"] else 0)
 
 
-@app.command()
+# A fault's own value may be negative, which looks like an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def fault(
     name: t.Annotated[
         str, typer.Argument(help="; ".join(f"{key}: {one.summary}" for key, one in faults.FAULTS.items()))

@@ -165,6 +165,8 @@ def test_clock_and_disk(first: SmallLab) -> None:
     first("ssh", "spare1", "--", "systemctl stop systemd-timesyncd")
     first("fault", "clock", "spare1", "3600")
     assert abs(int(first("ssh", "spare1", "--", "date +%s")) - time.time() - 3600) < 30
+    first("fault", "clock", "spare1", "-3600")
+    assert abs(int(first("ssh", "spare1", "--", "date +%s")) - time.time()) < 30
     first("fault", "disk-full", "spare1")
     assert "No space left" in first("ssh", "spare1", "--", "head -c 1M /dev/zero > /root/big; true")
     first("fault", "disk-free", "spare1")
