@@ -144,10 +144,13 @@ certificates:
   elements: dict
   sample: [{"name": "certs/server.crt", "expires": "2027-11-23T10:00:00+00:00", "days_left": 364}]
 machine:
-  description: What decides which MicroK8s suits the machine, and its clock in seconds since 1970.
+  description:
+    - What decides which MicroK8s suits the machine, and its clock in seconds since 1970.
+    - C(forgets_pod_networks) is whether each start of the machine removes what libcni kept of pods' networks.
   returned: success
   type: dict
-  sample: {"cgroup": 2, "memory_mib": 4096, "default_route": true, "time": 1763900000.0}
+  sample:
+    {"cgroup": 2, "memory_mib": 4096, "default_route": true, "forgets_pod_networks": true, "time": 1763900000.0}
 kubernetes_python:
   description: Versions of the Python package C(kubernetes) of the interpreter that runs modules, and in O(venv).
   returned: success
@@ -231,6 +234,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import 
 )
 
 MICROK8S = "/snap/bin/microk8s"
+TMPFILES = Path("/etc/tmpfiles.d")
 API_PORT = 16443
 PAUSE_SECONDS = 2.0
 LANGUAGE = {"LANGUAGE": "C", "LC_ALL": "C"}
@@ -274,6 +278,12 @@ def read_machine() -> t.Dict[str, t.Any]:
         "cgroup": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
         "memory_mib": int(memory[1]) // 1024 if memory else 0,
         "default_route": any(line.split()[1] == "00000000" for line in routes if line.strip()),
+        "forgets_pod_networks": any(
+            re.search(
+                r"^R!?\s+/var/lib/cni(/results)?\s", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+            )
+            for path in sorted(TMPFILES.glob("*.conf"))
+        ),
         "time": time.time(),
     }
 

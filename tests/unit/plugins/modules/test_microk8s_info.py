@@ -246,6 +246,24 @@ def test_ready_at_the_old_version_is_not_ready(machine: Machine, capsys: pytest.
     assert machine.run(capsys, cluster=True, wait_for=["master"], wait_version="1.37.")["missing"] == ["master"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "forgets"),
+    [
+        ("# by hand\nR! /var/lib/cni/results - - - - -\n", True),
+        ("R /var/lib/cni\n", True),
+        ("# R! /var/lib/cni/results - - - - -\n", False),
+        ("R! /var/lib/cni/networks - - - - -\n", False),
+    ],
+)
+def test_whether_a_start_of_the_machine_forgets_pods_networks(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, rule: str, forgets: bool
+) -> None:
+    monkeypatch.setattr(microk8s_info, "TMPFILES", machine.root)
+    assert machine.run(capsys)["machine"]["forgets_pod_networks"] is False
+    (machine.root / "own.conf").write_text(rule)
+    assert machine.run(capsys)["machine"]["forgets_pod_networks"] is forgets
+
+
 def test_asks_the_store_only_when_told_to(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.install()
     with (machine.bin / "snap").open("a") as f:
