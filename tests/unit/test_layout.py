@@ -73,3 +73,40 @@ def test_the_product_does_not_know_of_its_rehearsal() -> None:
 
 def test_mainnet_is_never_the_default() -> None:
     assert "inventory = inventory/testnet\n" in (ROOT / "ansible.cfg").read_text()
+
+
+# Modules that look into the release's namespace, by the name that the collection gives it.
+IN_THE_NAMESPACE = {
+    "kubernetes.core.k8s": "Pod",
+    "kubernetes.core.k8s_info": "Pod",
+    "kubernetes.core.helm_info": "",
+    "eth2xk8s.staking.prysm_beacon_info": "",
+    "eth2xk8s.staking.prysm_duties_info": "",
+    "eth2xk8s.staking.prysm_release_info": "",
+    "eth2xk8s.staking.prysm_silence_info": "",
+}
+
+
+def all_tasks(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
+    """Tasks of plays and blocks, however deep."""
+    for item in items:
+        yield item
+        for part in ("tasks", "pre_tasks", "post_tasks", "block", "rescue", "always"):
+            yield from all_tasks(item.get(part) or [])
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*ROOT.glob("*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml")]),
+    ids=lambda path: path.name,
+)
+def test_playbooks_follow_the_release_into_another_namespace(path: Path) -> None:
+    """drain.yml would evict validators that it does not find, all at once."""
+    content = load(path)
+    default = load(ROOT / "roles/prysm_helm/defaults/main.yml")["prysm_helm_namespace"]
+    for task in all_tasks(content if isinstance(content, list) else []):
+        for module, kind in IN_THE_NAMESPACE.items():
+            words = task.get(module)
+            if isinstance(words, dict) and words.get("kind", "") in ("", kind) and "definition" not in words:
+                given = words.get("namespace", words.get("release_namespace"))
+                assert given == f"{{{{ prysm_helm_namespace | default('{default}') }}}}", task["name"]
