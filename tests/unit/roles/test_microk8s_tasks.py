@@ -103,6 +103,27 @@ def test_a_join_is_believed_only_from_the_seed() -> None:
     assert verify["eth2xk8s.staking.microk8s_info"]["wait_for"]
 
 
+def test_after_a_refresh_the_new_kubelet_is_waited_for() -> None:
+    """A patch release does not show in the version, and for most of a minute Ready is what the kubelet before said."""
+    steps = [
+        (task.get("delegate_to"), task["eth2xk8s.staking.microk8s_info"] or {})
+        for task in tasks(ROLE / "tasks/upgrade_wait.yml")
+        if "eth2xk8s.staking.microk8s_info" in task
+    ]
+    (here, _), (seed, waits) = steps
+    assert (here, seed) == (None, "{{ microk8s_seed }}")
+    assert waits["wait_renewed_after"] == "{{ __microk8s_here.machine.time }}"
+    refresh = [step["name"].partition("| ")[2] for step in tasks(ROLE / "tasks/upgrade_refresh.yml")]
+    assert refresh.index("Refresh MicroK8s") < refresh.index("Wait until the node is Ready at the new version")
+
+
+def test_what_a_node_holds_by_itself_is_looked_at_before_it_joins() -> None:
+    """One with the cluster's authority and no cluster is half joined, or left and was used since."""
+    look, *_ = tasks(ROLE / "tasks/join_cluster.yml")
+    assert look["register"] == "__microk8s_own"
+    assert "__microk8s_plan.action == 'join' or __microk8s_here.membership.state == 'single'" in look["when"]
+
+
 def test_addons_are_read_back() -> None:
     """Trap 3: `microk8s enable` of 1.20 succeeds whatever its script said, and none waits for pods."""
     main = yaml.safe_load((ROLE / "tasks/main.yml").read_text(encoding="utf-8"))
