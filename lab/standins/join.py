@@ -319,6 +319,9 @@ def _join_control_plane(answer: dict[str, Any]) -> None:
 
 # --- leave -----------------------------------------------------------------------------------------------------------
 
+SETTLE_SECONDS = 10
+"""How long the real one waits between the end of its services and that of its membership."""
+
 
 def leave(argv: list[str]) -> int:
     """Become a single node again, with a datastore of its own."""
@@ -335,6 +338,7 @@ def leave(argv: list[str]) -> int:
 
 
 def _start_alone(minor: int) -> None:
+    node.kill_containers()
     node.start([d for d in node.daemons(minor) if d != "apiserver-proxy"])
     node.restart(["cluster-agent", "apiserver-kicker"])
     print("Waiting for node to start. ", end=" ", flush=True)
@@ -356,7 +360,6 @@ def _leave_as_worker(minor: int) -> None:
             refuse("Not in clustering mode.", 2)
         layout.unlock(lock)
     _default_args(minor)
-    node.kill_containers()
     _start_alone(minor)
 
 
@@ -380,13 +383,8 @@ def _leave_as_control_plane(minor: int) -> None:
     node.stop([node.datastore_daemon(minor)])
     print("Generating new cluster certificates.", flush=True)
     _alone(minor)
-    node.kill_containers()
     _start_alone(minor)
     layout.unlock("no-cert-reissue")
-
-
-SETTLE_SECONDS = 10
-"""How long the real one waits between the end of its services and that of its membership."""
 
 
 def _alone(minor: int) -> None:

@@ -72,7 +72,9 @@ def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:
     A risk that holds nothing of its own is an arrow: it follows the more stable one.
     """
     track, _, risk = channel.rpartition("/")
-    for name in reversed(RISKS[: RISKS.index(risk) + 1] if risk in RISKS else ()):
+    if risk not in RISKS:
+        return None
+    for name in reversed(RISKS[: RISKS.index(risk) + 1]):
         found = re.search(rf"^  {re.escape(track)}/{name}:[ \t]+(.*)$", text, re.MULTILINE)
         if not found:
             return None

@@ -110,3 +110,8 @@ def test_playbooks_follow_the_release_into_another_namespace(path: Path) -> None
             if isinstance(words, dict) and words.get("kind", "") in ("", kind) and "definition" not in words:
                 given = words.get("namespace", words.get("release_namespace"))
                 assert given == f"{{{{ prysm_helm_namespace | default('{default}') }}}}", task["name"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/templates/*.j2")), ids=lambda path: path.name)
+def test_templates_follow_it_as_well(path: Path) -> None:
+    assert not re.search(r"namespace: *prysm\b", path.read_text(encoding="utf-8"))

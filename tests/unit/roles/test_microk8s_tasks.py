@@ -117,6 +117,25 @@ def test_after_a_refresh_the_new_kubelet_is_waited_for() -> None:
     assert refresh.index("Refresh MicroK8s") < refresh.index("Wait until the node is Ready at the new version")
 
 
+def test_the_store_is_asked_before_the_backup_and_not_again() -> None:
+    """What is offered only after it would be moved to without one."""
+    asking = {
+        path.name
+        for path in FILES
+        for task in tasks(path)
+        if "offered_in" in (task.get("eth2xk8s.staking.microk8s_info") or {})
+    }
+    assert asking == {"upgrade_check.yml"}
+
+
+def test_only_a_node_without_a_datastore_is_told_to_be_purged() -> None:
+    """One that may not leave because it holds the only copy of the datastore must never be told so."""
+    (check,) = [task for task in tasks(ROLE / "tasks/leave.yml") if task["name"] == "leave | Check that it left"]
+    said = " ".join(check["ansible.builtin.assert"]["fail_msg"].split())
+    assert said.endswith("and __microk8s_here.membership.servers | length == 0 }}")
+    assert said.count("--purge") == 1
+
+
 def test_what_a_node_holds_by_itself_is_looked_at_before_it_joins() -> None:
     """One with the cluster's authority and no cluster is half joined, or left and was used since."""
     look, *_ = tasks(ROLE / "tasks/join_cluster.yml")
@@ -249,22 +268,20 @@ def test_derived_variables(evaluate: t.Callable[..., t.Any]) -> None:
         **{
             f"due_{name}": (
                 {
-                    "__microk8s_here": {
-                        "snap": {"channel": channel, "version": version, "revision": "7729"},
-                        "offered_revision": offered,
-                    },
+                    "__microk8s_here": {"snap": {"channel": channel, "version": version, "revision": "7729"}},
+                    "__microk8s_offered_revision": offered,
                     "microk8s_channel": "1.29/stable",
                 },
                 "__microk8s_refresh_due | bool",
             )
             for name, channel, version, offered in (
                 ("next", "1.28/stable", "v1.28.15", 7729),
-                ("reverted", "1.29/stable", "v1.28.15", None),
+                ("reverted", "1.29/stable", "v1.28.15", 0),
                 ("risk", "1.29/edge", "v1.29.15", 7729),
                 ("patch", "1.29/stable", "v1.29.15", 7730),
                 ("done", "1.29/stable", "v1.29.15", 7729),
                 ("older", "1.29/stable", "v1.29.15", 7000),
-                ("offline", "1.29/stable", "v1.29.15", None),
+                ("offline", "1.29/stable", "v1.29.15", 0),
             )
         },
         "addons": ({"microk8s_addons": ["dns", "helm3"]}, "__microk8s_wanted_addons"),
