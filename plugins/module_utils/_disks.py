@@ -12,13 +12,21 @@ a container's layer and an image can hold a wallet as well as a home directory.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import struct
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection, _wallet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError, reason_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    UnreadableError,
+    is_directory,
+    is_file,
+    is_same,
+    is_there,
+    reason_of,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import may_be_sealed, may_matter
 
 _MOUNTS = "/proc/self/mountinfo"
@@ -99,19 +107,12 @@ def _shows(mount: Mount) -> bool:
         os.close(fd)
 
 
-def _same(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
-
-
 def _again(mount: Mount, earlier: t.Iterable[Mount], paths: t.Sequence[str]) -> bool:
     """Whether what it shows is seen at another place too, as with a bind mount."""
     for other in earlier:
         if other.device == mount.device and below(mount.root, [other.root]):
             there = os.path.normpath(os.path.join(other.point, os.path.relpath(mount.root, other.root)))
-            if below(there, paths) and _same(there, mount.point):
+            if below(there, paths) and is_same(there, mount.point):
                 return True
     return False
 
@@ -138,7 +139,7 @@ def starts(mounts: t.Sequence[Mount], paths: t.Sequence[str], exclude: t.Sequenc
         holder = max((mount.point for mount in mounts if below(path, [mount.point])), key=len, default="/")
         if holder not in points:
             fail(UnreadableError(path, f"is not on a disk of this machine (but on {holder}), and is not searched"))
-        elif path not in begin and not below(path, exclude) and os.path.lexists(path):
+        elif path not in begin and not below(path, exclude) and is_there(path):
             begin.append(path)
     return begin
 
@@ -157,8 +158,13 @@ def _target(entry: os.DirEntry[str], foreign: t.Sequence[str]) -> str | None:
     # A server that is gone must not hold us up: not even a look at it.
     if may_matter(os.path.basename(path)) or below(path, foreign):
         return None
+    try:
+        os.stat(path)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            return None  # links in a circle: nobody can open it
     path = os.path.realpath(path)
-    return path if os.path.isfile(path) else None
+    return path if is_file(path) else None
 
 
 def _glance(path: str) -> bool:
@@ -203,12 +209,15 @@ def candidates(
                         if entry.path in stops or entry.path in visited:
                             continue
                         waiting.append(entry.path)
-                        if entry.name == _protection.MINIMAL and os.path.isdir(
+                        if entry.name == _protection.MINIMAL and is_directory(
                             os.path.join(entry.path, "slashing-protection")
                         ):
                             found = entry.path
                     elif may_matter(entry.name):
-                        found = _candidate(entry, foreign)
+                        try:
+                            found = _candidate(entry, foreign)
+                        except UnreadableError as exc:
+                            fail(exc)
                     if found is not None and found not in given and not below(found, exclude):
                         given.add(found)
                         yield found

@@ -35,6 +35,43 @@ def reason_of(exc: OSError) -> str:
     return exc.strerror or str(exc)
 
 
+#: Only these say that nothing is there. EIO, EACCES or ESTALE mean that it cannot be looked at.
+_ABSENT = (errno.ENOENT, errno.ENOTDIR)
+
+
+def status(path: str, follow: bool = True, dir_fd: int | None = None, what: str | None = None) -> os.stat_result | None:
+    """What lies at a path; None when nothing does. A path that cannot be looked at is an error, never absent."""
+    try:
+        return os.stat(path, dir_fd=dir_fd, follow_symlinks=follow)
+    except OSError as exc:
+        if exc.errno in _ABSENT:
+            return None
+        raise UnreadableError(what or path, reason_of(exc)) from exc
+
+
+def is_there(path: str) -> bool:
+    """Whether anything has this name, a link that leads nowhere included."""
+    return status(path, follow=False) is not None
+
+
+def is_directory(path: str) -> bool:
+    """Whether a path leads to a directory."""
+    found = status(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def is_file(path: str) -> bool:
+    """Whether a path leads to a regular file."""
+    found = status(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def is_same(path: str, other: str) -> bool:
+    """Whether two paths lead to one file or directory: device and inode, not text."""
+    one, two = status(path), status(other)
+    return one is not None and two is not None and os.path.samestat(one, two)
+
+
 def open_regular(path: str, dir_fd: int | None = None, what: str | None = None) -> int:
     """Open a regular file for reading; never follows a link at the end, never waits on a pipe or a device."""
     name = what or path

@@ -17,6 +17,9 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
+    is_directory,
+    is_file,
+    is_there,
     parse_json,
     read_file,
     reason_of,
@@ -60,7 +63,7 @@ def _in_directory(path: str) -> list[_keystore.Keystore]:
     found = []
     for name in names:
         place = os.path.join(path, name)
-        if not os.path.isfile(place) or not (name.endswith(".json") or name.startswith("keystore")):
+        if not is_file(place) or not (name.endswith(".json") or name.startswith("keystore")):
             continue
         data = read_file(os.path.realpath(place), _DEPOSIT_LIMIT, what=place)
         document = parse_json(data, place)
@@ -95,7 +98,7 @@ def gather(paths: t.Iterable[str], contents: t.Iterable[tuple[str, str]] = ()) -
     """Every keystore of these files and directories, and of these (name, content) pairs."""
     found = []
     for path in paths:
-        if os.path.isdir(path):
+        if is_directory(path):
             found.extend(_in_directory(path))
         else:
             data = read_file(os.path.realpath(path), _keystore.KEYSTORE_LIMIT, what=path)
@@ -158,7 +161,7 @@ def _look(request: Request) -> _Now:
     if data is not None:
         data, keys = _open(data, found, request)
     path = os.path.join(request.wallet_dir, manifests.MANIFEST)
-    beside = read_file(path, manifests.LIMIT) if os.path.lexists(path) else None
+    beside = read_file(path, manifests.LIMIT) if is_there(path) else None
     return _Now(found, data, keys, beside, manifests.read_tombstones(request.wallet_dir))
 
 
@@ -168,7 +171,7 @@ def _open(data: bytes, found: _wallet.Found, request: Request) -> tuple[bytes, l
     except UnreadableError:
         # A run that was stopped may have left the file it was about to replace.
         previous = os.path.join(os.path.dirname(found.path), _wallet.PREVIOUS)
-        if not os.path.lexists(previous):
+        if not is_there(previous):
             raise
         data = read_file(previous, _wallet.WALLET_LIMIT)
         keys = _wallet.parse(data, previous, request.password)
@@ -225,7 +228,7 @@ def run(request: Request, check: bool = False) -> Outcome:
     mended = _wallet.wrong_modes(request.wallet_dir, request.owner, request.group)
     accounts = os.path.dirname(now.found.path)
     for name in (_wallet.PREVIOUS, _wallet.TEMPORARY):
-        if os.path.lexists(os.path.join(accounts, name)):
+        if is_there(os.path.join(accounts, name)):
             mended.append(os.path.join(accounts, name))
     if not write_wallet and now.data is not None:
         listed = manifests.render_manifest(manifests.manifest_for(now.data, pubkeys))
@@ -253,7 +256,7 @@ def _databases(request: Request, found: _wallet.Found) -> list[str]:
     if request.data_dir is not None:
         directories.append(request.data_dir)
     for directory in directories:
-        if os.path.lexists(os.path.join(directory, _protection.MINIMAL)):
+        if is_there(os.path.join(directory, _protection.MINIMAL)):
             raise StakingError(
                 f"{directory} holds {_protection.MINIMAL}, Prysm's minimal database, which nobody locks: whether a"
                 " validator client runs on this wallet cannot be seen"
@@ -300,7 +303,7 @@ def _apply(
         if write_wallet:
             data = _wallet.render(keys, request.password, request.cost)
             store.save(now.data, data, lambda found: verify(found, keys))
-        data_now = store.found.read() if os.path.lexists(store.found.path) else None
+        data_now = store.found.read() if is_there(store.found.path) else None
         if data_now is not None:
             beside = manifests.render_manifest(manifests.manifest_for(data_now, [key.pubkey for key in keys]))
             if beside != now.manifest:

@@ -15,7 +15,12 @@ import os
 import struct
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError, open_regular, reason_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    UnreadableError,
+    is_there,
+    open_regular,
+    reason_of,
+)
 
 # struct flock of 64-bit Linux: type, whence, (padding), start, length, pid, (padding)
 _FLOCK = "hhxxxxqqixxxx"
@@ -30,7 +35,7 @@ def lock_holder(path: str) -> str | None:
     bbolt locks the whole file with flock. The kernel's NFS client turns that into a byte-range lock, which is what
     the server sees, so both kinds are looked for. Nothing is locked for longer than the question takes.
     """
-    if not os.path.lexists(path):
+    if not is_there(path):
         return None
     fd = open_regular(path)
     try:
@@ -58,7 +63,7 @@ def hold(path: str) -> t.Iterator[bool]:
 
     A file that is not there cannot be held: its client has never run.
     """
-    if not os.path.lexists(path):
+    if not is_there(path):
         yield True
         return
     os.close(open_regular(path))

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     UnreadableError,
     as_json,
+    is_there,
     parse_json,
     read_file,
 )
@@ -88,7 +89,7 @@ def parse_manifest(data: bytes, place: str) -> Manifest:
 def read_manifest(wallet_dir: str) -> Manifest | None:
     """The manifest of a wallet directory; None when there is none."""
     path = os.path.join(wallet_dir, MANIFEST)
-    if not os.path.lexists(path):
+    if not is_there(path):
         return None
     return parse_manifest(read_file(path, LIMIT), path)
 
@@ -116,6 +117,6 @@ def parse_tombstones(data: bytes, place: str) -> list[Tombstone]:
 def read_tombstones(wallet_dir: str) -> list[Tombstone]:
     """The tombstones beside a wallet; none when there is no such file."""
     path = os.path.join(wallet_dir, TOMBSTONES)
-    if not os.path.lexists(path):
+    if not is_there(path):
         return []
     return parse_tombstones(read_file(path, LIMIT), path)

@@ -14,7 +14,13 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._boltdb import Bucket
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError, open_regular, read_file
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    UnreadableError,
+    is_directory,
+    is_there,
+    open_regular,
+    read_file,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import (
     MAX_EPOCH,
     History,
@@ -180,7 +186,7 @@ def read_minimal(directory: str) -> History:
     root = settings.get("genesisValidatorsRoot") if isinstance(settings, dict) else None
     keys = {}
     folder = os.path.join(directory, "slashing-protection")
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+    for name in sorted(os.listdir(folder)) if is_directory(folder) else []:
         path = os.path.join(folder, name)
         entry = _yaml(path)
         numbers = {}
@@ -204,15 +210,15 @@ def read_minimal(directory: str) -> History:
 
 def read_any(path: str) -> tuple[History, str]:
     """A validator.db, an interchange file, or a data directory; and the path that was read in the end."""
-    if os.path.isdir(path):
+    if is_directory(path):
         database, small = os.path.join(path, DATABASE), os.path.join(path, MINIMAL)
-        both = [place for place in (database, small) if os.path.lexists(place)]
+        both = [place for place in (database, small) if is_there(place)]
         if len(both) > 1:
             raise ProtectionError(path, f"holds both {DATABASE} and {MINIMAL}; Prysm starts with neither")
         if not both:
             raise NoDatabaseError(path, f"holds no {DATABASE}")
         return (read_database(database), database) if both == [database] else (read_minimal(small), small)
-    if not os.path.lexists(path):
+    if not is_there(path):
         raise NoDatabaseError(path, "is not there")
     fd = open_regular(path)
     try:

@@ -20,6 +20,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     UnreadableError,
     as_json,
     fsync_directory,
+    is_file,
+    is_there,
     open_directory,
     open_regular,
     parse_json,
@@ -111,14 +113,14 @@ def render_record(record: Record) -> bytes:
 
 def read_record(path: str) -> Record:
     """The record of a site; an empty one when there is none yet."""
-    if not os.path.lexists(path):
+    if not is_there(path):
         return Record(None, {})
     return parse_record(read_file(path, _LIMIT), path)
 
 
 def read_history(path: str) -> tuple[History, str]:
     """The site's record, or whatever _protection.read_any reads; and the path that was read in the end."""
-    if os.path.isfile(path):
+    if is_file(path):
         fd = open_regular(path)
         try:
             first = os.pread(fd, 256, 0)
@@ -145,7 +147,7 @@ def raise_record(path: str, news: Record) -> tuple[Record, Record]:
     """Add news to the record on disk; the record before and after. Two runs at a time do not lose each other's news."""
     directory, name = os.path.split(os.path.abspath(path))
     try:
-        if not os.path.lexists(directory):
+        if not is_there(directory):
             os.mkdir(directory, 0o700)
             parent = os.open(os.path.dirname(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -157,7 +159,7 @@ def raise_record(path: str, news: Record) -> tuple[Record, Record]:
             _lock(fd, directory)
             before = read_record(path)
             after = join(before, news)
-            if after != before or not os.path.lexists(path):
+            if after != before or not is_there(path):
                 replace_file(fd, name, render_record(after))
                 if read_record(path) != after:
                     raise UnreadableError(path, "does not hold what was written to it")
@@ -234,7 +236,7 @@ def judge(
                 refusals.append(Refusal(client.name, key, f"is a key of {owners[key]} too"))
         try:
             history, place = _protection.read_any(client.data_dir)
-            holder = lock_holder(place) if os.path.isfile(place) else None
+            holder = lock_holder(place) if is_file(place) else None
         except _protection.NoDatabaseError as exc:
             history, place, holder = History(None, {}, format="none"), str(exc), None
         except StakingError as exc:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _keystore, _protection, _wallet
@@ -22,9 +23,12 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
+    is_directory,
+    is_there,
     parse_json,
     read_file,
     reason_of,
+    status,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, Marks
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, normalise
@@ -129,7 +133,7 @@ class WalletContent(t.NamedTuple):
 
 def read_wallet(entry: WalletEntry, derive: bool = False) -> WalletContent | None:
     """The keys of a wallet, by its manifest or its password; None when there is no wallet."""
-    if not os.path.lexists(entry.path):
+    if not is_there(entry.path):
         return None
     found = _wallet.find(entry.path)
     manifest = manifests.read_manifest(entry.path)
@@ -263,7 +267,7 @@ class Census:
                     )
                 continue
             self._owners[real] = entry.client
-            if not os.path.lexists(entry.path):
+            if not is_there(entry.path):
                 continue
             try:
                 names = os.listdir(entry.path)
@@ -277,7 +281,7 @@ class Census:
     def _history(self, path: str, client: str | None) -> None:
         self._seen.add(os.path.realpath(path))
         try:
-            if os.path.isdir(path):
+            if is_directory(path):
                 history: History = _protection.read_minimal(path)
             else:
                 history = _protection.read_database(path)
@@ -349,7 +353,7 @@ class Census:
         """Files of tombstones, or directories of wallets that have some."""
         for entry in entries:
             try:
-                if os.path.isdir(entry.path):
+                if is_directory(entry.path):
                     stones = manifests.read_tombstones(entry.path)
                 else:
                     stones = manifests.parse_tombstones(read_file(entry.path, manifests.LIMIT), entry.path)
@@ -371,7 +375,7 @@ class Census:
 
     def search(self, root: str, owners: t.Sequence[Entry] = (), exclude: t.Sequence[str] = ()) -> None:
         """Find what nobody declared: wallets, databases and keystores below a directory."""
-        if not os.path.lexists(root):
+        if not is_there(root):
             return
         skipped = {os.path.realpath(path) for path in (root, *exclude, *_NEVER)}
 
@@ -470,11 +474,12 @@ class Census:
 
     def _stray_keystore(self, path: str) -> None:
         try:
-            if not os.path.isfile(path) or os.path.getsize(path) > _wallet.WALLET_LIMIT:
+            found = status(path)
+            if found is None or not stat.S_ISREG(found.st_mode) or found.st_size > _wallet.WALLET_LIMIT:
                 return
             data = read_file(os.path.realpath(path), _wallet.WALLET_LIMIT, what=path)
         except (StakingError, OSError) as exc:
-            if os.path.lexists(path):
+            if is_there(path):
                 self.fail(exc if isinstance(exc, StakingError) else UnreadableError(path, reason_of(exc)), path)
             return
         try:

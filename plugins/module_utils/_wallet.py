@@ -27,6 +27,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
     fsync_directory,
+    is_there,
     open_directory,
     parse_json,
     read_file,
@@ -81,7 +82,7 @@ class Found(t.NamedTuple):
 def find(wallet_dir: str) -> Found:
     """Where Prysm would look for the accounts of a wallet directory."""
     try:
-        kinds = [kind for kind in _KINDS if os.path.lexists(os.path.join(wallet_dir, kind))]
+        kinds = [kind for kind in _KINDS if is_there(os.path.join(wallet_dir, kind))]
         if kinds:
             os.listdir(wallet_dir)
     except OSError as exc:
@@ -99,7 +100,7 @@ def find(wallet_dir: str) -> Found:
             f" rename {kinds[0]} to direct while nobody uses it",
         )
     found = Found(wallet_dir, kinds[0], True)
-    if not os.path.lexists(found.path):
+    if not is_there(found.path):
         return found._replace(exists=False)
     return found
 

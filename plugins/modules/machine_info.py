@@ -141,6 +141,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
+
 LARGEST = 1024 * 1024
 # An image made freshly has this directory with a fresh date and nothing in it.
 LISTS = "/var/lib/apt/lists"
@@ -244,7 +246,7 @@ def lists_age(folder: str) -> int:
     """Seconds since apt last fetched its lists."""
     releases = glob.glob(folder + "/*Release")
     stamps = [folder, os.path.dirname(folder) + "/periodic/update-success-stamp"]
-    times = [os.path.getmtime(stamp) for stamp in stamps if os.path.exists(stamp)]
+    times = [os.path.getmtime(stamp) for stamp in stamps if is_there(stamp)]
     return max(0, int(time.time() - max(times))) if releases and times else NEVER
 
 
@@ -256,7 +258,7 @@ def memory(meminfo: str) -> int:
 
 def space(path: str) -> t.Dict[str, int]:
     """Size and free space of the file system a path is on, or will be on."""
-    while not os.path.exists(path):
+    while not is_there(path):
         path = os.path.dirname(path.rstrip("/")) or "/"
     status = os.statvfs(path)
     return {"size": status.f_blocks * status.f_frsize, "free": status.f_bavail * status.f_frsize}

@@ -207,7 +207,6 @@ dns_servers:
   elements: str
 """
 
-import os
 import re
 import socket
 import sys
@@ -218,6 +217,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import (
     HOLD_SINCE,
     Files,
@@ -317,7 +317,7 @@ def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
     nothing: t.Dict[str, t.Any] = {
         **{"nodes": [], "namespaces": [], "foreign_namespaces": [], "deployments": [], "leases": {}}
     }
-    if not os.path.exists(MICROK8S):
+    if not is_there(MICROK8S):
         return {"api": {"ready": False, "reason": "MicroK8s is not installed"}, **nothing}
     # kubectl's own limit: a sick API server may accept the connection and never answer.
     code, out, err = run(

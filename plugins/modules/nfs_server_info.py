@@ -105,13 +105,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory, is_there
 
 NFSD = "proc/fs/nfsd"
 
 
 def free(path: str) -> int:
     """Bytes that are free at a path, or at what will be above it."""
-    while not os.path.exists(path):
+    while not is_there(path):
         path = os.path.dirname(path.rstrip("/")) or "/"
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
@@ -147,10 +148,10 @@ def clients(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
         name = os.path.relpath(folder, reader.root)
         info = _nfsd.parse_info(reader.text(name + "/info", required=False))
         if not info:
-            if os.path.isdir(folder):
+            if is_directory(folder):
                 reader.problems.append("/{0}/info cannot be read".format(name))
             continue
-        states = _nfsd.parse_states(reader.text(name + "/states", required=os.path.isdir(folder)))
+        states = _nfsd.parse_states(reader.text(name + "/states", required=is_directory(folder)))
         found.append(
             {
                 "id": os.path.basename(folder),
@@ -165,7 +166,7 @@ def clients(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
 
 def report(reader: Reader, path: t.Optional[str], allowed: t.Sequence[str]) -> t.Dict[str, t.Any]:
     """Everything the server says about itself."""
-    running = os.path.exists(os.path.join(reader.root, NFSD, "threads")) and reader.number(NFSD + "/threads") > 0
+    running = is_there(os.path.join(reader.root, NFSD, "threads")) and reader.number(NFSD + "/threads") > 0
     result: t.Dict[str, t.Any] = {
         "running": running,
         "versions": _nfsd.parse_versions(reader.text(NFSD + "/versions")) if running else [],

@@ -95,7 +95,6 @@ workloads:
       stale: false
 """
 
-import os
 import time
 import typing as t
 
@@ -108,6 +107,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
 
 NOTHING: dict[str, t.Any] = {
     "cluster": False,
@@ -179,7 +179,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     kubeconfig = module.params["kubeconfig"]
-    if kubeconfig and not os.path.exists(kubeconfig):
+    if kubeconfig and not is_there(kubeconfig):
         module.exit_json(changed=False, **{**NOTHING, "differing_secrets": sorted(module.params["secrets"])})
     try:
         module.exit_json(changed=False, **wait(module.params))

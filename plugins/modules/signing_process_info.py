@@ -44,6 +44,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory
+
 
 def reason(folder: str, names: t.Sequence[str]) -> str:
     """Why this process may sign; empty when it cannot, or when it is gone."""
@@ -55,7 +57,7 @@ def reason(folder: str, names: t.Sequence[str]) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     except OSError as exc:
-        return "it cannot be read: {0}".format(exc.strerror) if os.path.isdir(folder) else ""
+        return "it cannot be read: {0}".format(exc.strerror) if is_directory(folder) else ""
     # The kernel keeps only 15 characters of a name.
     if comm in [name[:15] for name in names]:
         return "its name is {0}".format(comm)

@@ -87,14 +87,13 @@ live:
   sample: {"validator1": ["0xa1..."]}
 """
 
-import os
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import MetricsError, duties
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._signers import Signer, released, signers, storage
 
@@ -173,7 +172,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    if params["missing_ok"] and not os.path.lexists(params["kubeconfig"]):
+    if params["missing_ok"] and not is_there(params["kubeconfig"]):
         module.exit_json(changed=False, exists=False, workloads=[], live={})
     deadline = time.monotonic() + params["timeout"]
     try:

@@ -71,6 +71,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     open_directory,
     read_file,
     replace_file,
+    status,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, lacking, unknown_to
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import document, read_interchange
@@ -106,7 +107,8 @@ def export(params: dict[str, t.Any], pretend: bool) -> tuple[bool, int]:
     # Prysm makes room for every key of the wallet as it starts, before the key has signed anything.
     listed = {key: part for key, part in news.items() if part.blocks or part.attestations}
     data = as_json(document(history._replace(keys=listed)))
-    if os.path.lexists(dest) and os.path.getsize(dest) == len(data) and read_file(dest, len(data)) == data:
+    now = status(dest)
+    if now is not None and now.st_size == len(data) and read_file(dest, len(data)) == data:
         return False, len(listed)
     if not pretend:
         folder = open_directory(os.path.dirname(dest))

@@ -129,12 +129,11 @@ keys:
       target: 12
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     Client,
@@ -167,9 +166,9 @@ def guard(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
     if check:
         before = read_record(path)
         after = join(before, news)
-        missing = not os.path.lexists(path)
+        missing = not is_there(path)
     else:
-        missing = not os.path.lexists(path)
+        missing = not is_there(path)
         before, after = raise_record(path, news)
     added = sorted(set(after.keys) - set(before.keys))
     return {

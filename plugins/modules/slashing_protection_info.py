@@ -112,12 +112,11 @@ keys:
       type: bool
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_file
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import NoDatabaseError
@@ -178,7 +177,7 @@ def main() -> None:
     try:
         wanted = None if module.params["pubkeys"] is None else normalise_all(module.params["pubkeys"])
         history, found = read_history(path)
-        locked_by = lock_holder(found) if os.path.isfile(found) else None
+        locked_by = lock_holder(found) if is_file(found) else None
     except NoDatabaseError as exc:
         if not module.params["missing_ok"]:
             module.fail_json(msg=str(exc))

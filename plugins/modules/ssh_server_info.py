@@ -107,6 +107,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _sshd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory, is_there
 
 CONFIG_FILES = ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf"]
 SSH_PROGRAMS = ("sshd", "sshd-session", "sshd-auth")
@@ -163,7 +164,7 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         problems.append("sshd is not installed")
     else:
         # sshd -T refuses without this directory, which is there only once sshd has run since the boot.
-        if not os.path.isdir("/run/sshd"):
+        if not is_directory("/run/sshd"):
             os.mkdir("/run/sshd", 0o755)
         rc, effective, err = module.run_command([sshd, "-T"])
         if rc != 0:
@@ -210,7 +211,7 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         "bound_addresses": _sshd.bound_addresses(effective),
         "port_lines": port_lines,
         "listen_lines": listen_lines,
-        "ipv6": os.path.exists("/proc/net/if_inet6") and bool(read("/proc/net/if_inet6").strip()),
+        "ipv6": is_there("/proc/net/if_inet6") and bool(read("/proc/net/if_inet6").strip()),
         "connection": connection,
         "problems": problems,
     }

@@ -59,7 +59,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_directory, is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._nfsd import (
     NfsdError,
@@ -94,10 +94,10 @@ def addresses(path: str, root: str = NFSD_CLIENTS) -> list[str]:
 
 def look(path: str) -> dict[str, t.Any]:
     """The state of one lock."""
-    if not os.path.lexists(path):
+    if not is_there(path):
         # An unreadable directory would look the same: only a directory that was read proves absence.
         folder = os.path.dirname(path)
-        if os.path.isdir(folder):
+        if is_directory(folder):
             os.listdir(folder)
         return {"state": "missing", "holder": "", "addresses": []}
     holder = lock_holder(path)
