@@ -1,0 +1,106 @@
+"""The final values of the release: nothing goes past the checks."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import Place, overlapping, problems
+
+WANTED: dict[str, t.Any] = {
+    "network": "custom",
+    "customNetwork": {"chainConfig": {"CONFIG_NAME": "x"}},
+    "persistentVolumeType": "nfs",
+    "nfs": {"serverIp": "172.20.10.10", "user": 1001, "group": 2000},
+    "image": {"version": "v7.1.6"},
+    "beacon": {"dataVolumePath": "/data/prysm/beacon"},
+    "validators": {
+        name: {
+            "name": name,
+            "dataVolumePath": f"/data/prysm/{name}",
+            "walletVolumePath": f"/data/prysm/wallet-{name}",
+            "walletPasswordSecretName": f"wallet-password-{name}",
+            "feeRecipient": "0x" + "1" * 40,
+        }
+        for name in ("validator1", "validator2")
+    },
+    "chartDigest": "abc",
+}
+
+
+def merged(base: t.Any, over: t.Any) -> t.Any:
+    """As the combine filter merges."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return copy.deepcopy(over)
+    return {**base, **{key: merged(base.get(key), value) for key, value in over.items()}}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"validators": {"validator1": {"dataVolumePath": "/elsewhere"}}}, "data_dir in prysm_validators"),
+        ({"validators": {"validator1": {"walletVolumePath": "/elsewhere"}}}, "wallet_dir in prysm_validators"),
+        ({"validators": {"validator1": {"dataVolumePath": "/data/prysm//validator1"}}}, "dataVolumePath"),
+        ({"validators": {"validator1": {"name": "validator3"}}}, "adds the client validator3"),
+        ({"validators": {"ghost": {"dataVolumePath": "/g", "walletVolumePath": "/w"}}}, "adds the client ghost"),
+        ({"validators": [{"name": "ghost"}]}, "takes the client validator1 out"),
+        ({"validators": {"validator1": {"walletExistingClaim": "other"}}}, "walletExistingClaim"),
+        ({"validators": {"validator1": {"walletPasswordSecretName": "other"}}}, "walletPasswordSecretName"),
+        ({"validators": {"validator1": {"feeRecipient": "0x" + "2" * 40}}}, "fee_recipient in prysm_validators"),
+        ({"validatorDefaults": {"walletVolumePath": "/data/prysm/wallet-validator1"}}, "validatorDefaults"),
+        ({"validatorDefaults": {"dataExistingClaim": "one"}}, "validatorDefaults"),
+        ({"persistentVolumeType": "hostPath", "hostPath": {"node": "worker"}}, "persistentVolumeType"),
+        ({"nfs": {"serverIp": "172.20.10.99"}}, "nfs.serverIp"),
+        ({"image": {"version": "v1.3.4"}}, "prysm_version"),
+        ({"network": "mainnet"}, "prysm_network"),
+        ({"beacon": {"dataVolumePath": "/data/prysm/validator1"}}, "are both /data/prysm/validator1"),
+        ({"beacon": {"dataVolumePath": "/data/prysm"}}, "lies in beacon.dataVolumePath"),
+        ({"beacon": {"dataVolumePath": "/data/prysm/wallet-validator2/x"}}, "lies in validators.validator2"),
+    ],
+)
+def test_what_the_checks_have_not_seen_is_refused(values: dict[str, t.Any], words: str) -> None:
+    assert problems(WANTED, WANTED) == []
+    found = problems(WANTED, merged(WANTED, values))
+    assert found
+    assert any(words in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"beacon": {"extraArgs": ["--p2p-max-peers=30"], "resources": {"limits": {"memory": "9Gi"}}}},
+        {"validators": {"validator1": {"graffiti": "hello", "extraArgs": ["--verbosity=debug"]}}},
+        {"validatorDefaults": {"terminationGracePeriodSeconds": 30}},
+        {"image": {"validatorImage": "mirror.example/prysm/validator", "pullSecrets": [{"name": "mirror"}]}},
+        {"beacon": {"dataVolumePath": "/data/prysm/beacon2"}},
+    ],
+)
+def test_what_concerns_no_key_may_be_set(values: dict[str, t.Any]) -> None:
+    assert problems(WANTED, merged(WANTED, values)) == []
+
+
+def test_other_storage_is_a_decision_of_its_own() -> None:
+    final = merged(WANTED, {"persistentVolumeType": "storageClass"})
+    assert problems(WANTED, final)
+    assert problems(WANTED, final, other_storage=True) == []
+
+
+NOISE = st.sampled_from(["", "/", "/./", "//"])
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4), st.lists(NOISE, min_size=5, max_size=5))
+def test_a_path_is_compared_by_the_place_and_not_by_its_spelling(parts: list[str], noise: list[str]) -> None:
+    plain = "/" + "/".join(parts)
+    spelt = "/" + "".join(f"{dots or '/'}{part}" for dots, part in zip(noise, parts, strict=False)) + noise[4]
+    assert overlapping([Place("one", plain), Place("other", spelt)])
+    assert overlapping([Place("one", plain), Place("other", plain + "/below")])
+    assert not overlapping([Place("one", plain), Place("other", plain + "x")])
+
+
+@pytest.mark.parametrize("path", ["", "relative", "/a/../b", "/a/..", ".."])
+def test_a_path_that_climbs_or_is_none_is_refused(path: str) -> None:
+    assert overlapping([Place("one", path)])
