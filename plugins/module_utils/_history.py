@@ -57,6 +57,10 @@ def _highest(*values: int | None) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
 
+def _lowest(*values: int | None) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
 class KeyHistory(t.NamedTuple):
     """Everything known to be signed by one key.
 
@@ -354,11 +358,11 @@ def merge(histories: t.Sequence[History]) -> History:
             [block for part in parts for block in _split(part.blocks, _BLOCK.size)],
             [vote for part in parts for vote in _split(part.attestations, _ATTESTATION.size)],
             marks,
-            # What any part forbids, all together forbid.
+            # A client that is given all of them goes by the lowest.
             (
-                _highest(*(part.floor_slot for part in parts)),
-                _highest(*(part.floor_source for part in parts)),
-                _highest(*(part.floor_target for part in parts)),
+                _lowest(*(part.floor_slot for part in parts)),
+                _lowest(*(part.floor_source for part in parts)),
+                _lowest(*(part.floor_target for part in parts)),
             ),
         )
     blacklisted: frozenset[str] = frozenset().union(*(history.blacklisted for history in histories))
