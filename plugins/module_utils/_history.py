@@ -190,6 +190,8 @@ class Summary(t.NamedTuple):
     notes: tuple[str, ...] = ()
     #: bbolt's number of the state that was read.
     transaction: int | None = None
+    #: How many changes of layout the database has seen: 2 from Prysm v1.3.0 on.
+    layout: int | None = None
 
 
 class History(t.NamedTuple):
@@ -204,6 +206,8 @@ class History(t.NamedTuple):
     notes: tuple[str, ...] = ()
     #: bbolt's number of the state that was read; None where it was no database.
     transaction: int | None = None
+    #: How many changes of layout the database has seen: 2 from Prysm v1.3.0 on.
+    layout: int | None = None
 
     def summary(self) -> Summary:
         """The same without its records."""
@@ -216,6 +220,7 @@ class History(t.NamedTuple):
             self.findings,
             self.notes,
             self.transaction,
+            self.layout,
         )
 
 

@@ -138,6 +138,7 @@ class Reader:
         # What does not count here is read all the same: damage shows in any page.
         others = {name: tree.whole() for name, tree in self._buckets.items() if name not in (*_BY_KEY, _GENESIS)}
         self._by_target = b"source_target_epochs_bucket_0" in others[b"migrations"]
+        self.layout = 2 if self._by_target else 1
 
     def fail(self, reason: str) -> t.NoReturn:
         """What is wrong with the database."""
@@ -342,7 +343,16 @@ def read_database(path: str, attempts: int = 20) -> History:
             if entry.blacklisted:
                 barred.add(entry.pubkey)
             findings += [f"{entry.pubkey}: {finding}" for finding in entry.findings]
-        return History(reader.root, keys, frozenset(barred), "prysm", tuple(findings), reader.notes, reader.transaction)
+        return History(
+            reader.root,
+            keys,
+            frozenset(barred),
+            "prysm",
+            tuple(findings),
+            reader.notes,
+            reader.transaction,
+            reader.layout,
+        )
 
     return _boltdb.consistently(path, work, attempts)
 
@@ -359,7 +369,16 @@ def read_marks(path: str, attempts: int = 20) -> Summary:
             if entry.blacklisted:
                 barred.add(entry.pubkey)
             findings += [f"{entry.pubkey}: {finding}" for finding in entry.findings]
-        return Summary(reader.root, keys, frozenset(barred), "prysm", tuple(findings), reader.notes, reader.transaction)
+        return Summary(
+            reader.root,
+            keys,
+            frozenset(barred),
+            "prysm",
+            tuple(findings),
+            reader.notes,
+            reader.transaction,
+            reader.layout,
+        )
 
     return _boltdb.consistently(path, work, attempts)
 
