@@ -57,6 +57,10 @@ def _highest(*values: int | None) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
 
+def _lowest(*values: int | None) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
 class KeyHistory(t.NamedTuple):
     """Everything known to be signed by one key.
 
@@ -96,6 +100,16 @@ class KeyHistory(t.NamedTuple):
         """The three numbers that must never go down."""
         return Marks(self.highest_slot, self.highest_source, self.highest_target)
 
+    def summary(self) -> KeySummary:
+        """The same without its records."""
+        return summarise(
+            (slot for slot, _known, _root in _BLOCK.iter_unpack(self.blocks)),
+            {target for target, _source, _known, _root in _ATTESTATION.iter_unpack(self.attestations)},
+            self.marks(),
+            (self.floor_slot, self.floor_source, self.floor_target),
+            self.attestation_count,
+        )
+
 
 class Marks(t.NamedTuple):
     """The highest slot, source and target a key has signed; None where it has signed none."""
@@ -117,6 +131,69 @@ class Marks(t.NamedTuple):
         return short
 
 
+#: How many of a key's newest block slots, and how many epochs of its votes, a summary names one by one.
+SUMMARY_SLOTS = 32
+SUMMARY_EPOCHS = 512
+
+
+class KeySummary(t.NamedTuple):
+    """What one key's history amounts to: its size does not grow with the records."""
+
+    highest_slot: int | None = None
+    highest_source: int | None = None
+    highest_target: int | None = None
+    floor_slot: int | None = None
+    floor_source: int | None = None
+    floor_target: int | None = None
+    #: The slots of its newest blocks on record, upwards.
+    slots: tuple[int, ...] = ()
+    #: The newest target on record, and which of the epochs up to it have a vote: bit 0 is that target, bit n the
+    #: epoch n before it.
+    last_target: int | None = None
+    targets: int = 0
+    blocks: int = 0
+    attestations: int = 0
+
+    def marks(self) -> Marks:
+        """The three numbers that must never go down."""
+        return Marks(self.highest_slot, self.highest_source, self.highest_target)
+
+
+def summarise(
+    slots: t.Iterable[int],
+    targets: t.Collection[int],
+    marks: Marks,
+    floors: tuple[int | None, int | None, int | None],
+    attestations: int,
+) -> KeySummary:
+    """A summary of records that are given as numbers, in any order and with repetitions."""
+    ordered = sorted(set(slots))
+    last = max(targets, default=None)
+    bits = 0
+    if last is not None:
+        for target in targets:
+            if last - target < SUMMARY_EPOCHS:
+                bits |= 1 << (last - target)
+    return KeySummary(
+        *marks, *floors, tuple(ordered[-SUMMARY_SLOTS:]), last, bits, blocks=len(ordered), attestations=attestations
+    )
+
+
+class Summary(t.NamedTuple):
+    """What one place knows, key by key, without its records."""
+
+    genesis_validators_root: str | None
+    keys: dict[str, KeySummary]
+    blacklisted: frozenset[str] = frozenset()
+    format: str = "prysm"
+    findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    #: bbolt's number of the state that was read.
+    transaction: int | None = None
+    #: How many changes of layout the database has seen: 2 from Prysm v1.3.0 on.
+    layout: int | None = None
+
+
 class History(t.NamedTuple):
     """What one place knows: a database, an interchange file, or several joined."""
 
@@ -127,6 +204,24 @@ class History(t.NamedTuple):
     #: What a file says against itself, and what is only unusual.
     findings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    #: bbolt's number of the state that was read; None where it was no database.
+    transaction: int | None = None
+    #: How many changes of layout the database has seen: 2 from Prysm v1.3.0 on.
+    layout: int | None = None
+
+    def summary(self) -> Summary:
+        """The same without its records."""
+        keys = {key: part.summary() for key, part in self.keys.items()}
+        return Summary(
+            self.genesis_validators_root,
+            keys,
+            self.blacklisted,
+            self.format,
+            self.findings,
+            self.notes,
+            self.transaction,
+            self.layout,
+        )
 
 
 def _split(packed: bytes, size: int) -> list[bytes]:
@@ -268,11 +363,11 @@ def merge(histories: t.Sequence[History]) -> History:
             [block for part in parts for block in _split(part.blocks, _BLOCK.size)],
             [vote for part in parts for vote in _split(part.attestations, _ATTESTATION.size)],
             marks,
-            # What any part forbids, all together forbid.
+            # A client that is given all of them goes by the lowest.
             (
-                _highest(*(part.floor_slot for part in parts)),
-                _highest(*(part.floor_source for part in parts)),
-                _highest(*(part.floor_target for part in parts)),
+                _lowest(*(part.floor_slot for part in parts)),
+                _lowest(*(part.floor_source for part in parts)),
+                _lowest(*(part.floor_target for part in parts)),
             ),
         )
     blacklisted: frozenset[str] = frozenset().union(*(history.blacklisted for history in histories))

@@ -5,8 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 import typing as t
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError, is_there, reason_of
+
+#: Where the kernel's NFS server shows itself; the file threads is there only when this machine can serve.
+ROOT = "/proc/fs/nfsd"
 
 STATE = re.compile(r"^- (?P<id>\S+): \{(?P<body>.*)\}\s*$")
 FIELD = re.compile(r'(\w[\w-]*): ("(?:[^"\\]|\\.)*"|[^,}]+)')
@@ -15,6 +22,33 @@ CLIENT = re.compile(r"(\S+?)\(([^)]*)\)")
 
 class NfsdError(Exception):
     """A text of the NFS server that cannot be understood."""
+
+
+def _word(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as handle:
+            return handle.read().strip()
+    except OSError as exc:
+        raise UnreadableError(path, reason_of(exc)) from exc
+
+
+def blind(patience: float = 0, pause: float = 0.2) -> str | None:
+    """Why this machine does not know the locks of its NFS clients now; None when it knows them, or has no such clients.
+
+    A server that stops forgets every lock. Its clients keep theirs, and take them back in the grace period after its
+    start: until that is over, a lock that is held reads as free. patience are seconds to wait for that.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        if not is_there(os.path.join(ROOT, "threads")):
+            return None
+        if _word(os.path.join(ROOT, "threads")) == "0":
+            return "the NFS server of this machine is stopped, so the locks of its clients cannot be seen; start it"
+        if _word(os.path.join(ROOT, "v4_end_grace")) == "Y":
+            return None
+        if time.monotonic() >= deadline:
+            return "the NFS server has just started, and its clients may still take their locks back (grace period)"
+        time.sleep(pause)
 
 
 def parse_versions(text: str) -> t.List[str]:

@@ -118,16 +118,21 @@ def read_record(path: str) -> Record:
     return parse_record(read_file(path, _LIMIT), path)
 
 
+def is_record(path: str) -> bool:
+    """Whether a file is a record of signing, by how it begins."""
+    fd = open_regular(path)
+    try:
+        return _FIRST_NAME.match(os.pread(fd, 256, 0)) is not None
+    except OSError as exc:
+        raise UnreadableError(path, reason_of(exc)) from exc
+    finally:
+        os.close(fd)
+
+
 def read_history(path: str) -> tuple[History, str]:
     """The site's record, or whatever _protection.read_any reads; and the path that was read in the end."""
-    if is_file(path):
-        fd = open_regular(path)
-        try:
-            first = os.pread(fd, 256, 0)
-        finally:
-            os.close(fd)
-        if _FIRST_NAME.match(first):
-            return read_record(path).history(), path
+    if is_file(path) and is_record(path):
+        return read_record(path).history(), path
     return _protection.read_any(path)
 
 

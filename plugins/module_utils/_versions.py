@@ -103,6 +103,11 @@ class Table:
             ]
         return []
 
+    def layout(self, version: str) -> int:
+        """How many changes of validator.db's layout a version knows."""
+        base = Version.parse(version).base
+        return sum(_base(change) <= base for change in self._table["validatorSchema"])
+
     def schema_changes(self, current: str, wanted: str) -> tuple[list[str], list[str]]:
         """The changes of validator.db's layout crossed going up, and going down, from current to wanted."""
         before, after = Version.parse(current).base, Version.parse(wanted).base

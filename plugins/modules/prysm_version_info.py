@@ -74,6 +74,11 @@ schema_down:
   type: list
   elements: str
   sample: [v1.3.0]
+layout:
+  description: How many changes of the layout of C(validator.db) the wanted version knows.
+  returned: success
+  type: int
+  sample: 2
 images:
   description: The images of the wanted version.
   returned: success
@@ -118,6 +123,7 @@ def main() -> None:
             "move": move(current, version),
             "schema_up": up,
             "schema_down": down,
+            "layout": table.layout(version),
             "images": table.images(version),
             "features": table.features(version),
         }

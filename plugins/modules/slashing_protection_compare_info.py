@@ -11,7 +11,9 @@ short_description: Prove that one history protects at least as well as another
 version_added: 0.1.0
 description:
   - Compares two histories record by record, signing roots included, and fails when the first lacks anything of the
-    second, belongs to another network, or refuses a key its duties.
+    second, belongs to another network, contradicts itself, or refuses a key its duties.
+  - Goes through both key by key, so that memory does not grow with their records. A large interchange file is kept in
+    parts in C(/var/tmp) meanwhile.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 extends_documentation_fragment:
@@ -52,21 +54,8 @@ keys:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._compare import compare
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory, lacking
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import read_history
-
-
-def compare(have: History, want: History) -> dict[str, list[str]]:
-    """What have lacks of want, by key."""
-    found = {}
-    for key, wanted in want.keys.items():
-        short = lacking(have.keys.get(key, KeyHistory()), wanted)
-        if key in have.blacklisted and key not in want.blacklisted:
-            short.append("it would get no duties any more: the import has blacklisted it")
-        if short:
-            found[key] = short
-    return found
 
 
 def main() -> None:
@@ -78,24 +67,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    have, want = module.params["have"], module.params["want"]
     try:
-        have, _ = read_history(module.params["have"])
-        want, _ = read_history(module.params["want"])
+        found = compare(have, want)
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc), lacking={})
-    if have.genesis_validators_root != want.genesis_validators_root:
-        module.fail_json(
-            msg=f"{module.params['have']} belongs to network {have.genesis_validators_root}, "
-            f"{module.params['want']} to {want.genesis_validators_root}",
-            lacking={},
-        )
-    short = compare(have, want)
-    if short:
-        words = "; ".join(f"{key[:12]}… {', '.join(reasons)}" for key, reasons in sorted(short.items()))
-        module.fail_json(
-            msg=f"{module.params['have']} protects less than {module.params['want']}: {words}", lacking=short
-        )
-    module.exit_json(changed=False, lacking={}, keys=len(want.keys))
+    if found.lacking:
+        words = "; ".join(f"{key[:12]}… {', '.join(reasons)}" for key, reasons in sorted(found.lacking.items()))
+        module.fail_json(msg=f"{have} protects less than {want}: {words}", lacking=found.lacking)
+    if found.findings:
+        module.fail_json(msg=f"{have} contradicts itself: {'; '.join(found.findings[:5])}", lacking={})
+    module.exit_json(changed=False, lacking={}, keys=found.keys)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ description:
   - Reads Prysm's C(validator.db) itself, also while its validator runs, without Prysm and without taking its lock.
     Prysm's own export fails or says nothing on several versions.
   - Reads EIP-3076 interchange files (version 5) strictly, and Prysm's minimal (file) database.
+  - Without O(records), memory does not grow with the records.
   - Never changes anything.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
@@ -76,17 +77,24 @@ locked_by:
   type: str
   sample: null
 findings:
-  description: What an interchange file says against itself (slashable pairs).
+  description:
+    - What a file says against itself (slashable pairs of an interchange file, votes that only one index of a database
+      knows).
   returned: success
   type: list
   elements: str
   sample: []
 notes:
-  description: What is only unusual about an interchange file (keys listed twice).
+  description: What is only unusual (keys listed twice, a damaged older meta page).
   returned: success
   type: list
   elements: str
   sample: []
+transaction:
+  description: bbolt's number of the state that was read; null when it is no C(validator.db).
+  returned: success
+  type: int
+  sample: 56
 keys:
   description: What is known of each key.
   returned: success
@@ -116,8 +124,14 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._compare import summarised
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_file
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import (
+    History,
+    KeyHistory,
+    KeySummary,
+    Summary,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import NoDatabaseError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
@@ -128,17 +142,17 @@ def _hex(root: bytes | None) -> str | None:
     return None if root is None else "0x" + root.hex()
 
 
-def describe(part: KeyHistory, blacklisted: bool, records: bool) -> dict[str, t.Any]:
+def describe(part: KeyHistory | KeySummary, blacklisted: bool) -> dict[str, t.Any]:
     """One key's history as a result."""
     described: dict[str, t.Any] = {
         "highest_slot": part.highest_slot,
         "highest_source": part.highest_source,
         "highest_target": part.highest_target,
-        "blocks": part.block_count,
-        "attestations": part.attestation_count,
         "blacklisted": blacklisted,
     }
-    if records:
+    if isinstance(part, KeySummary):
+        described.update(blocks=part.blocks, attestations=part.attestations)
+    else:
         described["blocks"] = [{"slot": b.slot, "signing_root": _hex(b.root)} for b in part.block_records()]
         described["attestations"] = [
             {"source_epoch": a.source, "target_epoch": a.target, "signing_root": _hex(a.root)}
@@ -147,9 +161,9 @@ def describe(part: KeyHistory, blacklisted: bool, records: bool) -> dict[str, t.
     return described
 
 
-def report(history: History, wanted: list[str] | None, records: bool) -> dict[str, t.Any]:
+def report(history: History | Summary, wanted: list[str] | None) -> dict[str, t.Any]:
     """A history as a result."""
-    empty = KeyHistory()
+    empty = KeySummary() if isinstance(history, Summary) else KeyHistory()
     keys = sorted({*history.keys, *history.blacklisted})
     if wanted is not None:
         keys = [key for key in keys if key in wanted]
@@ -158,7 +172,8 @@ def report(history: History, wanted: list[str] | None, records: bool) -> dict[st
         "genesis_validators_root": history.genesis_validators_root,
         "findings": list(history.findings),
         "notes": list(history.notes),
-        "keys": {key: describe(history.keys.get(key, empty), key in history.blacklisted, records) for key in keys},
+        "transaction": history.transaction,
+        "keys": {key: describe(history.keys.get(key, empty), key in history.blacklisted) for key in keys},
     }
 
 
@@ -176,12 +191,13 @@ def main() -> None:
     path = module.params["path"]
     try:
         wanted = None if module.params["pubkeys"] is None else normalise_all(module.params["pubkeys"])
-        history, found = read_history(path)
+        history: History | Summary
+        history, found = (read_history if module.params["records"] else summarised)(path)
         locked_by = lock_holder(found) if is_file(found) else None
     except NoDatabaseError as exc:
         if not module.params["missing_ok"]:
             module.fail_json(msg=str(exc))
-        nothing = report(History(None, {}, format="none"), None, False)
+        nothing = report(Summary(None, {}, format="none"), None)
         module.exit_json(changed=False, exists=False, path=path, locked_by=None, **nothing)
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc))
@@ -190,7 +206,7 @@ def main() -> None:
         exists=True,
         path=found,
         locked_by=locked_by,
-        **report(history, wanted, module.params["records"]),
+        **report(history, wanted),
     )
 
 

@@ -71,12 +71,64 @@ def test_every_possible_cut_is_refused(tmp_path: Path) -> None:
             read(tmp_path / "db", whole[:size])
 
 
-def test_the_newer_whole_description_counts(tmp_path: Path) -> None:
-    old = BoltWriter(txid=8).dump({b"old": {b"a": b"1"}})
-    assert read(tmp_path / "db", flipped(old, [(16 + 60, 7)])) == {b"old": {b"a": b"1"}}
-    assert read(tmp_path / "db", flipped(old, [(PAGE + 16 + 60, 7)])) == {b"old": {b"a": b"1"}}
+OLD = BoltWriter(txid=8).dump({b"old": {b"a": b"1"}})
+
+
+@pytest.mark.parametrize("at", [0, 8, 16, 20, 24, 32, 40, 48, 56, 64, 65, 72, 79])
+@pytest.mark.parametrize("value", [0x00, 0x07, 0xFF])
+def test_the_newer_description_is_never_the_damaged_one(tmp_path: Path, at: int, value: int) -> None:
+    """bbolt would go on from the older state, without a word."""
+    damaged = flipped(OLD, [(at, value)])
+    if damaged == OLD:
+        return
+    with pytest.raises(_boltdb.BoltError, match=r"it may be the newer one.*transaction 7"):
+        read(tmp_path / "db", damaged)
+    with pytest.raises(_boltdb.BoltError, match="it may be the newer one"):
+        _boltdb.transaction(str(tmp_path / "db"))
+
+
+def test_a_newer_description_that_says_it_is_the_older_one_is_found_out(tmp_path: Path) -> None:
+    assert OLD[64] == 8
+    with pytest.raises(_boltdb.BoltError, match="it may be the newer one"):
+        read(tmp_path / "db", flipped(OLD, [(64, 6)]))
+
+
+def test_a_damaged_older_description_costs_nothing_and_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    assert read(path, flipped(OLD, [(PAGE + 72, 7)])) == {b"old": {b"a": b"1"}}
+    notes = _boltdb.consistently(str(path), lambda database: (database.buckets(), database.notes)[1])
+    assert notes == ["the older of its two descriptions is damaged; transaction 8 was read"]
+
+
+def test_two_damaged_descriptions_are_no_database(tmp_path: Path) -> None:
     with pytest.raises(_boltdb.BoltError, match="both its descriptions are damaged"):
-        read(tmp_path / "db", flipped(old, [(16 + 60, 7), (PAGE + 16 + 60, 7)]))
+        read(tmp_path / "db", flipped(OLD, [(76, 7), (PAGE + 76, 7)]))
+
+
+@pytest.mark.parametrize("txid", [2, 7, 900, 2**40])
+def test_the_transaction_is_that_of_the_newest_state(tmp_path: Path, txid: int) -> None:
+    (tmp_path / "db").write_bytes(BoltWriter(txid=txid).dump(SAMPLE))
+    assert _boltdb.transaction(str(tmp_path / "db")) == txid
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("fewer elements on a leaf", {10: 1}),
+        ("no elements on a leaf", {10: 0, 11: 0}),
+        ("a key that is shorter", {16 + 8: 1}),
+        ("a value that is longer", {16 + 12: 0xFF}),
+    ],
+)
+def test_damaged_counters_are_not_read_as_less(tmp_path: Path, what: str, changes: dict[int, int]) -> None:
+    data = BoltWriter(fill=PAGE - 100).dump({b"many": {b"%06d" % i: b"value" for i in range(900)}})
+    # Without the last, which is the root: a database may be empty.
+    pages = [i for i in range(3, len(data) // PAGE) if data[i * PAGE + 8] in (1, 2)][:-1]
+    assert len(pages) > 4
+    for page in pages:
+        damaged = flipped(data, [(page * PAGE + at, value) for at, value in changes.items()])
+        with pytest.raises(_boltdb.BoltError):
+            read(tmp_path / "db", damaged)
 
 
 def with_freelist(data: bytes, *numbers: int) -> bytes:

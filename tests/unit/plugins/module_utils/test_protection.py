@@ -107,10 +107,9 @@ def test_a_database_and_an_interchange_of_the_same_records_are_the_same_history(
 
 
 def test_marks_without_records_count(tmp_path: Path) -> None:
-    """Pruned, or left of a migration: what must not be signed again stays known."""
+    """Left of a migration: what must not be signed again stays known."""
     raw = bytes.fromhex(PUBKEYS[0][2:])
-    tree = prysm_tree({})
-    tree[b"highest-signed-proposals-bucket"] = {raw: (77).to_bytes(8, "big")}
+    tree = prysm_tree({PUBKEYS[0]: ([(77, R1)], [])})
     tree[b"pubkeys-bucket"] = {raw: {b"att-signing-roots-bucket": {(12).to_bytes(8, "big"): R1}}}
     path = tmp_path / "validator.db"
     path.write_bytes(BoltWriter().dump(tree))
@@ -143,6 +142,95 @@ def test_says_what_is_wrong_and_where(tmp_path: Path, bucket: bytes, content: t.
     with pytest.raises(StakingError) as refused:
         _protection.read_database(str(path))
     assert str(refused.value).startswith(f"{path}: ") and reason in str(refused.value)
+
+
+@pytest.mark.parametrize(("database", "export"), DATABASES)
+def test_a_summary_is_what_the_records_amount_to(database: str, export: str, tmp_path: Path) -> None:
+    path = str(unpack(database, tmp_path / "validator.db"))
+    whole, summary = _protection.read_database(path), _protection.read_marks(path)
+    assert summary == whole.summary()
+    assert (summary.findings, summary.notes) == ((), ())
+    assert summary.transaction is not None and summary.transaction > 30
+
+
+def test_a_summary_names_the_newest_records_one_by_one(tmp_path: Path) -> None:
+    keys = {PUBKEYS[0]: ([(slot, R1) for slot in range(100, 140)], [(e, e + 1, R1) for e in range(1000) if e % 3])}
+    summary = _protection.read_marks(str(write_database(tmp_path, keys))).keys[PUBKEYS[0]]
+    assert summary.slots == tuple(range(108, 140))
+    assert summary.last_target == 999
+    assert [summary.targets >> n & 1 for n in range(513)] == [
+        int(998 - n >= 0 and (998 - n) % 3 > 0 and n < 512) for n in range(513)
+    ]
+    assert (summary.blocks, summary.attestations) == (40, 666)
+
+
+LEFT = {
+    b"lowest-signed-source-bucket": b"pubkeys-bucket",
+    b"lowest-signed-target-bucket": b"pubkeys-bucket",
+    b"lowest-signed-proposals-bucket": b"proposal-history-bucket-interchange",
+    b"highest-signed-proposals-bucket": b"proposal-history-bucket-interchange",
+}
+
+
+@pytest.mark.parametrize("name", sorted(LEFT))
+@pytest.mark.parametrize("empty", [False, True])
+def test_records_that_are_gone_are_damage(tmp_path: Path, name: bytes, empty: bool) -> None:
+    """Prysm writes the lowest and highest beside the records, and never removes the last of those."""
+    tree = prysm_tree({key: ([(5, R1)], [(1, 2, R1)]) for key in PUBKEYS[:3]})
+    raw = bytes.fromhex(PUBKEYS[1][2:])
+    for other in LEFT:
+        if other != name:
+            tree[other] = {key: value for key, value in tree[other].items() if key != raw}
+    if empty:
+        tree[LEFT[name]][raw] = {}
+    else:
+        del tree[LEFT[name]][raw]
+    path = tmp_path / "validator.db"
+    path.write_bytes(BoltWriter().dump(tree))
+    with pytest.raises(StakingError, match=f"lowest.* of {PUBKEYS[1]}, but none of its"):
+        _protection.read_marks(str(path))
+
+
+@pytest.mark.parametrize("name", sorted(prysm_tree({})))
+def test_a_bucket_that_every_prysm_makes_is_not_missing(tmp_path: Path, name: bytes) -> None:
+    tree = prysm_tree({PUBKEYS[0]: ([(5, R1)], [(1, 2, R1)])})
+    tree[name + b"x"] = tree.pop(name)
+    path = tmp_path / "validator.db"
+    path.write_bytes(BoltWriter().dump(tree))
+    with pytest.raises(StakingError, match=f"lacks the bucket {name.decode()}"):
+        _protection.read_marks(str(path))
+
+
+@pytest.mark.parametrize("part", [b"att-source-epochs-bucket", b"att-target-epochs-bucket"])
+def test_a_vote_that_only_one_index_knows_counts_and_is_a_finding(tmp_path: Path, part: bytes) -> None:
+    """An older Prysm that wrote to a newer one's database leaves that behind: the newer one does not see the vote."""
+    votes = [(epoch, epoch + 1, R1) for epoch in range(5)]
+    tree = prysm_tree({PUBKEYS[0]: ([], votes)})
+    bucket = tree[b"pubkeys-bucket"][bytes.fromhex(PUBKEYS[0][2:])][part]
+    del bucket[max(bucket)]
+    path = tmp_path / "validator.db"
+    path.write_bytes(BoltWriter().dump(tree))
+    history = _protection.read_database(str(path))
+    assert history.keys[PUBKEYS[0]].marks() == (None, 4, 5)
+    assert history.keys[PUBKEYS[0]].attestation_count == 5
+    assert any("by its source or by its target only" in finding for finding in history.findings)
+    assert history.findings == _protection.read_marks(str(path)).findings
+
+
+def test_pruning_is_no_damage(tmp_path: Path) -> None:
+    """Prysm prunes by source in the one index and by target in the other, so their ends differ."""
+    votes = [(epoch, epoch + 3, R1) for epoch in range(600)]
+    tree = prysm_tree({PUBKEYS[0]: ([], votes)})
+    key = tree[b"pubkeys-bucket"][bytes.fromhex(PUBKEYS[0][2:])]
+    for part, last in ((b"source", 599), (b"target", 602)):
+        name = b"att-%s-epochs-bucket" % part
+        key[name] = {e: v for e, v in key[name].items() if int.from_bytes(e, "big") > last - 512}
+    key[b"att-signing-roots-bucket"] = {
+        e: v for e, v in key[b"att-signing-roots-bucket"].items() if int.from_bytes(e, "big") > 602 - 512
+    }
+    path = tmp_path / "validator.db"
+    path.write_bytes(BoltWriter().dump(tree))
+    assert _protection.read_marks(str(path)).findings == ()
 
 
 def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_says_which_way_a_move_goes(current: str, wanted: str, expected: str) ->
 
 
 @pytest.mark.parametrize(
+    ("version", "layout"), [("v1.2.2", 1), ("v1.3.0-rc.1", 2), ("v1.3.0", 2), ("v1.3.4", 2), ("v7.1.6", 2)]
+)
+def test_counts_the_layouts_of_the_database(table: Table, version: str, layout: int) -> None:
+    assert table.layout(version) == layout
+
+
+@pytest.mark.parametrize(
     ("version", "network", "reason"),
     [
         pytest.param("v1.3.4", "mainnet", "cannot follow mainnet", id="old-on-mainnet"),

@@ -288,6 +288,7 @@ def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> No
     assert len(result["refusals"]) == 2
     assert (result["move"], result["schema_down"]) == ("downgrade", ["v1.3.0"])
     assert result["features"] == {"doppelganger": False}
+    assert result["layout"] == 0
     assert "not a Prysm release tag" in run(prysm_version_info, None, table=table, version="x", network="hoodi")["msg"]
 
 
