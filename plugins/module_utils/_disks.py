@@ -15,10 +15,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-import struct
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection, _stores, _wallet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     UnreadableError,
     is_directory,
@@ -27,7 +26,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     is_there,
     reason_of,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import may_be_sealed, may_matter
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._stores import may_matter
 
 _MOUNTS = "/proc/self/mountinfo"
 
@@ -144,14 +143,6 @@ def starts(mounts: t.Sequence[Mount], paths: t.Sequence[str], exclude: t.Sequenc
     return begin
 
 
-def _is_bolt(path: str) -> bool:
-    try:
-        with open(path, "rb") as handle:
-            return handle.read(20)[16:] == struct.pack("<I", _boltdb.MAGIC)
-    except OSError:
-        return False
-
-
 def _target(entry: os.DirEntry[str], foreign: t.Sequence[str]) -> str | None:
     """What a link leads to; None when that is found under its own name, is no file, or is not this machine's."""
     path = os.path.normpath(os.path.join(os.path.dirname(entry.path), os.readlink(entry.path)))
@@ -171,9 +162,19 @@ def _glance(path: str) -> bool:
     """Whether to look closer, which costs as much as all else here: a machine has thousands of JSON files."""
     try:
         with open(path, "rb", buffering=0) as handle:
-            return os.fstat(handle.fileno()).st_size <= _wallet.WALLET_LIMIT and may_be_sealed(handle.readall())
+            size = os.fstat(handle.fileno()).st_size
+            head = handle.read(4096)
+            if _stores.is_bolt(handle.fileno(), size, head):
+                return True
+            if path.lower().endswith((".yaml", ".yml")):
+                limit, matters = _stores.YAML_LIMIT, _stores.may_be_listed
+            else:
+                limit, matters = _wallet.WALLET_LIMIT, _stores.may_be_sealed
+            if size > limit:
+                return matters(head)
+            return matters(head + handle.readall())
     except OSError:
-        return True
+        return True  # Looking closer says why.
 
 
 def _candidate(entry: os.DirEntry[str], foreign: t.Sequence[str]) -> str | None:
@@ -181,11 +182,9 @@ def _candidate(entry: os.DirEntry[str], foreign: t.Sequence[str]) -> str | None:
         return _target(entry, foreign)
     if not entry.is_file(follow_symlinks=False):
         return None
-    if entry.name == _protection.DATABASE or _wallet.FILE in entry.name:
+    if entry.name == _protection.DATABASE or _wallet.FILE in entry.name.lower():
         return entry.path
-    # Packed, dumped and renamed databases of any kind are about; only a database is one.
-    looks_so = _is_bolt if entry.name.startswith(_protection.DATABASE) else _glance
-    return entry.path if looks_so(entry.path) else None
+    return entry.path if _glance(entry.path) else None
 
 
 def candidates(

@@ -95,7 +95,7 @@ class Crypto(t.NamedTuple):
 
 
 class Keystore(t.NamedTuple):
-    """One EIP-2335 file."""
+    """One EIP-2335 file. The standard lets the public key be left out: it is then empty until the file is opened."""
 
     place: str
     crypto: Crypto
@@ -103,16 +103,27 @@ class Keystore(t.NamedTuple):
 
     def open(self, password: str) -> bytes:
         """The secret key; an error unless the public key is really its own."""
+        secret, derived = self._secret(password)
+        if self.pubkey and derived != self.pubkey:
+            raise KeystoreError(self.place, f"says it is {self.pubkey}, but its secret belongs to {derived}")
+        return secret
+
+    def named(self, password: str | None) -> Keystore:
+        """The same with its public key, which needs the password where the file does not say it."""
+        if self.pubkey:
+            return self
+        if password is None:
+            raise KeystoreError(self.place, "has no pubkey field, and no password is given to derive its public key")
+        return self._replace(pubkey=self._secret(password)[1])
+
+    def _secret(self, password: str) -> tuple[bytes, str]:
         secret = self.crypto.decrypt(*spellings(password))
         if len(secret) != 32:
             raise KeystoreError(self.place, f"holds {len(secret)} bytes instead of a 32-byte secret key")
         try:
-            derived = from_bytes(_bls.public_key(secret))
+            return secret, from_bytes(_bls.public_key(secret))
         except _bls.SecretKeyError as exc:
             raise KeystoreError(self.place, str(exc)) from exc
-        if derived != self.pubkey:
-            raise KeystoreError(self.place, f"says it is {self.pubkey}, but its secret belongs to {derived}")
-        return secret
 
 
 def password_bytes(password: str) -> bytes:
@@ -143,6 +154,20 @@ def spellings(password: str) -> tuple[bytes, ...]:
         raise StakingError("a password is not valid text") from exc
 
 
+#: What a field must be, in words.
+_TYPES = {int: "a number", str: "a text in quotes", dict: "an object"}
+
+_UTF8 = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def parse_document(data: bytes, place: str) -> t.Any:
+    """A keystore's JSON; Windows puts a mark before UTF-8, which means nothing."""
+    if data.startswith(_UTF16):
+        raise KeystoreError(place, "is UTF-16 text; save it as UTF-8")
+    return parse_json(data[len(_UTF8) :] if data.startswith(_UTF8) else data, place)
+
+
 class _Reader:
     """Takes a JSON document apart; every complaint names the file and the field."""
 
@@ -156,10 +181,14 @@ class _Reader:
         value = mapping
         for name in path.split("."):
             if not isinstance(value, dict) or name not in value:
-                self.fail(f"is not an EIP-2335 keystore: {path} is missing")
+                other = [have for have in value if have.lower() == name] if isinstance(value, dict) else []
+                hint = f" (it is spelt {other[0]!r:.60})" if other else ""
+                self.fail(f"is not an EIP-2335 keystore: {path} is missing{hint}")
             value = value[name]
+        if kind is int and isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+            value = int(value)  # JSON has one kind of number: 4.0 is 4
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.fail(f"is not an EIP-2335 keystore: {path} has the wrong type")
+            self.fail(f"is not an EIP-2335 keystore: {path} has the wrong type (it must be {_TYPES[kind]})")
         return value
 
     def number(self, mapping: t.Any, path: str, low: int, high: int) -> int:
@@ -221,20 +250,42 @@ def parse_crypto(document: t.Any, place: str) -> Crypto:
 
 def parse_keystore(data: bytes, place: str) -> Keystore:
     """A keystore from its text; nothing is decrypted yet."""
-    document = parse_json(data, place)
+    document = parse_document(data, place)
     crypto = parse_crypto(document, place)
     if len(crypto.message) != 32:
         raise KeystoreError(place, f"holds {len(crypto.message)} encrypted bytes instead of a 32-byte secret key")
+    # A wallet of Prysm is told from a keystore by this field; EIP-2335 lets a keystore leave it out as well.
+    stated = document.get("pubkey")
     try:
-        pubkey = normalise(document.get("pubkey"))
+        pubkey = "" if stated is None or stated == "" else normalise(stated)
     except PubkeyError as exc:
         raise KeystoreError(place, f"its pubkey field: {exc}") from exc
     return Keystore(place, crypto, pubkey)
 
 
 def is_keystore(document: t.Any) -> bool:
-    """Whether a JSON document claims to be a keystore (and must then be a good one)."""
-    return isinstance(document, dict) and isinstance(document.get("crypto"), dict)
+    """Whether a JSON document claims to be a keystore (and must then be a good one); Go reads names in any case."""
+    return isinstance(document, dict) and any(
+        name.lower() == "crypto" and isinstance(value, dict) for name, value in document.items()
+    )
+
+
+def is_execution_account(document: t.Any) -> bool:
+    """Whether a document is an account of the execution layer: it has names where EIP-2335 has objects."""
+    if not isinstance(document, dict) or document.get("version") == 4:
+        return False
+    inner = next((value for name, value in document.items() if name.lower() == "crypto"), None)
+    return isinstance(inner, dict) and not any(
+        isinstance(inner.get(part), dict) for part in ("checksum", "cipher", "kdf")
+    )
+
+
+def looks_sealed(data: bytes) -> bool:
+    """Whether text that cannot be taken apart may be a keystore or a wallet all the same: cut off, or damaged."""
+    text = data.replace(b"\0", b"").lower()
+    if b'"crypto"' not in text or (b'"ciphertext"' in text and b'"checksum"' not in text):
+        return False
+    return any(name in text for name in (b'"checksum"', b'"cipher"', b'"kdf"'))
 
 
 def new_kdf(function: str = "pbkdf2", cost: int = 262144) -> Kdf:

@@ -15,23 +15,31 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _keystore, _protection, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
+    _bls,
+    _importer,
+    _keystore,
+    _places,
+    _protection,
+    _stores,
+    _wallet,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
     is_directory,
     is_there,
-    parse_json,
+    open_regular,
     read_file,
     reason_of,
     status,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, Marks
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, normalise
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._places import Identity, file_place, identity
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, from_bytes, normalise
 
 _LIST_LIMIT = 64 << 20
 _LINE = re.compile(r"[,;\s]+")
@@ -41,6 +49,11 @@ _NEVER = ("/dev", "/proc", "/sys")
 
 _NOT_SEARCHED = "nobody has searched them for keys: run again without --limit, and for every machine"
 _REMEDY = "; remove it, or, once you know that no key of this site is in it, name it in prysm_wallet_search_exclude"
+_ROOT_REMEDY = "; remove it, or, once you know that no client is given it, name it in prysm_wallet_exclude"
+
+#: Where a beacon node keeps its own many thousands of files; below these, names decide what is opened.
+_BEACON = "beaconchaindata"
+_BEACON_BESIDE = ("blobs", "data-columns")
 
 #: Kinds of places from which a key can sign, or is about to.
 _SIGNING = ("wallet", "declared", "live", "keystore")
@@ -63,10 +76,11 @@ class WalletEntry(t.NamedTuple):
 
 
 class Entry(t.NamedTuple):
-    """Any other place to look into."""
+    """Any other place to look into; passwords are those of keystores that do not say whose they are."""
 
     path: str
     client: str | None = None
+    passwords: _importer.Passwords = _importer.Passwords()
 
 
 class Workload(t.NamedTuple):
@@ -114,6 +128,18 @@ class Conflict(t.NamedTuple):
     reason: str
 
 
+class InputError(UnreadableError):
+    """Something that was given to be imported is not what it must be: no second signer, but nothing to go on with."""
+
+
+class Owner(t.NamedTuple):
+    """Whose directory it is, and what it is to that client."""
+
+    client: str | None
+    what: str
+    path: str
+
+
 class WalletSeen(t.NamedTuple):
     """How a wallet was read."""
 
@@ -140,6 +166,9 @@ def read_wallet(entry: WalletEntry, derive: bool = False) -> WalletContent | Non
     if not found.exists:
         if manifest is not None:
             raise UnreadableError(found.path, "is gone, though there is a manifest of its keys")
+        previous = os.path.join(os.path.dirname(found.path), _wallet.PREVIOUS)
+        if is_there(previous):
+            raise UnreadableError(found.path, f"is gone, though {previous} is there; rename that to this name")
         return None
     data = found.read()
     if manifest is not None and manifest.describes(data):
@@ -176,17 +205,33 @@ class Census:
         self.unreadable: list[UnreadableError] = []
         self.conflicts: list[Conflict] = []
         self.wallets: list[WalletSeen] = []
-        self._seen: set[str] = set()
+        self.passed_over: list[_importer.PassedOver] = []
+        self._companions = _stores.Companions()
+        #: Files that have been looked into, each by its directory and name.
+        self._seen: set[Identity] = set()
         self._secrets: dict[bytes, tuple[str, str]] = {}
         self._same_secret: list[Duplicate] = []
         self._passwords: list[str] = []
-        #: Real path of a wallet or data directory -> its client.
-        self._owners: dict[str, str | None] = {}
+        #: Wallet and data directories, and the directories that these lie in.
+        self._owners: dict[Identity, Owner] = {}
+        self._inside: dict[Identity, list[Owner]] = {}
+        self._wallet_dirs: set[Identity] = set()
+        self._data_dirs: set[Identity] = set()
+        #: Databases and wallet files of clients, by device and inode: a hard link is one file as well.
+        self._files: dict[Identity, Owner] = {}
+        #: Clients that have a wallet here, or shall have one, and where; those of which it could not be read.
+        self._clients: dict[str, str] = {}
+        self._failed: set[str | None] = set()
+        self._running: set[str] = set()
+        #: Keystores given by content: path on the controller, and digest.
+        self._given: set[tuple[str, str]] = set()
 
     def add(self, key: str, place: Place) -> None:
         """A key was found in a place."""
         self.found += 1
-        self.places.setdefault(key, []).append(place)
+        places = self.places.setdefault(key, [])
+        if place not in places:
+            places.append(place)
 
     def fail(self, error: StakingError, place: str) -> None:
         """A place could not be read."""
@@ -195,37 +240,136 @@ class Census:
             error = UnreadableError(place, str(error))
         self.unreadable.append(error)
 
+    def fail_input(self, error: StakingError, place: str) -> None:
+        """Something that was given cannot be used."""
+        place = error.place if isinstance(error, UnreadableError) else place
+        reason = error.reason if isinstance(error, UnreadableError) else str(error)
+        self.fail(InputError(place, reason), place)
+
+    def _conflict(self, where: str, reason: str) -> None:
+        conflict = Conflict(where, reason)
+        if conflict not in self.conflicts:
+            self.conflicts.append(conflict)
+
+    # -- whose directory it is ----------------------------------------------------------------------------------------
+
+    def _declare(self, path: str, client: str | None, what: str, label: str | None = None) -> Identity | None:
+        """A directory is a client's: not another's too, not in another's, and not around another's."""
+        try:
+            own = identity(path)
+            around = _places.above(path)
+        except StakingError as exc:
+            self.fail(exc, path)
+            self._failed.add(client)
+            return None
+        owner = self._owners.get(own)
+        if owner is not None:
+            if owner.client != client:
+                self._conflict(path, f"is the {what} of {owner.client} and of {label or client}")
+            return own
+        owner = self._owners[own] = Owner(client, what, path)
+        for _path, outer in around:
+            other = self._owners.get(outer)
+            if other is not None and None not in (client, other.client) and other.client != client:
+                self._conflict(
+                    path, f"({what} of {label or client}) lies in {other.path}, the {other.what} of {other.client}"
+                )
+            self._inside.setdefault(outer, []).append(owner)
+        for other in self._inside.get(own, []):
+            if None not in (client, other.client) and other.client != client:
+                self._conflict(
+                    other.path, f"({other.what} of {other.client}) lies in {path}, the {what} of {label or client}"
+                )
+        return own
+
+    def _nested(self, inner: Owner, outer: Owner) -> None:
+        self._conflict(
+            inner.path, f"({inner.what} of {inner.client}) lies in {outer.path}, the {outer.what} of {outer.client}"
+        )
+
+    def _own_file(self, path: str, client: str | None, what: str) -> None:
+        """A file that a client signs with: by no name may it be another client's too."""
+        found = status(path)
+        if found is None:
+            return
+        owner = self._files.setdefault((found.st_dev, found.st_ino), Owner(client, what, path))
+        if owner.client != client:
+            self._conflict(path, f"is the same file as {owner.path}: the {what} of {owner.client} and of {client}")
+
     # -- wallets ------------------------------------------------------------------------------------------------------
 
     def add_wallets(self, entries: t.Sequence[WalletEntry]) -> None:
         """Look into wallets; those without a manifest that fits are decrypted, on all cores."""
-        chosen: dict[str, WalletEntry] = {}
+        todo: list[WalletEntry] = []
         for entry in entries:
             if entry.password and entry.password not in self._passwords:
                 self._passwords.append(entry.password)
-            real = os.path.realpath(entry.path)
-            if real in chosen:
-                if chosen[real].client != entry.client:
-                    self.conflicts.append(
-                        Conflict(entry.path, f"is the wallet of {chosen[real].client} and of {entry.client}")
-                    )
+            if entry.client is not None:
+                self._clients.setdefault(entry.client, entry.path)
+            own = self._declare(entry.path, entry.client, "wallet")
+            if own is None or own in self._wallet_dirs:
                 continue
-            chosen[real] = entry
-            self._owners[real] = entry.client
-            self._seen.add(real)
-        todo = list(chosen.values())
+            self._wallet_dirs.add(own)
+            todo.append(entry)
         for entry, outcome in zip(todo, _keystore.parallel(self._open_wallet, todo, _keystore.cores())):
             if isinstance(outcome, StakingError):
                 self.fail(outcome, entry.path)
+                self._failed.add(entry.client)
             elif outcome is not None:
                 self._take(entry, outcome)
-            self._take_tombstones(entry)
+            try:
+                stones = self._take_tombstones(entry)
+                self._take_files(entry, outcome, stones)
+            except StakingError as exc:
+                self.fail(exc, entry.path)
+
+    def _take_files(
+        self, entry: WalletEntry, outcome: WalletContent | StakingError | None, stones: t.Collection[str]
+    ) -> None:
+        """The wallet's own file has been read; what an interrupted import left beside it is read here."""
+        for kind in _wallet.KINDS:
+            path = os.path.join(entry.path, kind, "accounts", _wallet.FILE)
+            if not is_there(os.path.dirname(path)):
+                continue
+            self._seen.add(file_place(path))
+            self._own_file(path, entry.client, "wallet")
+            for name in (_wallet.PREVIOUS, _wallet.TEMPORARY):
+                left = os.path.join(os.path.dirname(path), name)
+                if is_there(left):
+                    self._seen.add(file_place(left))
+                    self._left_over(entry, left, path, outcome, stones)
+
+    def _left_over(
+        self,
+        entry: WalletEntry,
+        left: str,
+        path: str,
+        outcome: WalletContent | StakingError | None,
+        stones: t.Collection[str],
+    ) -> None:
+        """A file that an interrupted import left: its keys are the wallet's, or have left it, or are a find."""
+        data = read_file(left, _wallet.WALLET_LIMIT)
+        if is_there(path) and data == read_file(path, _wallet.WALLET_LIMIT):
+            return
+        try:
+            _keystore.parse_document(data, left)
+        except StakingError:
+            if os.path.basename(left) == _wallet.TEMPORARY:
+                return  # Half written: no program opens it.
+        passwords = [entry.password] if entry.password else []
+        content = _decrypt(data, left, [*passwords, *self._passwords], self.derive)
+        own = outcome.pubkeys if isinstance(outcome, WalletContent) else ()
+        for key in content.pubkeys:
+            if key not in own and key not in stones:
+                self.add(key, Place("wallet", left, entry.client))
 
     def _open_wallet(self, entry: WalletEntry) -> WalletContent | StakingError | None:
         try:
             return read_wallet(entry, self.derive)
         except StakingError as exc:
             return exc
+        except OSError as exc:
+            return UnreadableError(str(exc.filename or entry.path), reason_of(exc))
 
     def _take(self, entry: WalletEntry, content: WalletContent) -> None:
         self.found += 1
@@ -245,77 +389,93 @@ class Census:
                     )
                 )
 
-    def _take_tombstones(self, entry: WalletEntry) -> None:
+    def _take_tombstones(self, entry: WalletEntry) -> set[str]:
         try:
             stones = manifests.read_tombstones(entry.path)
         except StakingError as exc:
             self.fail(exc, entry.path)
-            return
+            return set()
         for stone in stones:
             self.add(stone.pubkey, Place("tombstone", entry.path, entry.client))
+        return {stone.pubkey for stone in stones}
 
     # -- everything else ----------------------------------------------------------------------------------------------
 
-    def add_data_dirs(self, entries: t.Iterable[Entry]) -> None:
+    def add_data_dirs(self, entries: t.Iterable[Entry], exclude: t.Collection[Identity] = ()) -> None:
         """Which keys ever signed from a data directory."""
         for entry in entries:
-            real = os.path.realpath(entry.path)
-            if real in self._owners:
-                if self._owners[real] != entry.client:
-                    self.conflicts.append(
-                        Conflict(entry.path, f"is the data directory of {self._owners[real]} and of {entry.client}")
-                    )
+            own = self._declare(entry.path, entry.client, "data directory")
+            if own is None or own in self._data_dirs:
                 continue
-            self._owners[real] = entry.client
-            if not is_there(entry.path):
-                continue
+            self._data_dirs.add(own)
             try:
-                names = os.listdir(entry.path)
+                self._data_dir(entry, exclude)
+            except StakingError as exc:
+                self.fail(exc, entry.path)
             except OSError as exc:
                 self.fail(UnreadableError(entry.path, reason_of(exc)), entry.path)
-                continue
-            for name in sorted(names):
-                if name.startswith(_protection.DATABASE) or name == _protection.MINIMAL:
-                    self._history(os.path.join(entry.path, name), entry.client)
+
+    def _data_dir(self, entry: Entry, exclude: t.Collection[Identity]) -> None:
+        if not is_there(entry.path):
+            return
+        for name in sorted(os.listdir(entry.path)):
+            path = os.path.join(entry.path, name)
+            if name in (_protection.DATABASE, _protection.MINIMAL):
+                if name == _protection.DATABASE:
+                    self._own_file(path, entry.client, "database")
+                self._history(path, entry.client)
+            elif name.startswith(_protection.DATABASE) and file_place(path) not in exclude:
+                self.look(path, (entry,))
 
     def _history(self, path: str, client: str | None) -> None:
-        self._seen.add(os.path.realpath(path))
         try:
-            if is_directory(path):
-                history: History = _protection.read_minimal(path)
-            else:
-                history = _protection.read_database(path)
+            self._seen.add(file_place(path))
+            keys = signed_keys(path)
         except (StakingError, OSError) as exc:
             self.fail(exc if isinstance(exc, StakingError) else UnreadableError(path, reason_of(exc)), path)
             return
-        for key, part in history.keys.items():
-            if part.marks() != Marks():
-                self.add(key, Place("history", path, client))
+        for key in keys:
+            self.add(key, Place("history", path, client))
 
     def add_keystores(self, entries: t.Iterable[Entry]) -> None:
-        """Keystore files and directories; their public keys stand in the clear."""
+        """Keystore files and directories; their public keys stand in the clear, or their passwords are known."""
         for entry in entries:
-            try:
-                keystores = _importer.gather([entry.path])
-            except StakingError as exc:
-                self.fail(exc, entry.path)
-                continue
-            for keystore in keystores:
-                self._seen.add(os.path.realpath(keystore.place))
+            found = _importer.collect([entry.path])
+            for problem in found.problems:
+                self.fail_input(problem, entry.path)
+            self.passed_over += found.passed_over
+            for keystore in found.keystores:
+                try:
+                    self._seen.add(file_place(keystore.place))
+                    keystore = keystore.named(entry.passwords.find(keystore, found.beside))
+                    store = self._companions.store(keystore.place, keystore.pubkey, {})
+                except StakingError as exc:
+                    self.fail_input(exc, entry.path)
+                    continue
                 self.add(keystore.pubkey, Place("keystore", keystore.place, entry.client))
+                if store is not None and store.sure:
+                    # Whoever owns that store signs with it, until the keystore is moved out of it.
+                    self.add(keystore.pubkey, Place("wallet", store.path))
 
-    def add_keystore_contents(self, items: t.Iterable[tuple[str, str, str | None]]) -> None:
+    def add_keystore_contents(
+        self, items: t.Iterable[tuple[str, str, str | None]], passwords: _importer.Passwords | None = None
+    ) -> None:
         """Keystores given by name, content and client."""
+        passwords = passwords or _importer.Passwords()
         for name, content, client in items:
             try:
                 for keystore in _importer.gather([], [(name, content)]):
-                    self.add(keystore.pubkey, Place("keystore", name, client))
+                    named = keystore.named(passwords.find(keystore))
+                    self.add(named.pubkey, Place("keystore", name, client))
+                    self._given.add((name, _digest(content.encode("utf-8", "surrogateescape"))))
             except StakingError as exc:
-                self.fail(exc, name)
+                self.fail_input(exc, name)
 
     def add_listed(self, kind: str, listed: t.Mapping[str, t.Any], what: str) -> None:
         """Keys that somebody names for a client: the inventory, or a running client itself."""
         for client, keys in listed.items():
+            if kind == "live":
+                self._running.add(client)
             if not isinstance(keys, (list, tuple)):
                 self.fail(UnreadableError(f"{what} of {client}", "is not a list of keys"), client)
                 continue
@@ -327,26 +487,26 @@ class Census:
                     self.fail(UnreadableError(f"{what} of {client}", str(exc)), client)
                     continue
                 if key in seen and kind == "declared":
-                    self.conflicts.append(Conflict(f"{what} of {client}", f"names {key} more than once"))
+                    self._conflict(f"{what} of {client}", f"names {key} more than once")
                 if key not in seen:
                     self.add(key, Place(kind, f"{what} of {client}", client))
                 seen.add(key)
 
     def add_workloads(self, workloads: t.Sequence[Workload]) -> None:
         """What the cluster starts, or would, with which wallets and databases; to be told after those declared."""
-        new: dict[str, WalletEntry] = {}
+        new: dict[Identity, WalletEntry] = {}
         for item in workloads:
+            self._running.add(item.client)
             if item.wallet is None:
-                self.conflicts.append(Conflict(item.where, "signs with a wallet that cannot be looked into from here"))
+                self._conflict(item.where, "signs with a wallet that cannot be looked into from here")
             for path, what in ((item.wallet, "wallet"), (item.data_dir, "data directory")):
                 if path is None:
                     continue
-                real = os.path.realpath(path)
-                owner = self._owners.setdefault(real, item.client)
-                if owner != item.client:
-                    self.conflicts.append(Conflict(path, f"is the {what} of {owner} and of {item.where}"))
-                elif what == "wallet" and real not in self._seen:
-                    new[real] = WalletEntry(path, item.client)
+                own = self._declare(path, item.client, what, item.where)
+                if what != "wallet" or own is None or own in self._wallet_dirs:
+                    continue
+                if self._owners[own].client == item.client:
+                    new[own] = WalletEntry(path, item.client)
         self.add_wallets(list(new.values()))
 
     def add_tombstones(self, entries: t.Iterable[Entry]) -> None:
@@ -373,36 +533,120 @@ class Census:
             except StakingError as exc:
                 self.fail(exc, path)
 
+    def excluded(self, root: str | None, paths: t.Iterable[str]) -> set[Identity]:
+        """What is not to be searched, by identity; nothing that a client of this site is given may be among it."""
+        found: set[Identity] = set()
+        for path in paths:
+            path = os.path.join(root or "/", path)
+            try:
+                own = {identity(path), file_place(path)}
+                for outer in own:
+                    for owner in [*self._inside.get(outer, []), *filter(None, [self._owners.get(outer)])]:
+                        self._conflict(
+                            path, f"is excluded, but {owner.path}, the {owner.what} of {owner.client}, is there"
+                        )
+                if root is not None and identity(path) == identity(root):
+                    self._conflict(path, "is excluded, but is the directory that is to be searched")
+                found |= own
+            except StakingError as exc:
+                self.fail(exc, path)
+        return found
+
     def search(self, root: str, owners: t.Sequence[Entry] = (), exclude: t.Sequence[str] = ()) -> None:
-        """Find what nobody declared: wallets, databases and keystores below a directory."""
-        if not is_there(root):
-            return
-        skipped = {os.path.realpath(path) for path in (root, *exclude, *_NEVER)}
+        """Find what nobody declared: wallets, databases and keystores below a directory, by what they hold."""
+        known = len(self.unreadable)
+        try:
+            skip = self.excluded(root, exclude)
+            skip.update(identity(path) for path in _NEVER)
+            if is_there(root):
+                self._search(root, owners, skip)
+        except StakingError as exc:
+            self.fail(exc, root)
+        self._advise(known, _ROOT_REMEDY)
 
-        def on_error(exc: OSError) -> None:
-            self.fail(UnreadableError(str(exc.filename or root), reason_of(exc)), root)
-
+    def _search(self, root: str, owners: t.Sequence[Entry], skip: set[Identity]) -> None:
+        whose: dict[Identity | None, str | None] = {}
+        beacon: set[Identity | None] = set()
         # Links are followed, each directory once: a client that is given a link follows it too.
-        for directory, names, files in os.walk(root, onerror=on_error, followlinks=True):
-            names[:] = sorted(name for name in names if _first_visit(os.path.join(directory, name), skipped))
-            if _protection.MINIMAL in names:
-                path = os.path.join(directory, _protection.MINIMAL)
-                if os.path.realpath(path) not in self._seen:
-                    self._history(path, _owner(path, owners))
-            for name in sorted(filter(may_matter, files)):
-                self.look(os.path.join(directory, name), owners)
+        for directory in _places.walk(root, lambda exc: self.fail(exc, root), skip):
+            owner, around = self._owners.get(directory.identity), whose.get(directory.parent)
+            if owner is not None and None not in (owner.client, around) and owner.client != around:
+                # By a bind mount or a link, which the directory's own path does not show.
+                self._nested(owner, Owner(around, "place", os.path.dirname(directory.path)))
+            if directory.again:
+                continue
+            whose[directory.identity] = around if owner is None else owner.client
+            name = os.path.basename(directory.path)
+            try:
+                if directory.parent in beacon or self._is_beacons(directory.path):
+                    beacon.add(directory.identity)
+                if name == _protection.MINIMAL and file_place(directory.path) not in self._seen:
+                    self._history(directory.path, self._owner(directory.path, owners))
+            except StakingError as exc:
+                self.fail(exc, directory.path)
+            by_name = directory.identity in beacon
+            for name, path in directory.files:
+                if (directory.identity, name) in skip or (by_name and not _stores.may_matter(name)):
+                    continue
+                self.look(path, owners)
+
+    @staticmethod
+    def _is_beacons(path: str) -> bool:
+        """Whether a directory is where a Prysm beacon node keeps blocks, blobs or columns."""
+        head, name = os.path.split(path)
+        return name == _BEACON or (name in _BEACON_BESIDE and is_directory(os.path.join(head, _BEACON)))
+
+    def _advise(self, known: int, remedy: str, host: str = "") -> None:
+        """Say of what could not be read since then what can be done about it."""
+        self.unreadable[known:] = [
+            error if isinstance(error, InputError) else UnreadableError(host + error.place, error.reason + remedy)
+            for error in self.unreadable[known:]
+        ]
 
     def look(self, path: str, owners: t.Sequence[Entry] = ()) -> None:
-        """Take what a file (or a minimal database) holds that nobody declared, whatever it is."""
-        name = os.path.basename(path)
-        if os.path.realpath(path) in self._seen:
+        """Take what a file (or a minimal database) holds that nobody declared, whatever it is called."""
+        try:
+            place = file_place(path)
+            if place in self._seen:
+                return
+            self._seen.add(place)
+            self._look(path, _places.follow(path), owners)
+        except (StakingError, OSError) as exc:
+            if isinstance(exc, OSError):
+                exc = UnreadableError(path, reason_of(exc))
+            try:
+                gone = not is_there(path)
+            except StakingError:
+                gone = False
+            if not gone:
+                self.fail(exc, path)
+
+    def _look(self, path: str, real: str, owners: t.Sequence[Entry]) -> None:
+        name = os.path.basename(path).lower()
+        if name in (_protection.DATABASE, _protection.MINIMAL):
+            self._history(real, self._owner(path, owners))
             return
-        if name.startswith(_protection.DATABASE) or name == _protection.MINIMAL:
-            self._history(path, _owner(path, owners))
-        elif _wallet.FILE in name:
-            self._stray_wallet(path)
-        else:
-            self._stray_keystore(path)
+        if _wallet.FILE in name:
+            self._stray_wallet(path, real)
+            return
+        kind = _stores.kind_of(real)
+        if kind == _stores.BOLT:
+            if name.startswith(_protection.DATABASE) or _stores.is_validators_database(real):
+                self._history(real, self._owner(path, owners))
+        elif kind == _stores.JSON:
+            self._stray_json(path, real)
+        elif kind == _stores.YAML:
+            self._stray_list(path, real)
+
+    def _owner(self, path: str, owners: t.Sequence[Entry]) -> str | None:
+        """The client in whose directory a file lies."""
+        known = {identity(entry.path): entry.client for entry in owners}
+        for _path, own in _places.above(path):
+            if own in known:
+                return known[own]
+            if own in self._owners:
+                return self._owners[own].client
+        return None
 
     def add_machines(self, machines: t.Iterable[Machine]) -> None:
         """What other machines found on their own disks, and what there is on this one's; to be told last."""
@@ -423,10 +667,7 @@ class Census:
         known = len(self.unreadable)
         for path in machine.files:
             self.look(path)
-        self.unreadable[known:] = [
-            UnreadableError(f"{machine.host}:{error.place}", error.reason + _REMEDY)
-            for error in self.unreadable[known:]
-        ]
+        self._advise(known, _REMEDY, f"{machine.host}:")
 
     def _take_machine(self, machine: Machine) -> None:
         """The keys that another machine has found, as it says."""
@@ -437,122 +678,154 @@ class Census:
             except PubkeyError as exc:
                 self.fail(UnreadableError(where, str(exc)), machine.host)
 
-    def _stray_wallet(self, path: str) -> None:
+    def _stray_wallet(self, path: str, real: str) -> None:
+        """A file with the name of a wallet, or of a copy of one, that is no declared client's own."""
         wallet_dir = os.path.dirname(os.path.dirname(os.path.dirname(path)))
-        name = os.path.basename(path)
-        if os.path.realpath(wallet_dir) in self._seen:
-            if name in (_wallet.FILE, _wallet.PREVIOUS, _wallet.TEMPORARY):
-                # The file itself, or what an interrupted import left of it: read, or to be finished, with its wallet.
+        if os.path.basename(path) == _wallet.FILE and _wallet.find(wallet_dir).path == path:
+            manifest = manifests.read_manifest(wallet_dir)
+            if manifest is not None and manifest.describes(read_file(real, _wallet.WALLET_LIMIT)):
+                self._take(WalletEntry(wallet_dir), WalletContent(manifest.pubkeys, (), "manifest"))
+                self._take_tombstones(WalletEntry(wallet_dir))
                 return
-        elif name == _wallet.FILE:
-            try:
-                if _wallet.find(wallet_dir).path == path:
-                    manifest = manifests.read_manifest(wallet_dir)
-                    if manifest is not None and manifest.describes(read_file(path, _wallet.WALLET_LIMIT)):
-                        self._take(WalletEntry(wallet_dir), WalletContent(manifest.pubkeys, (), "manifest"))
-                        self._take_tombstones(WalletEntry(wallet_dir))
-                        return
-            except StakingError as exc:
-                self.fail(exc, path)
-                return
-        try:
-            data = read_file(path, _wallet.WALLET_LIMIT)
-        except StakingError as exc:
-            self.fail(exc, path)
-            return
-        self._undeclared_wallet(path, data)
+        self._undeclared_wallet(path, read_file(real, _wallet.WALLET_LIMIT))
 
     def _undeclared_wallet(self, path: str, data: bytes) -> None:
         try:
             content = _decrypt(data, path, self._passwords, self.derive)
         except _keystore.WrongPasswordError:
-            self.fail(UnreadableError(path, "nobody declared it, and none of the known passwords opens it"), path)
-        except StakingError as exc:
-            self.fail(exc, path)
-        else:
-            self._take(WalletEntry(path), content)
+            raise UnreadableError(path, "nobody declared it, and none of the known passwords opens it") from None
+        self._take(WalletEntry(path), content)
 
-    def _stray_keystore(self, path: str) -> None:
+    def _stray_json(self, path: str, real: str) -> None:
+        data = _read_sealed(real)
+        if not _stores.may_be_sealed(data):
+            return
+        if len(data) > _wallet.WALLET_LIMIT:
+            raise UnreadableError(
+                path, f"has the start of a keystore or a wallet, but is longer than {len(data)} bytes"
+            )
         try:
-            found = status(path)
-            if found is None or not stat.S_ISREG(found.st_mode) or found.st_size > _wallet.WALLET_LIMIT:
+            document = _keystore.parse_document(data, path)
+        except UnreadableError as exc:
+            if _keystore.looks_sealed(data):
+                raise UnreadableError(path, f"looks like a keystore or a wallet, but {exc.reason}") from exc
+            return
+        remote = _stores.remote_key(document, path)
+        if remote is not None:
+            self.add(normalise(remote), Place("wallet", os.path.dirname(os.path.dirname(path))))
+        parts = _stores.sealed_documents(document, path)
+        for part in parts:
+            self._sealed(path, part, data)
+
+    def _sealed(self, path: str, document: dict[str, t.Any], data: bytes) -> None:
+        """One keystore or wallet in a file."""
+        stated = document.get("pubkey")
+        if stated in (None, ""):
+            # A wallet says nothing of its keys in the clear, and a keystore need not.
+            crypto = _keystore.parse_crypto(document, path)
+            if len(crypto.message) != 32:
+                self._undeclared_wallet(path, data)
                 return
-            data = read_file(os.path.realpath(path), _wallet.WALLET_LIMIT, what=path)
-        except (StakingError, OSError) as exc:
-            if is_there(path):
-                self.fail(exc if isinstance(exc, StakingError) else UnreadableError(path, reason_of(exc)), path)
+            key = self._open_nameless(_keystore.Keystore(path, crypto, ""))
+        else:
+            try:
+                key = normalise(stated)
+            except PubkeyError:
+                raise UnreadableError(path, "is a keystore that does not say whose") from None
+        store = None
+        if (path, _digest(data)) not in self._given:
+            store = self._companions.store(path, key, document)
+        self.add(key, Place("keystore", path) if store is None else Place("wallet", store.path))
+
+    def _open_nameless(self, keystore: _keystore.Keystore) -> str:
+        for password in self._passwords:
+            try:
+                return keystore.named(password).pubkey
+            except _keystore.WrongPasswordError:
+                continue
+        raise UnreadableError(keystore.place, "has no pubkey field, and none of the known passwords opens it")
+
+    def _stray_list(self, path: str, real: str) -> None:
+        """What another client's list of accounts says that it signs with."""
+        data = read_file(real, _stores.YAML_LIMIT)
+        if not _stores.may_be_listed(data):
             return
-        try:
-            # A large file is taken apart only when it is worth it.
-            document = parse_json(data, path) if may_be_sealed(data) else {}
-        except StakingError:
-            return  # not a keystore, whatever it is
-        if not _is_sealed(document):
-            return
-        if document.get("pubkey") is None:
-            # A wallet says nothing of its keys in the clear: this is one under another name, or cannot be told from it.
-            self._undeclared_wallet(path, data)
-            return
-        try:
-            key = normalise(document["pubkey"])
-        except PubkeyError:
-            self.fail(UnreadableError(path, "is a keystore that does not say whose"), path)
-            return
-        self.add(key, Place("wallet" if _is_in_use(path, key) else "keystore", path))
+        found = _stores.listed(data.decode("utf-8", "replace"), path)
+        place = Place("wallet", os.path.dirname(path))
+        for key in found.keys:
+            self.add(normalise(key), place)
+        for secret in found.secrets:
+            try:
+                self.add(from_bytes(_bls.public_key(secret)), place)
+            except _bls.SecretKeyError:
+                continue  # no key of this curve
+        for name in found.files:
+            self._listed_keystore(path, name)
+        if found.hidden:
+            raise UnreadableError(
+                path, f"has a signer use a key that is kept in {found.hidden} and cannot be read here"
+            )
+
+    def _listed_keystore(self, path: str, name: str) -> None:
+        """A keystore that a list names; the path may be that of a container."""
+        for place in (name, os.path.join(os.path.dirname(path), os.path.basename(name))):
+            if is_there(place):
+                document = _keystore.parse_document(
+                    read_file(_places.follow(place), _keystore.KEYSTORE_LIMIT, what=place), place
+                )
+                key = normalise(document.get("pubkey") if isinstance(document, dict) else None)
+                self.add(key, Place("wallet", os.path.dirname(place)))
+                return
+        raise UnreadableError(path, f"has a signer use the keystore {name}, which is not there")
 
     # -- the question -------------------------------------------------------------------------------------------------
 
     def duplicates(self, reinstate: t.Collection[str] = ()) -> list[Duplicate]:
         """Every key whose places contradict each other; keys to reinstate may be where they have left before."""
         found = list(self._same_secret)
-        with_wallet = {seen.client for seen in self.wallets} - {None}
         for key in sorted(self.places):
             places = self.places[key]
-            reasons = contradictions(places, with_wallet, key in reinstate)
+            reasons = contradictions(places, self._clients, key in reinstate)
             if reasons:
                 found.append(Duplicate(key, "; ".join(reasons), places))
         return found
 
-
-def _first_visit(path: str, visited: set[str]) -> bool:
-    """Whether a directory has not been searched yet; from now on it has."""
-    real = os.path.realpath(path)
-    if real in visited:
-        return False
-    visited.add(real)
-    return True
-
-
-def may_matter(name: str) -> bool:
-    """Whether a file of this name may hold keys or what they signed: a beacon node keeps many thousands that do not."""
-    return _wallet.FILE in name or name.startswith((_protection.DATABASE, "keystore")) or name.endswith(".json")
+    def settle(self) -> None:
+        """What can be said only when everything has been looked at; to be called before conflicts are read."""
+        read = {seen.client for seen in self.wallets}
+        for client in sorted(self._running & set(self._clients)):
+            if client not in read and client not in self._failed:
+                self._conflict(
+                    self._clients[client],
+                    f"holds no wallet, although {client} runs or is installed; mount the disk that holds it, or say in"
+                    " wallet_dir where it is",
+                )
 
 
-def may_be_sealed(data: bytes) -> bool:
-    """Whether a file's content can be a keystore or a wallet, as far as a glance tells."""
-    return b'"crypto"' in data
+def signed_keys(path: str) -> list[str]:
+    """The keys that have signed, by a database or a minimal one."""
+    history: History = _protection.read_minimal(path) if is_directory(path) else _protection.read_database(path)
+    return [key for key, part in history.keys.items() if part.marks() != Marks()]
 
 
-def _is_sealed(document: t.Any) -> bool:
-    """Whether a document is a keystore or a wallet; an account of the execution layer has names for objects."""
-    if not _keystore.is_keystore(document):
-        return False
-    parts = [document["crypto"].get(name) for name in ("checksum", "cipher", "kdf")]
-    return document.get("version") == 4 or any(isinstance(part, dict) for part in parts)
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
-def _is_in_use(path: str, key: str) -> bool:
-    """Whether a keystore lies as Lighthouse, Lodestar and Nimbus keep what they sign with: below its own name."""
-    name = os.path.basename(os.path.dirname(path)).lower()
-    return name in (key, key[2:])
-
-
-def _owner(path: str, owners: t.Sequence[Entry]) -> str | None:
-    real = os.path.realpath(path)
-    for entry in owners:
-        if real.startswith(os.path.realpath(entry.path) + os.sep):
-            return entry.client
-    return None
+def _read_sealed(path: str) -> bytes:
+    """A file that may be a keystore or a wallet; of one that is too long, a little more than a wallet may have."""
+    fd = open_regular(path)
+    try:
+        size = os.fstat(fd).st_size
+        if size > _wallet.WALLET_LIMIT:
+            # Interchange files and the like: only the start is looked at.
+            start = os.pread(fd, 1 << 20, 0)
+            return start if not _keystore.looks_sealed(start) else start.ljust(_wallet.WALLET_LIMIT + 1)
+    except OSError as exc:
+        raise UnreadableError(path, reason_of(exc)) from exc
+    finally:
+        os.close(fd)
+    return read_file(path, _wallet.WALLET_LIMIT)
 
 
 def _listed_keys(data: bytes, path: str) -> list[str]:

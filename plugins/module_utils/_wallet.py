@@ -46,7 +46,7 @@ WALLET_LIMIT = 64 << 20
 
 #: Directories that make a directory a wallet. Prysm from v2.1 on takes the last two for names of the first, but then
 #: opens the first all the same.
-_KINDS = ("direct", "derived", "remote", "imported", "local")
+KINDS = ("direct", "derived", "remote", "imported", "local")
 
 
 class WalletError(UnreadableError):
@@ -82,7 +82,7 @@ class Found(t.NamedTuple):
 def find(wallet_dir: str) -> Found:
     """Where Prysm would look for the accounts of a wallet directory."""
     try:
-        kinds = [kind for kind in _KINDS if is_there(os.path.join(wallet_dir, kind))]
+        kinds = [kind for kind in KINDS if is_there(os.path.join(wallet_dir, kind))]
         if kinds:
             os.listdir(wallet_dir)
     except OSError as exc:
@@ -161,7 +161,8 @@ def parse(data: bytes, place: str, password: str) -> list[Key]:
         raise WalletError(place, "opens, but its content is not JSON") from None
     if not isinstance(content, dict) or not {"private_keys", "public_keys"} <= set(content):
         raise WalletError(place, "opens, but holds no lists of keys")
-    secrets, publics = content["private_keys"] or [], content["public_keys"] or []
+    # Go writes an empty list as null; anything else that is no list is damage, not an empty wallet.
+    secrets, publics = ([] if content[name] is None else content[name] for name in ("private_keys", "public_keys"))
     if not isinstance(secrets, list) or not isinstance(publics, list) or len(secrets) != len(publics):
         raise WalletError(place, "opens, but its lists of secret and public keys do not belong together")
     keys = [
@@ -266,14 +267,14 @@ class Store:
         """Replace the wallet file, which must still be what it was when it was read."""
         fd = self.accounts_fd
         try:
-            if self._read(FILE) != expected:
+            # What an interrupted run left has been read, and put in order, before.
+            if self._read(FILE) != expected or self._read(PREVIOUS) is not None:
                 raise WalletError(self.found.path, "changed while its new content was prepared; run again")
             remove_if_there(fd, TEMPORARY)
             try:
                 write_new(fd, TEMPORARY, data, 0o600, self.owner, self.group)
                 verify(self._need(TEMPORARY))
                 if expected is not None:
-                    remove_if_there(fd, PREVIOUS)
                     os.link(FILE, PREVIOUS, src_dir_fd=fd, dst_dir_fd=fd)
                     fsync_directory(fd)
                 os.rename(TEMPORARY, FILE, src_dir_fd=fd, dst_dir_fd=fd)
@@ -299,19 +300,19 @@ class Store:
             fsync_directory(fd)
             raise
 
-    def tidy(self, verify: t.Callable[[bytes], None]) -> bool:
-        """Finish what an interrupted run left behind; the current file must open before the previous one goes."""
+    def tidy(self, chosen: bytes, previous: bytes | None) -> bool:
+        """Finish what an interrupted run left behind: chosen is what the wallet holds, previous has been read."""
         fd = self.accounts_fd
         changed = False
         try:
-            if self._read(PREVIOUS) is not None:
-                try:
-                    verify(self._need(FILE))
-                except UnreadableError:
-                    verify(self._need(PREVIOUS))
-                    os.rename(PREVIOUS, FILE, src_dir_fd=fd, dst_dir_fd=fd)
-                remove_if_there(fd, PREVIOUS)
+            now, beside = self._read(FILE), self._read(PREVIOUS)
+            if beside != previous or chosen not in (now, beside):
+                raise WalletError(self.found.path, "changed while its new content was prepared; run again")
+            if now != chosen:
+                os.rename(PREVIOUS, FILE, src_dir_fd=fd, dst_dir_fd=fd)
                 changed = True
+            # Two names of one file are not renamed onto each other.
+            changed = remove_if_there(fd, PREVIOUS) or changed
             changed = remove_if_there(fd, TEMPORARY) or changed
             if changed:
                 fsync_directory(fd)

@@ -42,8 +42,10 @@ options:
     type: path
   keystores:
     description:
-      - Keystore files or directories on the target. In a directory, files named C(*.json) or C(keystore*) are taken;
-        deposit data is passed over, anything else under such a name is an error.
+      - Keystore files or directories on the target; each must give at least one keystore. Patterns are not expanded.
+      - A directory is looked through as Prysm does, two levels deep, whatever the files are called. What is no keystore
+        (deposit data, exits, lists of keys, archives, hidden files) is passed over and reported in RV(passed_over);
+        what claims to be one and cannot be read is an error.
     type: list
     elements: path
     default: []
@@ -62,9 +64,13 @@ options:
         description: The keystore, as text.
         type: str
         required: true
+      password:
+        description: Its password, for when no other is given.
+        type: str
   keystore_password:
     description:
-      - Password of every keystore that O(keystore_passwords) does not name.
+      - Password of every keystore that O(keystore_passwords) does not name. Where neither is given, the password file
+        beside a keystore counts (C(keystore-0.txt) beside C(keystore-0.json)).
     type: str
   keystore_password_file:
     description:
@@ -79,6 +85,13 @@ options:
       - Deposit data files on the target. When given, a keystore whose public key none of them names is refused.
     type: list
     elements: path
+  expected_pubkeys:
+    description:
+      - Public keys that are expected in the wallet, such as those that deposit data names; a warning names each that
+        is not there in the end.
+    type: list
+    elements: str
+    default: []
   data_dir:
     description:
       - Data directory of the client that uses the wallet. While somebody holds the lock on its C(validator.db), a
@@ -167,6 +180,24 @@ mended:
   type: list
   elements: str
   sample: []
+passed_over:
+  description: Files and directories among O(keystores) that are none, and what they are.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file or directory.
+      type: str
+    reason:
+      description: What it is.
+      type: str
+histories:
+  description: Slashing-protection files and databases that lie among O(keystores).
+  returned: success
+  type: list
+  elements: str
+  sample: [/root/validator_keys/slashing_protection.json]
 wallet_file:
   description: The file that holds the keys.
   returned: success
@@ -182,12 +213,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import (
+    Collected,
     Outcome,
     Passwords,
     Request,
+    collect,
     deposited,
     gather,
     run,
+    together,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import (
     group_id,
@@ -198,8 +232,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import (
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 
 
-def request_from(params: dict[str, t.Any]) -> Request:
-    """The module's parameters as the request they stand for."""
+def request_from(params: dict[str, t.Any], found: Collected) -> Request:
+    """The module's parameters, and what lies at the places they name, as the request they stand for."""
     request = Request(
         wallet_dir=params["wallet_dir"],
         password=secret(params, "wallet_password") or "",
@@ -217,11 +251,15 @@ def request_from(params: dict[str, t.Any]) -> Request:
         raise StakingError("'pubkeys' belongs to state 'absent'")
     if not params["keystores"] and not params["keystore_contents"]:
         raise StakingError("no keystore is given")
+    if found.problems:
+        raise together(found.problems)
+    given = params["keystore_contents"]
+    beside = {item["name"]: item["password"] for item in given if item["password"] is not None}
     return request._replace(
-        keystores=tuple(
-            gather(params["keystores"], [(item["name"], item["content"]) for item in params["keystore_contents"]])
+        keystores=(*found.keystores, *gather([], [(item["name"], item["content"]) for item in given])),
+        passwords=Passwords(
+            secret(params, "keystore_password"), params["keystore_passwords"], {**found.beside, **beside}
         ),
-        passwords=Passwords(secret(params, "keystore_password"), params["keystore_passwords"]),
         deposits=None if params["deposit_data"] is None else frozenset(deposited(params["deposit_data"])),
         reinstate=tuple(normalise_all(params["reinstate"])),
     )
@@ -241,6 +279,17 @@ def difference(outcome: Outcome) -> dict[str, str]:
     }
 
 
+def absent(found: Collected, expected: list[str], pubkeys: list[str]) -> list[str]:
+    """What deposit data names and the wallet does not hold in the end."""
+    named = {**found.unmatched(), "deposit data": expected}
+    texts = []
+    for place, keys in named.items():
+        missing = sorted(set(keys) - set(pubkeys))
+        if missing:
+            texts.append(f"{place} names {len(missing)} keys that no keystore holds: {', '.join(missing)}")
+    return texts
+
+
 def main() -> None:
     """Read the parameters, do the work, report."""
     module = AnsibleModule(
@@ -256,11 +305,13 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "content": {"type": "str", "required": True, "no_log": True},
+                    "password": {"type": "str", "no_log": True},
                 },
             },
             **secret_arguments("keystore_password"),
             "keystore_passwords": {"type": "dict", "no_log": True},
             "deposit_data": {"type": "list", "elements": "path"},
+            "expected_pubkeys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "data_dir": {"type": "path"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
@@ -279,15 +330,21 @@ def main() -> None:
     # A crash must not leave decrypted keys in a core file.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        outcome = run(request_from(module.params), check=module.check_mode)
+        found = collect(module.params["keystores"])
+        expected = normalise_all(module.params["expected_pubkeys"])
+        outcome = run(request_from(module.params, found), check=module.check_mode)
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc))
+    for text in absent(found, expected, outcome.pubkeys):
+        module.warn(text)
     module.exit_json(
         changed=outcome.changed,
         imported=outcome.imported,
         removed=outcome.removed,
         pubkeys=outcome.pubkeys,
         mended=outcome.mended,
+        passed_over=[item._asdict() for item in found.passed_over],
+        histories=found.histories,
         wallet_file=outcome.wallet_file,
         diff=difference(outcome),
     )

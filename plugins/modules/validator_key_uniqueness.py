@@ -57,7 +57,7 @@ options:
         type: str
   keystores:
     description:
-      - EIP-2335 keystore files or directories on the target.
+      - EIP-2335 keystore files or directories on the target. Each must give at least one keystore.
     type: list
     elements: dict
     default: []
@@ -69,6 +69,12 @@ options:
       client:
         description: Name of the client they are meant for.
         type: str
+      password:
+        description: Password of keystores that do not say their public key.
+        type: str
+      password_file:
+        description: File on the target with that password.
+        type: path
   keystore_contents:
     description:
       - Keystores by content, so that files of the controller need not be copied to the target.
@@ -86,6 +92,9 @@ options:
         required: true
       client:
         description: Name of the client it is meant for.
+        type: str
+      password:
+        description: Its password, for when it does not say its public key.
         type: str
   declared:
     description:
@@ -212,11 +221,13 @@ options:
     default: []
   root:
     description:
-      - Directory to search for wallets, databases and keystores that nobody declared.
+      - Directory to search for wallets, databases, keystores and key stores of other clients that nobody declared, by
+        what the files hold, whatever they are called.
     type: path
   exclude:
     description:
-      - Directories below O(root) not to search.
+      - Directories and files below O(root) not to search, such as your own backups; paths that are not absolute are
+        below O(root). One that holds a client's wallet or database is refused.
     type: list
     elements: path
     default: []
@@ -291,6 +302,18 @@ conflicts:
     reason:
       description: What is wrong.
       type: str
+passed_over:
+  description: Files among the keystores that are none, and what they are.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+    reason:
+      description: What it is.
+      type: str
 missing_packages:
   description: Packages of the distribution that the key modules use and this machine lacks.
   returned: always
@@ -318,11 +341,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import Passwords
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret, secret_arguments
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import (
     Census,
     Entry,
+    InputError,
     Machine,
     MachineKey,
     WalletEntry,
@@ -359,12 +384,17 @@ def take(params: dict[str, t.Any]) -> Census:
             census.fail(exc, item["path"])
     census.add_wallets(wallets)
     data_dirs = _entries(params["data_dirs"])
-    census.add_data_dirs(data_dirs)
+    census.add_data_dirs(data_dirs, census.excluded(params["root"], params["exclude"]))
     census.add_workloads([Workload(**item) for item in params["workloads"]])
-    census.add_keystores(_entries(params["keystores"]))
-    census.add_keystore_contents(
-        (item["name"], item["content"], item["client"]) for item in params["keystore_contents"]
-    )
+    for item in params["keystores"]:
+        try:
+            password = secret(item, "password")
+        except StakingError as exc:
+            census.fail_input(exc, item["path"])
+            password = None
+        census.add_keystores([Entry(item["path"], item["client"], Passwords(password))])
+    for item in params["keystore_contents"]:
+        census.add_keystore_contents([(item["name"], item["content"], item["client"])], Passwords(item["password"]))
     census.add_listed("declared", params["declared"], "inventory")
     census.add_listed("live", params["live"], "running client")
     census.add_tombstones(_entries(params["tombstones"]))
@@ -372,6 +402,7 @@ def take(params: dict[str, t.Any]) -> Census:
     if params["root"] is not None:
         census.search(params["root"], data_dirs, params["exclude"])
     census.add_machines(_machine(item) for item in params["machines"])
+    census.settle()
     return census
 
 
@@ -390,18 +421,41 @@ def _entries(items: list[dict[str, t.Any]]) -> list[Entry]:
     return [Entry(item["path"], item["client"]) for item in items]
 
 
-def complaint(result: dict[str, t.Any]) -> str:
+def complaint(census: Census, result: dict[str, t.Any], hosts: set[str]) -> str:
     """What is wrong, in one message; empty when nothing is."""
-    lines = [
+    risks = [
         f"{item['key']} {item['reason']} ({'; '.join(place['where'] for place in item['places'])})"
+        + _advice(item, hosts)
         for item in result["duplicates"]
     ]
-    lines += [f"{item['where']} {item['reason']}" for item in result["conflicts"]]
-    lines += [f"{item['place']}: {item['reason']}" for item in result["unreadable"]]
-    if not lines:
-        return ""
+    risks += [f"{item['where']} {item['reason']}" for item in result["conflicts"]]
+    unread = [str(item) for item in census.unreadable if not isinstance(item, InputError)]
+    inputs = [str(item) for item in census.unreadable if isinstance(item, InputError)]
+    parts = []
+    if risks:
+        parts.append("Slashing risk: " + _joined(risks))
+    if unread:
+        parts.append("What cannot be read may hold a key a second time: " + _joined(unread))
+    if inputs:
+        parts.append("Keystores that cannot be used: " + _joined(inputs))
+    return " | ".join(parts)
+
+
+def _joined(lines: list[str]) -> str:
     more = f" | and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return "Slashing risk: " + " | ".join(lines[:_SHOWN]) + more
+    return " | ".join(lines[:_SHOWN]) + more
+
+
+def _advice(item: dict[str, t.Any], hosts: set[str]) -> str:
+    """What to do about a wallet or a database that no client of the inventory has."""
+    stray = [
+        place["where"] for place in item["places"] if place["client"] is None and place["kind"] in ("wallet", "history")
+    ]
+    if not stray:
+        return ""
+    away = any(where.partition(":")[0] in hosts for where in stray)
+    names = "prysm_wallet_search_exclude" if away else "prysm_wallet_exclude"
+    return f"; a backup that no client is given can be named in {names}"
 
 
 def main() -> None:
@@ -420,7 +474,14 @@ def main() -> None:
                 "mutually_exclusive": [("password", "password_file")],
             },
             "data_dirs": {"type": "list", "elements": "dict", "default": [], "options": place},
-            "keystores": {"type": "list", "elements": "dict", "default": [], "options": place, "no_log": False},
+            "keystores": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": {**place, **secret_arguments("password")},
+                "mutually_exclusive": [("password", "password_file")],
+            },
             "keystore_contents": {
                 "type": "list",
                 "elements": "dict",
@@ -430,6 +491,7 @@ def main() -> None:
                     "name": {"type": "str", "required": True},
                     "content": {"type": "str", "required": True, "no_log": True},
                     "client": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
                 },
             },
             "declared": {"type": "dict", "default": {}},
@@ -474,8 +536,9 @@ def main() -> None:
             f"python3-{name}" for name in ("cryptography", "yaml") if importlib.util.find_spec(name) is None
         ],
         "unreadable": [{"place": item.place, "reason": item.reason} for item in census.unreadable],
+        "passed_over": [item._asdict() for item in census.passed_over],
     }
-    message = complaint(result)
+    message = complaint(census, result, {machine["host"] for machine in module.params["machines"]})
     if message:
         module.fail_json(msg=message, **result)
     module.exit_json(**result)
