@@ -97,7 +97,7 @@ def all_tasks(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
 
 @pytest.mark.parametrize(
     "path",
-    sorted([*ROOT.glob("*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml")]),
+    sorted([*ROOT.glob("*.yml"), *ROOT.glob("playbooks/**/*.yml")]),
     ids=lambda path: path.name,
 )
 def test_playbooks_follow_the_release_into_another_namespace(path: Path) -> None:

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: in_run
+short_description: The hosts of a play, once its playbook's opening has run
+version_added: 0.1.0
+description:
+  - Gives a pattern of hosts back, if C(playbooks/internal/open.yml) has run in this very ansible-playbook process, and
+    is an error otherwise.
+  - Stands in a play's C(hosts), which no option of the command can pass over. Tasks can be passed over.
+options:
+  _input:
+    description: The pattern.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Act
+  hosts: "{{ 'nfs' | eth2xk8s.staking.in_run }}"
+  tasks: []
+"""
+
+RETURN = r"""
+_value:
+  description: The same pattern.
+  type: str
+"""
+
+import typing as t
+
+from ansible import context
+from ansible.errors import AnsibleFilterError
+from jinja2 import pass_context
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _site_run
+
+_LISTS = ("listhosts", "listtasks", "listtags", "syntax")
+
+
+@pass_context
+def in_run(jinja: t.Any, pattern: str) -> str:
+    """The pattern, or an error that ends the run before this play."""
+    if any(context.CLIARGS.get(option) for option in _LISTS):
+        return pattern
+    for option in ("start_at_task", "step"):
+        if context.CLIARGS.get(option):
+            raise AnsibleFilterError(
+                f"Refused, nothing was changed: --{option.replace('_', '-')} leaves out what has to be checked first. "
+                "Run the whole playbook; what is right already stays as it is."
+            )
+    ours = _site_run.identify(_site_run.controller_pid())["id"]
+    hostvars = jinja.get("hostvars") or {}
+    for host in hostvars:
+        found = hostvars[host]
+        if "site_run_id" in found and found["site_run_id"] == ours:
+            return pattern
+    raise AnsibleFilterError(
+        "Refused, nothing was changed: the checks that open this playbook did not run. They are left out by --tags, "
+        "--skip-tags, an inventory without machines, or a playbook that imports a part of this collection's; run the "
+        "whole playbook."
+    )
+
+
+class FilterModule:
+    """Filters of the playbooks."""
+
+    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+        return {"in_run": in_run}
