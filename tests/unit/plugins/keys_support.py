@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import hashlib
 import io
@@ -261,6 +262,36 @@ def flipped(data: bytes, changes: t.Iterable[tuple[int, int]]) -> bytes:
         if changed:
             changed[position % len(changed)] = value
     return bytes(changed)
+
+
+@contextlib.contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> t.Iterator[list[str]]:
+    """Every system call on a path that ends with a name fails, opened or not; yields the calls that did."""
+    hits: list[str] = []
+    opened: dict[int, str] = {}
+
+    def matches(path: t.Any) -> bool:
+        return isinstance(path, (str, os.PathLike)) and f"/{os.fspath(path)}".endswith(f"/{name}")
+
+    def fail(call: str, path: t.Any) -> t.NoReturn:
+        hits.append(f"{call} {path}")
+        raise OSError(number, os.strerror(number), os.fspath(path))
+
+    def wrap(module: t.Any, call: str) -> None:
+        real = getattr(module, call)
+
+        def wrapped(path: t.Any = ".", *args: t.Any, **kwargs: t.Any) -> t.Any:
+            if matches(opened.get(path, path) if isinstance(path, int) else path):
+                fail(call, opened.get(path, path) if isinstance(path, int) else path)
+            return real(path, *args, **kwargs)
+
+        patch.setattr(module, call, wrapped)
+
+    with monkeypatch.context() as patch:
+        for call in ("open", "stat", "lstat", "listdir", "scandir"):
+            wrap(os, call)
+        wrap(builtins, "open")
+        yield hits
 
 
 def heavy() -> bool:
