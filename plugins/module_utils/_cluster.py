@@ -146,6 +146,14 @@ class Cluster:
         except ValueError as exc:
             raise NotYet(f"{path}: not JSON: {exc}") from exc
 
+    def everywhere(self, kind: str) -> list[dict[str, t.Any]]:
+        """Pods, persistentvolumeclaims, persistentvolumes of every namespace, as the API server has them."""
+        return self.items(f"/api/v1/{kind}")
+
+    def sets(self, namespace: str) -> list[dict[str, t.Any]]:
+        """The StatefulSets of a namespace."""
+        return self.items(f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
+
     def pods(self, namespace: str, selector: str = "") -> list[Pod]:
         query = {"labelSelector": selector} if selector else {}
         return [describe(item) for item in self.items(f"/api/v1/namespaces/{namespace}/pods", query)]

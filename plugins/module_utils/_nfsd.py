@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import os
 import re
 import time
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError, is_there, reason_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    UnreadableError,
+    is_there,
+    reason_of,
+    status,
+)
 
 #: Where the kernel's NFS server shows itself; the file threads is there only when this machine can serve.
 ROOT = "/proc/fs/nfsd"
@@ -87,6 +94,79 @@ def parse_states(text: str) -> t.List[t.Dict[str, str]]:
             raise NfsdError("this state of the NFS server has no type: {0!r}".format(line[:200]))
         found.append(fields)
     return found
+
+
+def canonical(address: str) -> str:
+    """An address in the one spelling we compare; a name stays as it is."""
+    try:
+        found = ipaddress.ip_address(address.strip().strip("[]"))
+    except ValueError:
+        return address.strip()
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return str(mapped or found)
+
+
+class Hold(t.NamedTuple):
+    """What a client of the NFS server holds of a file."""
+
+    address: str
+    #: lock, or deleg: then the server does not know whether the client has locked the file.
+    kind: str
+    #: Whether it is another file that had the same name: removed or renamed over below its client.
+    replaced: bool
+
+
+def _client_file(folder: str, name: str) -> str | None:
+    """A file of one client; None when the client has just left."""
+    path = os.path.join(folder, name)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError as exc:
+        if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
+            return None
+        raise UnreadableError(path, reason_of(exc)) from exc
+
+
+def _is_named(state: t.Mapping[str, str], path: str) -> bool:
+    """Whether a state is of a file that has, or had, this name. After a restart the server knows no names."""
+    name = _unescape(state.get("filename", ""))
+    if name.endswith(" (deleted)"):
+        name = name[: -len(" (deleted)")]
+    if "/" not in name.strip("/"):
+        return name == path
+    return name == path if name.startswith("/") else path.endswith("/" + name)
+
+
+def holds(path: str) -> t.List[Hold]:
+    """What clients of this machine's NFS server hold of a file: by device and inode, and by its name.
+
+    The name finds what the inode does not: a client that still signs on a file that was removed or renamed over.
+    """
+    root = os.path.join(ROOT, "clients")
+    try:
+        names = os.listdir(root)
+    except OSError as exc:
+        if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+            return []
+        raise UnreadableError(root, reason_of(exc)) from exc
+    now = status(path, follow=False)
+    inode = None
+    if now is not None:
+        inode = "{0:02x}:{1:02x}:{2}".format(os.major(now.st_dev), os.minor(now.st_dev), now.st_ino)
+    found = set()
+    for name in names:
+        folder = os.path.join(root, name)
+        try:
+            states = parse_states(_client_file(folder, "states") or "")
+        except NfsdError as exc:
+            raise UnreadableError(folder, str(exc)) from exc
+        for state in states:
+            same = inode is not None and state.get("superblock") == inode
+            if state["type"] in ("lock", "deleg") and (same or _is_named(state, path)):
+                address = parse_info(_client_file(folder, "info") or "").get("address", "unknown")
+                found.add(Hold(host_of(address), state["type"], not same))
+    return sorted(found)
 
 
 def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:

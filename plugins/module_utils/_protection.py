@@ -69,6 +69,7 @@ _BUCKETS = (
 )
 _GENESIS = b"genesis-info-bucket"
 _BY_KEY = tuple(name for name in _BUCKETS if name not in (_GENESIS, b"migrations"))
+_NO_ROOT = bytes(32)
 #: Epochs that Prysm keeps where it is told to prune.
 _KEPT = 512
 
@@ -137,6 +138,8 @@ class Reader:
         self.root = self._root_of_network()
         # What does not count here is read all the same: damage shows in any page.
         others = {name: tree.whole() for name, tree in self._buckets.items() if name not in (*_BY_KEY, _GENESIS)}
+        # Until then the records are in the format before v1.1, which stays beside them afterwards.
+        self._by_epoch = b"optimal_attester_protection_0" in others[b"migrations"]
         self._by_target = b"source_target_epochs_bucket_0" in others[b"migrations"]
         self.layout = 2 if self._by_target else 1
 
@@ -156,7 +159,7 @@ class Reader:
         return int.from_bytes(raw, "big")
 
     def _numbers(self, raws: t.Sequence[bytes], what: str) -> tuple[int, ...]:
-        if any(len(raw) != 8 for raw in raws):
+        if not set(map(len, raws)) <= {8}:
             self.fail(f"{what} is not a number of 8 bytes")
         return struct.unpack(f">{len(raws)}Q", b"".join(raws))
 
@@ -172,7 +175,10 @@ class Reader:
         for keys, values, flags in tree.leaves():
             if any(flags):
                 self.fail(f"{root} is not a signing root")
-            found.update(zip(self._numbers(keys, number), (self._root(value, root) for value in values)))
+            roots: t.Sequence[bytes | None] = values
+            if _NO_ROOT in values or not set(map(len, values)) <= {32}:
+                roots = [self._root(value, root) for value in values]
+            found.update(zip(self._numbers(keys, number), roots))
         return found
 
     def _pairs(self, tree: Subtree, one: str, others: str) -> list[tuple[int, int]]:
@@ -311,7 +317,8 @@ class Reader:
             old, more = self._old_votes(at[b"attestation-history-bucket-interchange"])
             marks = marks.join(more)
         # Prysm writes these beside the first record and removes neither.
-        if (low_source is not None or low_target is not None) and not (votes or roots or old):
+        signed = (votes or roots) if self._by_epoch else old
+        if (low_source is not None or low_target is not None) and not signed:
             self.fail(f"has the lowest vote of {pubkey}, but none of its votes: it is damaged")
         if (high_slot is not None or low_slot is not None) and not blocks:
             self.fail(f"has the lowest or highest block of {pubkey}, but none of its blocks: it is damaged")

@@ -93,6 +93,8 @@ features:
   sample: {"doppelganger": true}
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import (
@@ -117,7 +119,7 @@ def main() -> None:
     try:
         table = Table(module.params["table"])
         up, down = table.schema_changes(current, version) if current else ([], [])
-        result = {
+        result: dict[str, t.Any] = {
             "refusals": table.refusals(version, module.params["network"]),
             "notes": table.warnings(version),
             "move": move(current, version),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -261,6 +263,56 @@ def flipped(data: bytes, changes: t.Iterable[tuple[int, int]]) -> bytes:
         if changed:
             changed[position % len(changed)] = value
     return bytes(changed)
+
+
+@contextlib.contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, number: int, how: str = "open") -> t.Iterator[list[str]]:
+    """Every system call on a path that ends with a name fails: all of them, or those after it was opened.
+
+    Yields the calls that failed.
+    """
+    hits: list[str] = []
+    opened: set[int] = set()
+
+    def matches(path: t.Any) -> bool:
+        return isinstance(path, (str, os.PathLike)) and f"/{os.fspath(path)}".endswith(f"/{name}")
+
+    def fail(call: str) -> t.NoReturn:
+        hits.append(call)
+        raise OSError(number, os.strerror(number), name)
+
+    def by_path(module: t.Any, call: str) -> None:
+        real = getattr(module, call)
+
+        def wrapped(path: t.Any = ".", *args: t.Any, **kwargs: t.Any) -> t.Any:
+            if how == "open" and matches(path):
+                fail(call)
+            result = real(path, *args, **kwargs)
+            if isinstance(result, int):
+                (opened.add if matches(path) else opened.discard)(result)
+            return result
+
+        patch.setattr(module, call, wrapped)
+
+    def by_descriptor(module: t.Any, call: str) -> None:
+        real = getattr(module, call)
+
+        def wrapped(fd: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+            if how == "read" and fd in opened:
+                fail(call)
+            return real(fd, *args, **kwargs)
+
+        patch.setattr(module, call, wrapped)
+
+    with monkeypatch.context() as patch:
+        for call in ("open", "stat", "lstat", "listdir", "scandir"):
+            by_path(os, call)
+        by_path(builtins, "open")
+        for call in ("read", "pread"):
+            by_descriptor(os, call)
+        for call in ("flock", "fcntl"):
+            by_descriptor(fcntl, call)
+        yield hits
 
 
 def heavy() -> bool:

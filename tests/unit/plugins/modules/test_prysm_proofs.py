@@ -1,4 +1,4 @@
-"""The modules that prove: duties, silence, beacon health. The cluster is a script of answers."""
+"""The modules that prove: duties, beacon health. The cluster is a script of answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ansible_collections.eth2xk8s.staking.plugins.modules import (
     prysm_beacon_info,
     prysm_duties_info,
     prysm_release_info,
-    prysm_silence_info,
     prysm_version_info,
 )
 
@@ -52,11 +51,9 @@ class Script:
         self,
         pods: list[list[Pod]] | None = None,
         texts: dict[str, list[str | Exception]] | None = None,
-        running: dict[str, list[list[tuple[str, str, str]] | Exception]] | None = None,
     ) -> None:
         self._pods = pods or [[]]
         self._texts = texts or {}
-        self._running = running or {}
 
     @staticmethod
     def _next(answers: list[t.Any]) -> t.Any:
@@ -75,12 +72,6 @@ class Script:
         if pod not in self._texts:
             raise NotYet(f"no {pod}")
         return self._next(self._texts[pod])
-
-    def nodes(self) -> list[str]:
-        return list(self._running)
-
-    def running(self, node: str) -> list[tuple[str, str, str]]:
-        return self._next(self._running[node])
 
 
 Run = t.Callable[..., dict[str, t.Any]]
@@ -190,48 +181,6 @@ def test_reports_without_waiting_when_asked_to(run: Run) -> None:
     result = prove(run, Script([[]]), wait=False)
     assert "failed" not in result
     assert result["proved"] is False
-
-
-def silence(run: Run, script: Script, **params: t.Any) -> dict[str, t.Any]:
-    return run(prysm_silence_info, script, **{"clients": ["validator1"], "timeout": 0, "interval": 0, **params})
-
-
-GONE: dict[str, list[t.Any]] = {"master": [[]], "worker": [[]]}
-
-
-def test_silence_is_no_pod_and_no_container_on_any_node(run: Run) -> None:
-    result = silence(run, Script([[a_pod("beacon-0")]], running=GONE))
-    assert "failed" not in result
-    assert result["nodes"] == ["master", "worker"]
-
-
-def test_a_container_the_api_server_has_forgotten_still_signs(run: Run) -> None:
-    running = {"master": [[]], "worker": [[("prysm", "validator1-0", "u1")]]}
-    result = silence(run, Script([[]], running=running))
-    assert result["left"] == ["containers of validator1-0 on worker"]
-
-
-def test_a_node_that_cannot_be_asked_counts_as_signing(run: Run) -> None:
-    running = {"master": [[]], "worker": [NotYet("timeout")]}
-    result = silence(run, Script([[]], running=running))
-    assert result["failed"] is True
-    assert "cannot read node worker" in result["msg"]
-
-
-def test_no_nodes_are_no_proof(run: Run) -> None:
-    assert silence(run, Script([[]]))["failed"] is True
-
-
-def test_waits_for_the_last_container(run: Run) -> None:
-    running = {"worker": [[("prysm", "validator1-0", "u1")], []]}
-    assert "failed" not in silence(run, Script([[a_pod()], []], running=running), timeout=60)
-
-
-def test_a_successor_is_not_mistaken_for_the_old_pod(run: Run) -> None:
-    running = {"worker": [[("prysm", "validator1-0", "u2")]]}
-    script = Script([[a_pod(uid="u2")]], running=running)
-    assert "failed" not in silence(run, script, uids=["u1"])
-    assert silence(run, Script([[a_pod(uid="u2")]], running=running))["failed"] is True
 
 
 def beacon(run: Run, script: Script, **params: t.Any) -> dict[str, t.Any]:
