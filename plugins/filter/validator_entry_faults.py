@@ -59,9 +59,10 @@ def _kind(value: t.Any) -> str:
     if value is None:
         return "nothing"
     for kinds, words in (
-        (bool, "a yes or no"),
+        (bool, "a boolean"),
         (int, "a number"),
         (float, "a number"),
+        (str, "text"),
         ((datetime.date, datetime.datetime), "a date"),
         (Mapping, "a dictionary"),
     ):

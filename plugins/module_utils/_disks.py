@@ -166,13 +166,9 @@ def _glance(path: str) -> bool:
             head = handle.read(4096)
             if _stores.is_bolt(handle.fileno(), size, head):
                 return True
-            if path.lower().endswith((".yaml", ".yml")):
-                limit, matters = _stores.YAML_LIMIT, _stores.may_be_listed
-            else:
-                limit, matters = _wallet.WALLET_LIMIT, _stores.may_be_sealed
-            if size > limit:
-                return matters(head)
-            return matters(head + handle.readall())
+            data = head if size > _wallet.WALLET_LIMIT else head + handle.readall()
+            listed = path.lower().endswith((".yaml", ".yml")) and _stores.may_be_listed(data)
+            return listed or _stores.may_be_sealed(data)
     except OSError:
         return True  # Looking closer says why.
 

@@ -270,14 +270,23 @@ def is_keystore(document: t.Any) -> bool:
     )
 
 
+def _crypto(document: t.Any) -> dict[str, t.Any]:
+    """The encrypted part of a document, however it spells the name; empty when it has none."""
+    parts = [value for name, value in document.items() if name.lower() == "crypto"] if is_keystore(document) else []
+    return next((part for part in parts if isinstance(part, dict)), {})
+
+
+def is_sealed(document: t.Any) -> bool:
+    """Whether a document is a keystore or a wallet, not any program's settings that have a field of that name."""
+    inner = _crypto(document)
+    return is_keystore(document) and (
+        document.get("version") == 4 or any(isinstance(inner.get(part), dict) for part in ("checksum", "cipher", "kdf"))
+    )
+
+
 def is_execution_account(document: t.Any) -> bool:
     """Whether a document is an account of the execution layer: it has names where EIP-2335 has objects."""
-    if not isinstance(document, dict) or document.get("version") == 4:
-        return False
-    inner = next((value for name, value in document.items() if name.lower() == "crypto"), None)
-    return isinstance(inner, dict) and not any(
-        isinstance(inner.get(part), dict) for part in ("checksum", "cipher", "kdf")
-    )
+    return not is_sealed(document) and isinstance(_crypto(document).get("cipher"), str)
 
 
 def looks_sealed(data: bytes) -> bool:

@@ -115,7 +115,9 @@ def may_be_sealed(data: bytes) -> bool:
 
     Names are compared as Go's decoder does, in any case; within a string the quotes are escaped.
     """
-    return _SEALED.search(data) is not None or (data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"c\0r\0y\0p\0t\0o" in data)
+    if _SEALED.search(data) is not None or (b'"pubkey"' in data and b'"url"' in data):
+        return True
+    return data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"c\0r\0y\0p\0t\0o" in data
 
 
 _SEALED = re.compile(rb"\"crypto\\?\"|\"remotes?\"|\"keystores\"", re.I)
@@ -183,7 +185,7 @@ def _bucket_names(fd: int) -> list[bytes]:
 def sealed_documents(document: t.Any, path: str, depth: int = 3) -> list[dict[str, t.Any]]:
     """The keystores and wallets in a JSON document: itself, or those in a list or in a key manager's request."""
     if isinstance(document, dict) and _keystore.is_keystore(document):
-        return [] if _keystore.is_execution_account(document) else [document]
+        return [document] if _keystore.is_sealed(document) else []
     if not depth:
         return []
     inner: t.Any = document

@@ -635,6 +635,8 @@ class Census:
                 self._history(real, self._owner(path, owners))
         elif kind == _stores.JSON:
             self._stray_json(path, real)
+            if name.endswith((".yml", ".yaml")):
+                self._stray_list(path, real)  # JSON is YAML too
         elif kind == _stores.YAML:
             self._stray_list(path, real)
 

@@ -291,7 +291,15 @@ def test_takes_files_and_directories_and_passes_deposit_data_over(tmp_path: Path
     ("name", "content", "reason"),
     [
         ("keystore-1.json", "{", "is not JSON"),
-        ("other.json", "{}", "version is missing"),
+        ("other.json", "{", "is not JSON"),
+        ("other.json", '{"crypto": {}}', "version is missing"),
+        ("keystore-1.json", "{}", "crypto is missing"),
+        ("KEYSTORE-1.JSON", "{}", "crypto is missing"),
+        ("cut", '{"crypto": {"kdf": {"function": "scr', "is not JSON"),
+        ("list.json", '[{"crypto": {"kdf": {}}, "version": 4}]', "keystores in a list"),
+        ("request.json", '{"keystores": ["{\\"crypto\\": {\\"kdf\\": {}}, \\"version\\": 4}"]}', "keystores in a list"),
+        ("keystore-1.json", "$ANSIBLE_VAULT;1.1;AES256\n00", "encrypted by Ansible Vault"),
+        ("wide.json", "\ufeff{}", "UTF-16"),
         ("keystore", "", "is not JSON"),
         (None, None, "holds no keystore"),
     ],
@@ -302,10 +310,138 @@ def test_nothing_in_a_directory_is_silently_left_out(
     (tmp_path / "keys").mkdir()
     if name is not None and content is not None:
         write_keystores(tmp_path / "keys", 0)
-        (tmp_path / "keys" / name).write_text(content)
+        encoding = "utf-16-le" if reason == "UTF-16" else "utf-8"
+        (tmp_path / "keys" / name).write_text(content, encoding=encoding)
     with pytest.raises(StakingError, match=reason) as refused:
         _importer.gather([str(tmp_path / "keys")])
     assert str(tmp_path / "keys") in str(refused.value)
+
+
+BESIDE = {
+    "deposit_data-1618800000.json": lambda: json.dumps([{"pubkey": PUBKEYS[0][2:]}]),
+    "bls_to_execution_change-1.json": lambda: json.dumps([{"message": {"validator_index": "1"}, "signature": "0x"}]),
+    "signed_exit_transaction-1-1.json": lambda: json.dumps({"message": {"epoch": "1"}, "signature": "0x"}),
+    "voluntary_exit.json": lambda: "not even JSON",
+    "pubkeys.json": lambda: json.dumps(PUBKEYS[:2]),
+    "keystores.zip": lambda: "PK",
+    "keystore-m_12381_3600_0_0_0.txt": lambda: KEYSTORE_PASSWORD,
+    "notes.txt": lambda: "mine",
+    "README": lambda: "",
+    "._keystore-m_12381_3600_0_0_0.json": lambda: "\0\5\26\7Mac OS X",
+    ".DS_Store": lambda: "x",
+    "config.json": lambda: "{}",
+    "UTC--2024-01-01--00.json": lambda: json.dumps(
+        {"version": 3, "crypto": {"cipher": "aes-128-ctr", "kdf": "scrypt"}}
+    ),
+    "slashing_protection.json": lambda: json.dumps({"metadata": {"interchange_format_version": "5"}, "data": []}),
+    "history.json": lambda: json.dumps({"data": [], "metadata": {"interchange_format_version": "5"}}),
+    "Slashing-Protection-2024.json": lambda: "cut off",
+    "validator.db": lambda: "\0" * 16 + "\xed\xda\x0c\xed",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_other_tools_leave_beside_keystores_is_passed_over_and_told(tmp_path: Path, name: str) -> None:
+    directory = write_keystores(tmp_path / "keys", 0, 1)
+    (directory / name).write_text(BESIDE[name](), encoding="latin-1")
+    found = _importer.collect([str(directory)])
+    assert [item.pubkey for item in found.keystores] == PUBKEYS[:2] and found.problems == []
+    assert [item.path for item in found.passed_over] == [str(directory / name)]
+    is_history = "lashing" in name or name in ("history.json", "validator.db")
+    assert found.histories == ([str(directory / name)] if is_history else [])
+
+
+def test_takes_whatever_is_a_keystore_by_any_name_and_names_the_rest(tmp_path: Path) -> None:
+    """Two levels deep, as Prysm; links followed; nothing left out without a word."""
+    directory = tmp_path / "keys"
+    places = ["UPPER.JSON", "no-ending", "sub/inner.json", "sub/deeper/never.json", "two/x"]
+    for number, name in enumerate(places):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(json.dumps(keystore(number)))
+    (tmp_path / "outside").write_text(json.dumps(keystore(5)))
+    (directory / "linked").symlink_to(tmp_path / "outside")
+    (directory / "round").symlink_to(directory)
+    os.mkfifo(directory / "keystore-pipe.json")
+    found = _importer.collect([str(directory)])
+    assert found.problems == []
+    assert {item.pubkey for item in found.keystores} == {PUBKEYS[i] for i in (0, 1, 2, 4, 5)}
+    assert {os.path.relpath(item.path, directory) for item in found.passed_over} == {"sub/deeper", "keystore-pipe.json"}
+    (directory / "dangling.json").symlink_to("nowhere")
+    assert "dangling.json: is a link that leads nowhere" in str(_importer.collect([str(directory)]).problems[0])
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("typo", "typo: No such file or directory"),
+        ("empty", "empty: holds no keystore"),
+        ("others", "others: holds no keystore (only notes.txt)"),
+        ("hollow", "hollow: holds no keystore"),
+        ("ke*", "ke*: No such file or directory (patterns are not expanded: name the directory)"),
+        ("others/notes.txt", "notes.txt: is not JSON"),
+        ("keys/keystore-m_12381_3600_0_0_0.json/", "Not a directory"),
+        ("deposits.json", "deposits.json: is deposit data, not a keystore"),
+    ],
+)
+def test_each_place_that_is_named_gives_a_keystore_or_nothing_is_imported(
+    tmp_path: Path, path: str, reason: str
+) -> None:
+    write_keystores(tmp_path / "keys", 0)
+    odd = write_keystores(tmp_path / "odd[1]*", 2)
+    for name in ("empty", "others", "hollow/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "others/notes.txt").write_text("x")
+    (tmp_path / "deposits.json").write_text(json.dumps([{"pubkey": PUBKEYS[0][2:]}]))
+    found = _importer.collect([str(tmp_path / "keys"), f"{tmp_path}/{path}", str(odd)])
+    assert [item.pubkey for item in found.keystores] == [PUBKEYS[0], PUBKEYS[2]]
+    assert len(found.problems) == 1 and reason in str(found.problems[0])
+    with pytest.raises(StakingError):
+        _importer.gather([str(tmp_path / "keys"), f"{tmp_path}/{path}", str(odd)])
+
+
+def test_the_password_beside_a_keystore_counts_where_no_other_is_given(tmp_path: Path) -> None:
+    directory = write_keystores(tmp_path / "keys", 0, 1)
+    (directory / "keystore-m_12381_3600_0_0_0.txt").write_text(KEYSTORE_PASSWORD + "\r\n")
+    found = _importer.collect([str(directory)])
+    first, second = found.keystores
+
+    def passwords(*given: t.Any) -> _importer.Passwords:
+        return _importer.Passwords(*given, beside=found.beside)
+
+    assert passwords().of(first) == KEYSTORE_PASSWORD
+    assert passwords("common").of(first) == "common"
+    assert passwords(None, {PUBKEYS[0]: "own"}).of(first) == "own"
+    with pytest.raises(StakingError, match="no password is given"):
+        passwords().of(second)
+
+
+def test_keystores_that_do_not_say_whose_they_are(tmp_path: Path) -> None:
+    document = keystore(0)
+    del document["pubkey"]
+    nameless = _importer.gather([], [("nameless", json.dumps(document))])
+    request = present(tmp_path)._replace(keystores=tuple(nameless))
+    assert _importer.run(request).imported == [PUBKEYS[0]] and keys_in(tmp_path) == [0]
+    assert not _importer.run(request).changed
+    with pytest.raises(StakingError, match="has no pubkey field, and no password is given"):
+        _importer.run(request._replace(passwords=_importer.Passwords(None)))
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "in-the-wallet"])
+def test_every_file_that_claims_a_key_is_opened_when_there_are_several(tmp_path: Path, there: bool) -> None:
+    if there:
+        _importer.run(present(tmp_path, 0))
+    liar = json.dumps(keystore(3, pubkey=PUBKEYS[0][2:]))
+    files = [("k0", json.dumps(keystore(0))), ("liar", liar)]
+    for order in (files, files[::-1]):
+        request = present(tmp_path)._replace(keystores=tuple(_importer.gather([], order)))
+        with pytest.raises(StakingError, match=r"liar: says it is .*, but its secret belongs to"):
+            _importer.run(request)
+    assert keys_in(tmp_path) == ([0] if there else None)
+    # Another encryption of the same secret is no contradiction, nor is the same file twice.
+    twice = [("a", json.dumps(keystore(0))), ("b", json.dumps(keystore(0)))]
+    assert _importer.run(
+        present(tmp_path)._replace(keystores=tuple(_importer.gather([], twice + twice[:1])))
+    ).pubkeys == [PUBKEYS[0]]
 
 
 def test_deposit_data_must_name_every_key(tmp_path: Path) -> None:
@@ -481,6 +617,79 @@ def test_the_previous_file_is_used_when_the_current_one_does_not_open(tmp_path: 
     (accounts / _wallet.FILE).rename(accounts / _wallet.PREVIOUS)
     (accounts / _wallet.FILE).write_bytes(b"")
     finish(tmp_path, present(tmp_path, 1), [0, 1])
+
+
+def left_over(tmp_path: Path, *numbers: int, password: str = WALLET_PASSWORD) -> Path:
+    """A wallet with key 0, and beside it what an interrupted run is supposed to have left."""
+    _importer.run(present(tmp_path, 0))
+    accounts = tmp_path / "wallet/direct/accounts"
+    keys = [_wallet.Key(PUBKEYS[i], KEYSTORES[i].open(KEYSTORE_PASSWORD)) for i in numbers]
+    (accounts / _wallet.PREVIOUS).write_bytes(_wallet.render(keys, password, 2))
+    (accounts / _wallet.PREVIOUS).chmod(0o600)
+    return accounts
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("what", ["present", "absent"])
+def test_a_wrong_password_is_no_damage(tmp_path: Path, what: str, check: bool) -> None:
+    """A previous file of another password must not take the place of the wallet."""
+    left_over(tmp_path, 1, password="Other-password-1")
+    before = tree_of(tmp_path)
+    request = present(tmp_path, 2) if what == "present" else absent(tmp_path, 0)
+    with pytest.raises(StakingError, match=r"keystore\.json: the password is wrong"):
+        _importer.run(request._replace(password="Other-password-1"), check=check)
+    assert tree_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("numbers", "password", "reason"),
+    [
+        ([0, 3], WALLET_PASSWORD, f"holds {PUBKEYS[3]}, which the wallet lacks; move it away by hand"),
+        ([0], "Other-password-1", "cannot be read .*the password is wrong.*; move it away by hand"),
+        (None, "", "cannot be read .*is not JSON"),
+    ],
+)
+def test_what_was_left_is_not_removed_unread(
+    tmp_path: Path, numbers: list[int] | None, password: str, reason: str
+) -> None:
+    accounts = left_over(tmp_path, *(numbers or []), password=password or WALLET_PASSWORD)
+    if numbers is None:
+        (accounts / _wallet.PREVIOUS).write_bytes(b"half")
+    before = tree_of(tmp_path)
+    for request in (present(tmp_path, 1), present(tmp_path, 0), absent(tmp_path, 0)):
+        for check in (True, False):
+            with pytest.raises(StakingError, match=reason):
+                _importer.run(request, check=check)
+    assert tree_of(tmp_path) == before
+
+
+def test_with_the_wallet_gone_the_previous_keys_are_kept(tmp_path: Path) -> None:
+    accounts = left_over(tmp_path, 0, 3)
+    (accounts / _wallet.FILE).unlink()
+    assert _importer.run(present(tmp_path, 1), check=True).pubkeys == [PUBKEYS[i] for i in (0, 3, 1)]
+    finish(tmp_path, present(tmp_path, 1), [0, 3, 1])
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_a_key_that_was_removed_does_not_come_back_with_an_old_file(tmp_path: Path, damage: str) -> None:
+    _importer.run(present(tmp_path, 0, 1))
+    old = tmp_path / "wallet/direct/accounts" / _wallet.FILE
+    kept = old.read_bytes()
+    _importer.run(absent(tmp_path, 0))
+    old.with_name(_wallet.PREVIOUS).write_bytes(kept)
+    old.unlink() if damage == "gone" else old.write_bytes(b"half")
+    before = tree_of(tmp_path)
+    for request in (present(tmp_path, 2), absent(tmp_path, 1)):
+        with pytest.raises(StakingError, match=f"is {damage}, and .* holds {PUBKEYS[0]}, which has left this wallet"):
+            _importer.run(request)
+    assert tree_of(tmp_path) == before
+
+
+def test_a_wallet_that_is_gone_is_not_begun_anew_while_its_list_is_there(tmp_path: Path) -> None:
+    _importer.run(present(tmp_path, 0))
+    (tmp_path / "wallet/direct/accounts" / _wallet.FILE).unlink()
+    with pytest.raises(StakingError, match=r"is gone, though .* lists its keys"):
+        _importer.run(present(tmp_path, 1))
 
 
 Step = tuple[str, list[int], int]

@@ -127,6 +127,40 @@ def test_refuses_a_keystore_under_another_keys_name(number: int) -> None:
         parse(document).open(KEYSTORE_PASSWORD)
 
 
+def test_a_keystore_need_not_say_its_public_key() -> None:
+    """EIP-2335 leaves the field to the writer; the secret says whose it is."""
+    for stated in (..., None, ""):
+        nameless = parse(change(keystore(0), "pubkey", stated))
+        assert nameless.pubkey == "" and nameless.open(KEYSTORE_PASSWORD) == SECRETS[0]
+        assert nameless.named(KEYSTORE_PASSWORD).pubkey == PUBKEYS[0]
+        with pytest.raises(_keystore.KeystoreError, match="has no pubkey field, and no password is given"):
+            nameless.named(None)
+        with pytest.raises(_keystore.WrongPasswordError):
+            nameless.named("something else")
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        pytest.param(lambda text: "\ufeff" + text, id="mark-of-windows"),
+        pytest.param(lambda text: text.replace('"version": 4', '"version": 4.0'), id="4.0"),
+        pytest.param(lambda text: text.replace('"dklen": 32', '"dklen": 3.2e1'), id="3.2e1"),
+        pytest.param(lambda text: text.replace("\n", "\r\n"), id="line-ends"),
+        pytest.param(lambda text: text.replace(PUBKEYS[0][2:], PUBKEYS[0].upper()), id="capitals"),
+    ],
+)
+def test_takes_what_the_standard_takes(dress: t.Callable[[str], str]) -> None:
+    text = dress(json.dumps(keystore(0), indent=1))
+    assert _keystore.parse_keystore(text.encode("utf-8"), "k.json").open(KEYSTORE_PASSWORD) == SECRETS[0]
+
+
+def test_a_field_in_capitals_is_named() -> None:
+    document = keystore(0)
+    document["Crypto"] = document.pop("crypto")
+    with pytest.raises(UnreadableError, match=r"crypto.kdf.function is missing \(it is spelt 'Crypto'\)"):
+        parse(document)
+
+
 def change(document: dict[str, t.Any], path: str, value: t.Any) -> dict[str, t.Any]:
     changed = copy.deepcopy(document)
     *parents, last = path.split(".")
@@ -163,7 +197,6 @@ def change(document: dict[str, t.Any], path: str, value: t.Any) -> dict[str, t.A
         ("crypto.cipher.function", "aes-256-gcm", "only aes-128-ctr"),
         ("crypto.cipher.params.iv", "00", "has 1 bytes instead of 16"),
         ("crypto.cipher.message", "00" * 31, "holds 31 encrypted bytes"),
-        ("pubkey", ..., "pubkey field"),
         ("pubkey", "12", "not a 48-byte"),
         ("pubkey", 12, "not a 48-byte"),
     ],

@@ -104,6 +104,15 @@ GOOD = {
         pytest.param(wallet([]), "no lists of keys", id="list"),
         pytest.param(wallet({"private_keys": []}), "no lists of keys", id="one-list"),
         pytest.param(wallet({"private_keys": [], "public_keys": "x"}), "do not belong together", id="no-list"),
+        *(
+            pytest.param(wallet(content), "do not belong together", id=f"{where}-{value!r}")
+            for value in ({}, 0, "", False, 0.0)
+            for where, content in (
+                ("secrets", {"private_keys": value, "public_keys": None}),
+                ("publics", {"private_keys": [], "public_keys": value}),
+                ("both", {"private_keys": value, "public_keys": value}),
+            )
+        ),
         pytest.param(wallet({**GOOD, "public_keys": []}), "do not belong together", id="other-lengths"),
         pytest.param(wallet(GOOD), "public key that is not 48 bytes", id="long-key"),
         pytest.param(wallet({**GOOD, "public_keys": ["€"]}), "not 48 bytes in base64", id="no-base64"),
