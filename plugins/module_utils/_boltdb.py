@@ -270,3 +270,14 @@ def read(path: str, attempts: int = 20, pause: float = 0.2) -> Bucket:
         raise BoltError(path, reason_of(exc)) from exc
     finally:
         os.close(fd)
+
+
+def transaction(path: str) -> int:
+    """The number of the newest transaction; it only ever grows, so an older copy has a lower one."""
+    fd = open_regular(path)
+    try:
+        return _Database(fd, path).meta.txid
+    except OSError as exc:
+        raise BoltError(path, reason_of(exc)) from exc
+    finally:
+        os.close(fd)
