@@ -12,11 +12,16 @@ version_added: 0.1.0
 description:
   - To be called on the machine that has the databases (the NFS server) before any start of a validator client, and as
     often as you like beside running ones.
-  - Keeps a record for the site of the highest slot, source and target each key has signed. The record is only ever
-    raised.
+  - Keeps a record for the site of the highest slot, source and target each key has signed, of its newest blocks and
+    votes, of the client that it belongs to, and of each client's database. The record is only ever raised; several
+    copies of it (O(witnesses), O(records)) are judged and raised as one. It is locked from before it is read until it
+    is written.
   - Fails when a key of a client has a record and the client's C(validator.db) is missing, empty, older than the
-    record or of another network; also when a database cannot be read, is Prysm's minimal (file) database, or when a
-    key or a data directory is named for two clients.
+    record, without votes or blocks that are on record, or of another network; also when a database cannot be read, is
+    Prysm's minimal (file) database, or when a key, a database or a data directory is named for two clients.
+  - Fails when the record gives a key to another client; M(eth2xk8s.staking.validator_key_claim) moves it.
+  - Fails when a database is an older copy than the one whose transaction number was noted beside it or on record, or
+    was opened by a release with another layout than the one about to run (O(clients[].version)).
   - A key without a record may start without a database. A key that signed elsewhere must bring its history first.
   - When it does not fail it adds the clients' keys, and what their databases know, to the record. What databases know
     is added even when it fails, since that only makes the record stricter, except from a database of another network.
@@ -53,6 +58,65 @@ options:
         type: list
         elements: str
         required: true
+      wallet_dir:
+        description: Its wallet's directory; an identity (C(.validator-id)) there must be that of the database.
+        type: path
+      version:
+        description: The version of Prysm that is about to run. Without it, the layout of the database is not judged.
+        type: str
+  witnesses:
+    description:
+      - Further copies of the record on this machine, on disks that do not share the data disk's fate. They are joined
+        with the record before anything is judged, raised with it, and made when they are missing.
+    type: list
+    elements: path
+    default: []
+  watch_config:
+    description:
+      - The configuration of this machine's history watcher. When it is there and names this O(record), the watcher's
+        own copy is one of the O(witnesses).
+    type: path
+  records:
+    description:
+      - Copies of the record from elsewhere (RV(record) of an earlier run), such as the one in the cluster. They are
+        joined with the record before anything is judged.
+    type: list
+    elements: dict
+    default: []
+  data_root:
+    description:
+      - A directory. Every C(validator.db) and minimal database below it counts as knowledge of the keys in it, also
+        those of clients that nobody declares any more. One that cannot be read is a refusal.
+    type: path
+  exclude:
+    description: Files and directories below O(data_root) that are left out.
+    type: list
+    elements: str
+    default: []
+  live:
+    description: Clients that run, or are in the release. One of O(clients) without a database is refused then.
+    type: list
+    elements: str
+    default: []
+  replaced:
+    description:
+      - Clients whose database was replaced on purpose, by M(eth2xk8s.staking.slashing_protection_replace), since the
+        record was last raised. Their keys' history is judged as ever; the transaction number, version and identity on
+        record are taken anew.
+    type: list
+    elements: str
+    default: []
+  schema_changes:
+    description: Releases that changed the layout of C(validator.db).
+    type: list
+    elements: str
+    default: ["1.1.0", "1.3.0"]
+  lift_history_hold:
+    description:
+      - Whether to remove a hold that the history watcher has set (its text begins with C(history:)) from clients that
+        nothing speaks against. Other holds stay.
+    type: bool
+    default: false
   genesis_validators_root:
     description:
       - The network all of it must belong to. Without it, the record's own, and without that, the first database's.
@@ -68,9 +132,13 @@ EXAMPLES = r"""
 - name: Refuse to start a validator that has lost its history
   eth2xk8s.staking.slashing_protection_guard:
     record: /data/prysm/.history/record.json
+    watch_config: /var/lib/eth2xk8s/history/config.json
+    data_root: /data/prysm
     clients:
       - name: validator1
         data_dir: /data/prysm/validator1
+        wallet_dir: /data/prysm/wallet-validator1
+        version: v7.1.6
         pubkeys: "{{ prysm_wallet_keys.validator1 }}"
 """
 
@@ -88,7 +156,7 @@ refusals:
   elements: dict
   contains:
     client:
-      description: The client that must not start.
+      description: The client that must not start; null when none must.
       type: str
     pubkey:
       description: The key it is about; null when it is about the whole client.
@@ -102,7 +170,7 @@ added:
   type: list
   elements: str
 raised:
-  description: Keys whose marks in the record went up.
+  description: Keys of which more is on record now.
   returned: always
   type: list
   elements: str
@@ -119,7 +187,7 @@ genesis_validators_root:
   returned: always
   type: str
 keys:
-  description: The record after this run.
+  description: The highest slot, source and target of each key on record after this run.
   returned: always
   type: dict
   sample:
@@ -127,95 +195,153 @@ keys:
       slot: 100
       source: 11
       target: 12
+record:
+  description: The whole record after this run, to be kept elsewhere and given back by O(records).
+  returned: always
+  type: dict
+foreign:
+  description: Databases below O(data_root) that are of another network, and were left out.
+  returned: always
+  type: list
+  elements: str
+lifted:
+  description: Clients whose hold by the history watcher was removed.
+  returned: always
+  type: list
+  elements: str
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import (
+    HOLD,
+    SCHEMA_CHANGES,
+    Client,
+    Request,
+    judge,
+    lift_hold,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
-    Client,
-    Record,
+    EMPTY,
+    from_document,
     join,
-    judge,
+    locked,
     normalise_root,
-    raise_record,
-    read_record,
+    to_document,
+    witnesses_of,
 )
 
 _SHOWN = 5
 
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "record": {"type": "path", "required": True},
+    "clients": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "data_dir": {"type": "path", "required": True},
+            "pubkeys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+            "wallet_dir": {"type": "path"},
+            "version": {"type": "str"},
+        },
+    },
+    "witnesses": {"type": "list", "elements": "path", "default": []},
+    "watch_config": {"type": "path"},
+    "records": {"type": "list", "elements": "dict", "default": []},
+    "data_root": {"type": "path"},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "live": {"type": "list", "elements": "str", "default": []},
+    "replaced": {"type": "list", "elements": "str", "default": []},
+    "schema_changes": {"type": "list", "elements": "str", "default": list(SCHEMA_CHANGES)},
+    "lift_history_hold": {"type": "bool", "default": False},
+    "genesis_validators_root": {"type": "str"},
+    "stopped": {"type": "bool", "default": False},
+}
+
 
 def guard(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
-    """Judge, and raise the record; the result says whether it failed."""
+    """Judge, and raise the record, under its lock; the result says whether it failed."""
     clients = [
-        Client(item["name"], item["data_dir"], tuple(normalise_all(item["pubkeys"]))) for item in params["clients"]
+        Client(
+            item["name"], item["data_dir"], tuple(normalise_all(item["pubkeys"])), item["wallet_dir"], item["version"]
+        )
+        for item in params["clients"]
     ]
     root = params["genesis_validators_root"]
     path = params["record"]
-    verdict = judge(read_record(path), clients, None if root is None else normalise_root(root), params["stopped"])
-    news = verdict.news
-    if verdict.refusals:
-        # A key is on record once it may start, or has signed.
-        news = Record(
-            news.genesis_validators_root,
-            {key: marks for key, marks in news.keys.items() if any(m is not None for m in marks)},
+    given = [from_document(item, f"records[{i}]") for i, item in enumerate(params["records"])]
+    witnesses = [*params["witnesses"], *witnesses_of(path, params["watch_config"])]
+    with locked(path, witnesses, make=not check) as copies:
+        primary = copies.primary or EMPTY
+        before = join(*copies.found.values(), *given)
+        lost = copies.primary is None and before != EMPTY
+        request = Request(
+            genesis_validators_root=None if root is None else normalise_root(root),
+            stopped=params["stopped"],
+            data_root=params["data_root"],
+            exclude=tuple(params["exclude"]),
+            schema_changes=tuple(params["schema_changes"]),
+            live=tuple(params["live"]),
+            replaced=tuple(params["replaced"]),
+            lost=path if lost else None,
+            copies=(*copies.found, *(["the copy of it from elsewhere"] if any(item.keys for item in given) else [])),
         )
-    if check:
-        before = read_record(path)
-        after = join(before, news)
-        missing = not is_there(path)
-    else:
-        missing = not is_there(path)
-        before, after = raise_record(path, news)
-    added = sorted(set(after.keys) - set(before.keys))
+        verdict = judge(before, clients, request)
+        after = join(before, verdict.news)
+        missing = copies.primary is None
+        # Where a disk is not mounted, a new record would only be in the way.
+        if not check:
+            copies.write(after, make=not (lost and verdict.refusals))
+        lifted = [
+            client.name
+            for client in clients
+            if params["lift_history_hold"] and not verdict.refusals and not check and lift_hold(client.data_dir)
+        ]
+    added = sorted(set(after.keys) - set(primary.keys))
     return {
-        "changed": bool(added) or missing,
+        "changed": bool(added or lifted) or missing,
         "refusals": [refusal._asdict() for refusal in verdict.refusals],
         "added": added,
-        "raised": sorted(key for key, marks in after.keys.items() if key in before.keys and before.keys[key] != marks),
+        "raised": sorted(key for key, entry in after.keys.items() if primary.keys.get(key, entry) != entry),
         "blacklisted": verdict.blacklisted,
         "locked": verdict.locked,
+        "foreign": verdict.foreign,
+        "lifted": lifted,
         "genesis_validators_root": after.genesis_validators_root,
-        "keys": {key: marks._asdict() for key, marks in sorted(after.keys.items())},
+        "keys": {key: entry.marks()._asdict() for key, entry in sorted(after.keys.items())},
+        "record": to_document(after),
     }
 
 
 def complaint(refusals: list[dict[str, t.Any]]) -> str:
     """What speaks against starting, in one message."""
-    lines = [f"{item['client']}: {item['pubkey'] + ' ' if item['pubkey'] else ''}{item['reason']}" for item in refusals]
+    lines = [
+        (f"{item['client']}: " if item["client"] else "")
+        + (f"{item['pubkey']} " if item["pubkey"] else "")
+        + item["reason"]
+        for item in refusals
+    ]
     more = f" | and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return "Slashing risk: " + " | ".join(lines[:_SHOWN]) + more
 
 
 def main() -> None:
     """Read the parameters, do the work, report."""
-    module = AnsibleModule(
-        argument_spec={
-            "record": {"type": "path", "required": True},
-            "clients": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "data_dir": {"type": "path", "required": True},
-                    "pubkeys": {"type": "list", "elements": "str", "required": True, "no_log": False},
-                },
-            },
-            "genesis_validators_root": {"type": "str"},
-            "stopped": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         result = guard(module.params, module.check_mode)
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc), refusals=[])
     for client, keys in result["blacklisted"].items():
         module.warn(f"Prysm refuses all duties of {len(keys)} keys of {client} because of an import: {', '.join(keys)}")
+    for name in result["lifted"]:
+        module.warn(f"{name} is not held by the history watcher any more ({HOLD} was removed)")
     if result["refusals"]:
         module.fail_json(msg=complaint(result["refusals"]), **result)
     module.exit_json(**result)
