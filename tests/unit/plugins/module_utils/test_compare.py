@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _compare, _history, _protection, _record
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory, Marks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory
 from tests.unit.plugins.keys_support import (
     PUBKEYS,
     ROOT_A,
@@ -50,7 +50,7 @@ def write(form: str, keys: dict[str, t.Any], directory: Path, root: str = ROOT_A
             for part in (0, 1)
         ]
     if form == "record":
-        marks = {key: Marks(*_summary(*records)) for key, records in keys.items()}
+        marks = {key: _record.Key(*_summary(*records)) for key, records in keys.items()}
         path.write_bytes(_record.render_record(_record.Record(root, marks)))
     else:
         path.write_bytes(as_json(document))

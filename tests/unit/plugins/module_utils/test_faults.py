@@ -17,7 +17,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
     _replace,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json, is_there
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import Marks
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, failing, interchange, write_database
 
 R1 = b"\x01" * 32
@@ -46,7 +45,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "validator1/.validator-lock").touch(0o600)
     (tmp_path / "validator1/.validator-transaction").write_text("7\n")
     (tmp_path / "history.json").write_bytes(as_json(interchange(KEYS)))
-    marks = {key: Marks(5, 1, 2) for key in KEYS}
+    marks = {key: _record.Key(5, 1, 2) for key in KEYS}
     (tmp_path / "record.json").write_bytes(_record.render_record(_record.Record(ROOT_A, marks)))
     return tmp_path
 
