@@ -20,12 +20,14 @@ import itertools
 import operator
 import os
 import struct
+import tempfile
 import time
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
+    is_directory,
     open_regular,
     reason_of,
 )
@@ -38,6 +40,10 @@ _NO_FREELIST = (1 << 64) - 1
 _MAX_DEPTH = 64
 #: A value a reader could want is far below this; a bigger one is damage.
 _MAX_VALUE = 64 << 20
+#: How often a database is read where it lies before it is copied to a disk (which /tmp may not be) and read there.
+_DIRECT = 3
+_SPOOL = "/var/tmp"
+_CHUNK = 1 << 20
 #: 128 GiB of the usual pages.
 _MAX_PAGES = 1 << 25
 
@@ -348,14 +354,50 @@ def _open(fd: int, place: str) -> Database:
     raise failure
 
 
+def spool() -> str | None:
+    """Where large temporary files belong; None for the system's own choice."""
+    return _SPOOL if is_directory(_SPOOL) else None
+
+
+def _copy(fd: int, place: str, file: t.IO[bytes]) -> bool:
+    """Copy a database; whether the copy is one state of it. Quicker than reading it, so its owner may be busier."""
+    before = _open(fd, place)
+    offset, end = 0, before.meta.pages * before.meta.page_size
+    while offset < end:
+        chunk = os.pread(fd, min(_CHUNK, end - offset), offset)
+        if not chunk:
+            return False
+        file.write(chunk)
+        offset += len(chunk)
+    file.flush()
+    return _open(fd, place).meta == before.meta
+
+
+def _read_copy(fd: int, place: str, work: t.Callable[[Database], Result]) -> tuple[Result] | None:
+    """What some work makes of a copy; None when the owner has written to the database while it was copied."""
+    with tempfile.TemporaryFile(dir=spool()) as file:
+        if not _copy(fd, place, file):
+            return None
+        database = Database(file.fileno(), place)
+        result = work(database)
+        database.finish()
+        return (result,)
+
+
 def consistently(path: str, work: t.Callable[[Database], Result], attempts: int = 20, pause: float = 0.2) -> Result:
     """What some work makes of one committed state of a database; it is done again when that state has gone."""
     fd = open_regular(path)
     try:
-        failure: StakingError | None = None
         for attempt in range(attempts):
+            if attempt:
+                time.sleep(pause)
+            if attempt >= _DIRECT:
+                copied = _read_copy(fd, path, work)
+                if copied is not None:
+                    return copied[0]
+                continue
             database = _open(fd, path)
-            failure = None
+            failure: StakingError | None = None
             try:
                 result = work(database)
                 database.finish()
@@ -366,9 +408,7 @@ def consistently(path: str, work: t.Callable[[Database], Result], attempts: int 
                 if failure is not None:
                     raise failure
                 return result
-            if attempt + 1 < attempts:
-                time.sleep(pause)
-        raise failure or BoltError(path, f"was written to during each of {attempts} attempts to read it")
+        raise BoltError(path, f"was written to during each of {attempts} attempts to read it")
     except OSError as exc:
         raise BoltError(path, reason_of(exc)) from exc
     finally:

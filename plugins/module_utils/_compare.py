@@ -32,8 +32,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import (
 )
 
 Result = t.TypeVar("Result")
-#: On a disk, which /tmp may not be.
-_SPOOL = "/var/tmp"
 
 
 class Side(t.NamedTuple):
@@ -142,7 +140,7 @@ def opened(path: str, work: t.Callable[[Side], Result]) -> Result:
 
         return _boltdb.consistently(place, read)
     try:
-        with tempfile.TemporaryFile(dir=_SPOOL if is_directory(_SPOOL) else None) as file:
+        with tempfile.TemporaryFile(dir=_boltdb.spool()) as file:
             spool = _Spool(place, file)
             return work(Side(kind, place, spool.root, spool.entries(), spool.findings, spool.notes))
     except OSError as exc:

@@ -199,3 +199,38 @@ def test_a_database_that_is_always_being_written_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(os, "pread", pread)
     with pytest.raises(_boltdb.BoltError, match="was written to during each of 3 attempts"):
         _boltdb.read(str(path), attempts=3, pause=0)
+
+
+def test_a_database_that_is_written_to_all_the_time_is_copied_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading takes longer than its owner rests; copying does not."""
+    path = tmp_path / "db"
+    path.write_bytes(BoltWriter(txid=2).dump(SAMPLE))
+    txid = 2
+
+    def work(database: _boltdb.Database) -> tuple[int, t.Any]:
+        nonlocal txid
+        found = {name: tree.whole() for name, tree in database.buckets().items()}
+        txid += 2
+        path.write_bytes(BoltWriter(txid=txid).dump(SAMPLE))
+        return database.meta.txid, found
+
+    number, found = _boltdb.consistently(str(path), work, pause=0)
+    assert number == 2 + 2 * _boltdb._DIRECT and found == SAMPLE
+
+
+def test_damage_in_a_copy_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "db"
+    txid = 2
+
+    def work(database: _boltdb.Database) -> None:
+        nonlocal txid
+        txid += 2
+        path.write_bytes(BoltWriter(txid=txid).dump(SAMPLE))
+        raise _boltdb.BoltError("x", "is damaged")
+
+    path.write_bytes(BoltWriter(txid=txid).dump(SAMPLE))
+    with pytest.raises(_boltdb.BoltError, match="is damaged"):
+        _boltdb.consistently(str(path), work, pause=0)
+    assert txid == 2 + 2 * (_boltdb._DIRECT + 1)
