@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _requests, _site_run
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _requests
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"Refused, nothing was changed: {'; '.join(problems)}."}
         result.update(
             changed=False,
-            run=_site_run.identify(_site_run.controller_pid())["id"],
+            run=_controller.identify(_controller.controller_pid())["id"],
             acts=requests["playbooks"][name]["acts"],
             playbooks=os.path.join(ROOT, "playbooks"),
             warnings=_requests.resembling(stored, own, ours, requests),

@@ -10,7 +10,7 @@ from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _site_run
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _site_run
 
 
 class ActionModule(ActionBase):
@@ -25,10 +25,10 @@ class ActionModule(ActionBase):
         arguments.pop("run", None)
         self._host = (task_vars or {}).get("inventory_hostname", "")
         self._path = arguments.get("path") or _site_run.PATH
-        mine = _site_run.describe(
-            _site_run.controller_pid(),
+        mine = _controller.describe(
+            _controller.controller_pid(),
             str(arguments.get("playbook") or ""),
-            _site_run.command_line(context.CLIARGS, load_extra_vars(self._loader)),
+            _controller.command_line(context.CLIARGS, load_extra_vars(self._loader)),
         )
         named = str(arguments.pop("take_over", "") or "")
         state = arguments.get("state", "taken")
@@ -66,14 +66,14 @@ class ActionModule(ActionBase):
             holder = done.get("holder")
             if done.get("failed") or not holder:
                 return {**done, "warnings": [*done.get("warnings", []), *notes]}
-            judged = _site_run.verdict(holder, mine)
-            refused = _site_run.refusal(holder, judged, self._path, self._host, named)
+            judged = _controller.verdict(holder, mine)
+            refused = _controller.refusal(holder, judged, self._path, self._host, named)
             if self._task.check_mode:
                 note = f"{refused} Check mode goes on, and what it says may be out of date by then."
                 return {**done, "warnings": [note.replace("Refused, nothing was changed: a", "A", 1)]}
-            if judged != _site_run.GONE and not (judged == _site_run.UNSEEN and named == holder["id"]):
+            if judged != _controller.GONE and not (judged == _controller.UNSEEN and named == holder["id"]):
                 return {"failed": True, "msg": refused, "holder": holder}
-            why = "its process is gone" if judged == _site_run.GONE else "as site_run_take_over says"
+            why = "its process is gone" if judged == _controller.GONE else "as site_run_take_over says"
             notes.append(
                 f"Run {holder['id']} of {holder['user']} on {holder['controller']} (`{holder['command']}`, since "
                 f"{holder['since']}) ended before its work was done; this run takes over ({why})."

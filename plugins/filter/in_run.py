@@ -17,6 +17,10 @@ options:
     description: The pattern.
     type: str
     required: true
+  opening:
+    description: Whether this is the opening itself. Then only the options of the command are looked at.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -37,13 +41,13 @@ from ansible import context
 from ansible.errors import AnsibleFilterError
 from jinja2 import pass_context
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _site_run
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller
 
 _LISTS = ("listhosts", "listtasks", "listtags", "syntax")
 
 
 @pass_context
-def in_run(jinja: t.Any, pattern: str) -> str:
+def in_run(jinja: t.Any, pattern: str, opening: bool = False) -> str:
     """The pattern, or an error that ends the run before this play."""
     if any(context.CLIARGS.get(option) for option in _LISTS):
         return pattern
@@ -53,7 +57,9 @@ def in_run(jinja: t.Any, pattern: str) -> str:
                 f"Refused, nothing was changed: --{option.replace('_', '-')} leaves out what has to be checked first. "
                 "Run the whole playbook; what is right already stays as it is."
             )
-    ours = _site_run.identify(_site_run.controller_pid())["id"]
+    if opening:
+        return pattern
+    ours = _controller.identify(_controller.controller_pid())["id"]
     hostvars = jinja.get("hostvars") or {}
     for host in hostvars:
         found = hostvars[host]

@@ -37,6 +37,7 @@ def finishes(lab: Lab, minor: int) -> None:
 
 
 def test_a_cluster_at_an_older_minor(lab: Lab) -> None:
+    lab.play("playbooks/machines.yml")  # clocks and an NFS server, which the upgrade wants to see right
     lab.play("molecule/microk8s/converge.yml", "-e", f"microk8s_channel=1.{FIRST}/stable")
     assert set(lab.versions().values()) == {f"v1.{FIRST}"}
 
@@ -71,8 +72,12 @@ def test_a_partition_in_the_middle_of_the_workers_refresh(lab: Lab) -> None:
 def test_a_clock_that_goes_wrong_in_the_middle(lab: Lab) -> None:
     """No pod may start there until it is right."""
     minor = current(lab) + 1
-    lab.on("worker", "systemctl stop systemd-timesyncd")
-    play = lab.during("worker", REFRESHING, lambda: lab.fault("clock", "worker", "3600"), *upgrade_to(minor))
+
+    def goes_wrong() -> None:
+        lab.on("worker", "systemctl stop chrony")
+        lab.fault("clock", "worker", "3600")
+
+    play = lab.during("worker", REFRESHING, goes_wrong, *upgrade_to(minor))
     assert play.failed
     assert "The clocks of worker and master differ by 3" in play.said
     assert lab.cordoned() == {"worker"}
@@ -80,7 +85,7 @@ def test_a_clock_that_goes_wrong_in_the_middle(lab: Lab) -> None:
     assert again.failed
     assert "The clocks of worker and master differ by 3" in again.said
     lab.fault("clock", "worker", "-3600")
-    lab.on("worker", "systemctl start systemd-timesyncd")
+    lab.on("worker", "systemctl start chrony")
     finishes(lab, minor)
 
 
