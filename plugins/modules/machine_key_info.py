@@ -11,8 +11,8 @@ short_description: Find the validator keys on a machine's own disks
 version_added: 0.1.0
 description:
   - Looks through every file system that is the machine's own, what is kept in memory included, for Prysm's wallets, its
-    slashing-protection databases and EIP-2335 keystores, whoever put them there; the layers of containers and images
-    are no exception.
+    slashing-protection databases, EIP-2335 keystores and the key stores of other clients, whoever put them there; the
+    layers of containers and images are no exception.
   - Never looks at a network file system, at one made by a user's program (FUSE), or into packed read-only ones such as
     snaps.
   - A wallet is read by the manifest that M(eth2xk8s.staking.prysm_wallet_import) keeps beside it, keystores and
@@ -60,7 +60,9 @@ keys:
       description: The public key.
       type: str
     kind:
-      description: What it was found in, V(wallet), V(history), V(keystore) or V(tombstone).
+      description:
+        - What it was found in, V(wallet), V(history), V(keystore) or V(tombstone). A key store that another client
+          signs with counts as a wallet.
       type: str
     where:
       description: The wallet's directory, or the file.

@@ -173,6 +173,67 @@ def test_a_key_may_return_only_when_it_is_named(tmp_path: Path) -> None:
     assert not run_module(validator_key_uniqueness, reinstate=[K[0]], **params).get("failed")
 
 
+def test_says_what_lies_beside_keystores(tmp_path: Path) -> None:
+    keys = write_keystores(tmp_path / "keys", 0)
+    (keys / "slashing_protection.json").write_text("{}")
+    (keys / "deposit_data-1.json").write_text(json.dumps([{"pubkey": K[0][2:]}, {"pubkey": K[4][2:]}]))
+    (keys / "keystore-m_12381_3600_0_0_0.txt").write_text(KEYSTORE_PASSWORD)
+    done = run_module(
+        prysm_wallet_import,
+        wallet_dir=str(tmp_path / "w"),
+        wallet_password=WALLET_PASSWORD,
+        keystores=[str(keys)],
+        expected_pubkeys=[K[0], K[5]],
+    )
+    assert done["pubkeys"] == [K[0]] and done["histories"] == [str(keys / "slashing_protection.json")]
+    assert {Path(item["path"]).name for item in done["passed_over"]} == {
+        "slashing_protection.json",
+        "deposit_data-1.json",
+        "keystore-m_12381_3600_0_0_0.txt",
+    }
+    assert [item["event"]["msg"] for item in done["warnings"]] == [
+        f"{keys}/deposit_data-1.json names 1 keys that no keystore holds: {K[4]}",
+        f"deposit data names 1 keys that no keystore holds: {K[5]}",
+    ]
+    assert KEYSTORE_PASSWORD not in done["_printed"]
+    asked = run_module(validator_key_uniqueness, keystores=[{"path": str(keys), "client": "v1"}])
+    assert not asked.get("failed") and len(asked["passed_over"]) == 3
+
+
+def test_a_keystore_without_a_public_key_is_known_by_its_password(tmp_path: Path) -> None:
+    document = keystore(0)
+    del document["pubkey"]
+    (tmp_path / "k.json").write_text(json.dumps(document))
+    content = {"name": "c.json", "content": json.dumps(document), "client": "v2"}
+    place = {"path": str(tmp_path / "k.json"), "client": "v1"}
+    for password in ({}, {"password": "something else"}):
+        refused = run_module(validator_key_uniqueness, keystores=[{**place, **password}])
+        assert refused["failed"] and refused["msg"].startswith("Keystores that cannot be used: ")
+    both = run_module(
+        validator_key_uniqueness,
+        keystores=[{**place, "password": KEYSTORE_PASSWORD}],
+        keystore_contents=[{**content, "password": KEYSTORE_PASSWORD}],
+    )
+    assert "belongs to 2 clients: v1, v2" in both["msg"] and KEYSTORE_PASSWORD not in both["_printed"]
+
+
+@pytest.mark.parametrize(
+    ("params", "starts"),
+    [
+        (
+            {"keystores": [{"path": "/nowhere", "client": "v1"}]},
+            "Keystores that cannot be used: /nowhere: No such file",
+        ),
+        ({"keystore_contents": [{"name": "k", "content": "{"}]}, "Keystores that cannot be used: k: is not JSON"),
+        ({"elsewhere": ["/nowhere"]}, "What cannot be read may hold a key a second time: /nowhere: No such file"),
+        ({"declared": {"v1": [K[0]], "v2": [K[0]]}}, f"Slashing risk: {K[0]} belongs to 2 clients"),
+    ],
+)
+def test_a_slashing_risk_is_said_only_where_it_is_one(params: dict[str, t.Any], starts: str) -> None:
+    result = run_module(validator_key_uniqueness, **params)
+    assert result["failed"] and result["msg"].startswith(starts)
+
+
 def test_exports_only_the_keys_named(tmp_path: Path) -> None:
     write_database(tmp_path / "v1", {K[i]: ([(80, R1)], [(8, 10, R1)]) for i in range(3)}, blacklisted=[K[2]])
     params = {"path": str(tmp_path / "v1" / "validator.db"), "dest": str(tmp_path / "out.json")}
