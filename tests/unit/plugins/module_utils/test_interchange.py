@@ -83,25 +83,34 @@ def changed(path: str, value: t.Any) -> dict[str, t.Any]:
         ("data", ..., "data is missing"),
         ("metadata", [], "metadata is not an object"),
         ("metadata/interchange_format_version", "4", "is of version '4'"),
-        ("metadata/interchange_format_version", 5, "is of version 5"),
+        ("metadata/interchange_format_version", 6, "is of version 6"),
+        ("metadata/interchange_format_version", True, "is of version True"),
+        ("metadata/genesis_validators_root", None, "metadata.genesis_validators_root is missing or null"),
+        ("metadata/genesis_validators_root", ..., "metadata.genesis_validators_root is missing or null"),
         ("metadata/genesis_validators_root", "0x12", "lacks a genesis_validators_root"),
         ("metadata/genesis_validators_root", "aa" * 32, "lacks a genesis_validators_root"),
-        ("data", {}, "is not JSON"),
+        ("data", {}, "data is not a list"),
         ("data/0", 5, "data[0] is not an object"),
         ("data/0/pubkey", ..., "data[0] lacks pubkey"),
-        ("data/1/pubkey", "0x12", "data[1] '0x12' is not a 48-byte"),
+        ("data/1/pubkey", "0x12", "data[1] pubkey '0x12' is not a 48-byte"),
         ("data/0/signed_blocks", ..., "data[0] lacks signed_blocks"),
         ("data/0/signed_attestations", {}, "signed_attestations is not a list"),
         ("data/0/signed_blocks/1", 5, "signed_blocks[1] is not an object"),
         ("data/0/signed_blocks/1/slot", ..., "signed_blocks[1] lacks slot"),
-        ("data/0/signed_blocks/1/slot", 9, "slot is not a whole number written as text"),
+        ("data/0/signed_blocks/1/slot", True, "slot is not a whole number"),
+        ("data/0/signed_blocks/1/slot", 9.0, "slot is not a whole number"),
+        ("data/0/signed_blocks/1/slot", -9, "slot is not a whole number"),
+        ("data/0/signed_blocks/1/slot", str(1 << 63), "larger than any slot"),
+        ("data/0/signed_blocks/1/slot", str((1 << 64) - 1), "larger than any slot"),
+        ("data/0/signed_attestations/1/target_epoch", (1 << 64) - 1, "signed_attestations[1]: target_epoch"),
         ("data/0/signed_blocks/1/slot", "-9", "slot is not a whole number"),
         ("data/0/signed_blocks/1/slot", "09", "slot is not a whole number"),
         ("data/0/signed_blocks/1/slot", "9e3", "slot is not a whole number"),
         ("data/0/signed_blocks/1/slot", "٣", "slot is not a whole number"),
         ("data/0/signed_blocks/1/slot", "18446744073709551616", "larger than any slot"),
         ("data/0/signed_blocks/0/signing_root", "0x12", "signing_root is not 32 bytes"),
-        ("data/0/signed_blocks/0/signing_root", None, "signing_root is not 32 bytes"),
+        ("data/0/signed_blocks/0/signing_root", 0, "signing_root is not 32 bytes"),
+        ("data/0/signed_blocks/0/signing_root", "0x0", "signing_root is not 32 bytes"),
         ("data/0/signed_attestations/0/source_epoch", "3", "the source 3 is later than the target 2"),
         ("extra", 1, "'extra' does not belong there"),
     ],
@@ -302,3 +311,129 @@ def vote_forbidden(part: _history.KeyHistory, message: dict[str, str]) -> bool:
             for a in part.attestation_records()
         )
     )
+
+
+# -- what other clients write -----------------------------------------------------------------------------------------
+
+KEY = PUBKEYS[0]
+
+
+def entry(blocks: t.Any, votes: t.Any, key: str = KEY) -> dict[str, t.Any]:
+    return {"pubkey": key, "signed_blocks": blocks, "signed_attestations": votes}
+
+
+def whole(*entries: dict[str, t.Any], **metadata: t.Any) -> dict[str, t.Any]:
+    return {
+        "metadata": {"interchange_format_version": "5", "genesis_validators_root": ROOT_A, **metadata},
+        "data": list(entries),
+    }
+
+
+VOTES = [{"source_epoch": "2", "target_epoch": "4"}]
+PLAIN = whole(entry([{"slot": "9"}], VOTES))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(
+            whole(
+                entry(
+                    [{"slot": "9", "signing_root": root}],
+                    [{"source_epoch": "2", "target_epoch": "4", "signing_root": root}],
+                )
+            ),
+            id=f"root-{root!r:.8}",
+        )
+        for root in (None, "", "0x", "0x" + "00" * 32, "0X" + "00" * 32)
+    ]
+    + [
+        pytest.param(whole(entry([{"slot": 9}], [{"source_epoch": 2, "target_epoch": 4}])), id="numbers"),
+        pytest.param({**PLAIN, "metadata": {**PLAIN["metadata"], "interchange_format_version": 5}}, id="version"),
+        pytest.param(whole(*PLAIN["data"], interchange_format="minimal"), id="more-metadata"),
+        pytest.param({"data": PLAIN["data"], "metadata": PLAIN["metadata"]}, id="data-first"),
+        pytest.param(b"\xef\xbb\xbf" + json.dumps(PLAIN).encode(), id="byte-order-mark"),
+        pytest.param(json.dumps(PLAIN, indent=2).replace("\n", "\r\n").encode(), id="crlf"),
+        pytest.param(
+            {"data": [{"status": "deleted", "message": ""}], "slashing_protection": json.dumps(PLAIN)},
+            id="key-manager",
+        ),
+        pytest.param({"data": [{"status": "deleted"}], "slashing_protection": PLAIN}, id="key-manager-object"),
+        pytest.param({"slashing_protection": json.dumps(PLAIN), "data": [{"status": "x"}]}, id="key-manager-order"),
+        pytest.param(whole(entry([{"slot": "9"}], None), entry(None, VOTES)), id="nulls"),
+        pytest.param(whole(*PLAIN["data"], *PLAIN["data"]), id="watermark-twice"),
+        pytest.param(whole(entry([{"slot": "9"}] * 2, VOTES * 2)), id="repeated"),
+    ],
+)  # fmt: skip
+def test_what_other_clients_write_is_read(tmp_path: Path, document: t.Any) -> None:
+    history = read(tmp_path / "i.json", document)
+    assert history.findings == () and history.genesis_validators_root == ROOT_A
+    assert list(history.keys[KEY].block_records()) == [(9, None)]
+    assert list(history.keys[KEY].attestation_records()) == [(2, 4, None)]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({}, "metadata is missing"),
+        ({"metadata": PLAIN["metadata"]}, "data is missing"),
+        ({"metadata": PLAIN["metadata"], "data": "x"}, "data is not a list"),
+        ({"data": [{"status": "deleted"}]}, "without slashing_protection"),
+        (
+            {"data": [{"status": "deleted"}], "slashing_protection": "{}"},
+            "(slashing_protection): is not an interchange",
+        ),
+        ({"data": [{"status": "deleted"}], "slashing_protection": 5}, "(slashing_protection): is not JSON"),
+        ({**PLAIN, "slashing_protection": json.dumps(PLAIN)}, "'slashing_protection' does not belong there"),
+        ({"slashing_protection": json.dumps({"slashing_protection": "{}"})}, "does not belong there"),
+        (json.dumps(PLAIN).encode("utf-16"), "is not UTF-8 text"),
+        (whole({"pubkey": KEY, "signed_blocks": []}), "data[0] lacks signed_attestations"),
+        (whole(entry([], [{"source_epoch": "1"}])), "signed_attestations[0] lacks target_epoch"),
+        (whole(entry([], []), entry([{"slot": "x"}], [])), "data[1]"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_its_name(tmp_path: Path, document: t.Any, reason: str) -> None:
+    with pytest.raises(UnreadableError) as refused:
+        read(tmp_path / "i.json", document)
+    assert str(refused.value).startswith(f"{tmp_path}/i.json") and reason in str(refused.value)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_key_listed_twice_is_one_history_with_the_lowest_floors(tmp_path: Path, order: int) -> None:
+    one = entry([{"slot": "10"}], [{"source_epoch": "1", "target_epoch": "2"}])
+    other = entry([{"slot": "100"}], [{"source_epoch": "7", "target_epoch": "8"}], KEY.upper().replace("0X", "0x"))
+    part = read(tmp_path / "i.json", whole(*[one, other][::order])).keys[KEY]
+    assert (part.floor_slot, part.floor_source, part.floor_target) == (10, 1, 2)
+    assert part.marks() == (100, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (([{"slot": "5"}], []), ([{"slot": "5"}], [])),
+        (([{"slot": "5"}, {"slot": "6"}], []), ([{"slot": "5"}], [])),
+        (([], [{"source_epoch": "1", "target_epoch": "2"}]), ([], [{"source_epoch": "1", "target_epoch": "2"}])),
+        (
+            ([{"slot": "5"}], [{"source_epoch": "1", "target_epoch": "2"}]),
+            ([{"slot": "5"}], [{"source_epoch": "3", "target_epoch": "4"}]),
+        ),
+    ],
+)
+def test_equal_records_without_a_root_in_two_entries_are_found(tmp_path: Path, first: t.Any, second: t.Any) -> None:
+    history = read(tmp_path / "i.json", whole(entry(*first), entry(*second)))
+    assert len(history.findings) == 1 and "both without a root" in history.findings[0]
+
+
+def test_knows_a_history_by_its_content() -> None:
+    answer = {"data": [], "slashing_protection": json.dumps(PLAIN)}
+    keystore = {"crypto": {}, "version": 4, "pubkey": ""}
+    assert _interchange.is_interchange(PLAIN) and _interchange.is_interchange(answer)
+    for other in (keystore, [], None, {}, {"metadata": {}}, {"keystores": [], "slashing_protection": "{}"}):
+        assert not _interchange.is_interchange(other)
+
+
+def test_written_in_pieces_it_is_the_same_document(tmp_path: Path) -> None:
+    history = read(tmp_path / "i.json", GOOD)
+    again = read(tmp_path / "j.json", b"".join(_interchange.chunks(ROOT_A, sorted(history.keys.items()))))
+    assert again == history
+    assert len(_interchange.FILLER) == 32
