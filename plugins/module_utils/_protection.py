@@ -138,9 +138,9 @@ class Reader:
         self.root = self._root_of_network()
         # What does not count here is read all the same: damage shows in any page.
         others = {name: tree.whole() for name, tree in self._buckets.items() if name not in (*_BY_KEY, _GENESIS)}
-        # Until then the records are in the format before v1.1, which stays beside them afterwards.
         self._by_epoch = b"optimal_attester_protection_0" in others[b"migrations"]
         self._by_target = b"source_target_epochs_bucket_0" in others[b"migrations"]
+        #: Known when every entry was read: an import alone does not note its migrations.
         self.layout = 2 if self._by_target else 1
 
     def fail(self, reason: str) -> t.NoReturn:
@@ -213,6 +213,7 @@ class Reader:
             elif name == b"att-source-epochs-bucket":
                 by_source = self._pairs(inner, "a source", "a source's targets")
             elif name == b"att-target-epochs-bucket":
+                self.layout = 2
                 by_target = [
                     (source, target) for target, source in self._pairs(inner, "a target", "a target's sources")
                 ]
@@ -271,6 +272,8 @@ class Reader:
         """What each of the buckets has of one key, for one key after the other."""
         streams = {name: self._buckets[name].items() for name in _BY_KEY}
         heads = {name: next(stream, None) for name, stream in streams.items()}
+        # A database that was migrated down has the votes of all its keys in the format before v1.1.
+        self._old_counts = not self._by_epoch and heads[b"attestation-history-bucket-interchange"] is not None
         while True:
             keys = [head[0] for head in heads.values() if head is not None]
             if not keys:
@@ -317,13 +320,17 @@ class Reader:
             old, more = self._old_votes(at[b"attestation-history-bucket-interchange"])
             marks = marks.join(more)
         # Prysm writes these beside the first record and removes neither.
-        signed = (votes or roots) if self._by_epoch else old
+        signed = old if self._old_counts else votes or roots
         if (low_source is not None or low_target is not None) and not signed:
             self.fail(f"has the lowest vote of {pubkey}, but none of its votes: it is damaged")
         if (high_slot is not None or low_slot is not None) and not blocks:
             self.fail(f"has the lowest or highest block of {pubkey}, but none of its blocks: it is damaged")
         if high_slot is not None and high_slot != max(blocks):
             findings += (f"the highest block should be at slot {high_slot}, and is on record at slot {max(blocks)}",)
+        if self._old_counts and old:
+            findings += (
+                "its votes were migrated down to the format before v1.1, which mixes up those of several keys",
+            )
         return Entry(
             pubkey,
             blocks,

@@ -18,7 +18,10 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import Sta
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import Marks, Summary
 from tests.unit.plugins.keys_support import FIXTURES, PAGE, PUBKEYS, heavy, unpack, write_database
 
-FILES = sorted(str(path.relative_to(FIXTURES)) for path in FIXTURES.glob("prysm*/**/*.db.xz"))
+#: Without what Prysm has migrated down: it is found fault with as it is, and has its votes once only.
+FILES = sorted(
+    str(path.relative_to(FIXTURES)) for path in FIXTURES.glob("prysm*/**/*.db.xz") if "migrated-down" not in path.name
+)
 TRIES = 700 if heavy() else 15
 
 
@@ -64,15 +67,6 @@ def a_word(rng: random.Random, data: bytearray, pages: list[int]) -> None:
 def a_page(rng: random.Random, data: bytearray, pages: list[int]) -> None:
     one, other = rng.choice(pages) * PAGE, rng.choice(pages) * PAGE
     data[one : one + PAGE] = data[other : other + PAGE]
-
-
-def an_older_page(rng: random.Random, data: bytearray, pages: list[int]) -> None:
-    """A page as an earlier state had it: of what bbolt has not yet used again."""
-    end = max(pages) + 1
-    free = [page for page in range(2, end) if page not in pages and any(data[page * PAGE : page * PAGE + 16])]
-    if free:
-        one, other = rng.choice(pages) * PAGE, rng.choice(free) * PAGE
-        data[one + 8 : one + PAGE] = data[other + 8 : other + PAGE]
 
 
 KINDS = [a_bit, a_byte, zeros, a_word, a_page]

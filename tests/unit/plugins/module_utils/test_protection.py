@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -296,3 +297,34 @@ def test_reads_whatever_it_is_pointed_at(tmp_path: Path) -> None:
     for place in (tmp_path / "missing", tmp_path):
         with pytest.raises(_protection.NoDatabaseError):
             _protection.read_any(str(place))
+
+
+@pytest.mark.parametrize(("migrated", "by_target", "layout"), [(True, True, 2), (False, True, 2), (False, False, 1)])
+def test_knows_the_layout(tmp_path: Path, migrated: bool, by_target: bool, layout: int) -> None:
+    """An import into a new database notes no migrations, and has the newer layout all the same."""
+    tree = prysm_tree({PUBKEYS[0]: ([(5, R1)], [(1, 2, R1)])})
+    if not migrated:
+        tree[b"migrations"] = {}
+    if not by_target:
+        del tree[b"pubkeys-bucket"][bytes.fromhex(PUBKEYS[0][2:])][b"att-target-epochs-bucket"]
+    path = tmp_path / "validator.db"
+    path.write_bytes(BoltWriter().dump(tree))
+    assert _protection.read_marks(str(path)).layout == layout
+    assert _protection.read_database(str(path)).findings == ()
+
+
+def test_votes_of_a_key_that_left_the_old_format_are_missed(tmp_path: Path) -> None:
+    """Migrated down: what is beside it is no longer all of it."""
+    path = unpack("prysm/v1.3.4/validator-migrated-down.db.xz", tmp_path / "validator.db")
+    data = path.read_bytes()
+    summary = _protection.read_marks(str(path))
+    raw = bytes.fromhex(next(key for key, part in summary.keys.items() if part.highest_target)[2:])
+    assert all("were migrated down" in finding for finding in summary.findings) and len(summary.findings) == 4
+    for at in (match.start() for match in re.finditer(re.escape(raw), data)):
+        changed = flipped(data, [(at + 47, data[at + 47] ^ 1)])
+        path.write_bytes(changed)
+        try:
+            now = _protection.read_marks(str(path))
+        except StakingError:
+            continue
+        assert "0x" + raw.hex() in now.keys and now.keys["0x" + raw.hex()].highest_target == 91
