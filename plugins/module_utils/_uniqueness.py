@@ -37,7 +37,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     reason_of,
     status,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, Marks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import Marks
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._places import Identity, file_place, identity
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, from_bytes, normalise
 
@@ -805,9 +805,12 @@ class Census:
 
 
 def signed_keys(path: str) -> list[str]:
-    """The keys that have signed, by a database or a minimal one."""
-    history: History = _protection.read_minimal(path) if is_directory(path) else _protection.read_database(path)
-    return [key for key, part in history.keys.items() if part.marks() != Marks()]
+    """The keys that have signed, by a database or a minimal one; the one place where the census reads a history."""
+    if is_directory(path):
+        known: t.Mapping[str, t.Any] = _protection.read_minimal(path).keys
+    else:
+        known = _protection.read_database(path).keys
+    return [key for key, part in known.items() if part.marks() != Marks()]
 
 
 def _digest(data: bytes) -> str:

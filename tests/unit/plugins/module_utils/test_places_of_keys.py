@@ -319,7 +319,7 @@ def test_in_a_beacon_nodes_own_directories_names_decide(tmp_path: Path, monkeypa
 def test_a_damaged_database_of_another_name_is_danger(tmp_path: Path) -> None:
     path = write_database(tmp_path / "x", signed(0)).rename(tmp_path / "old")
     data = bytearray(path.read_bytes())
-    # The first description gone: the second still says what it is; then a page of the root.
+    # The first description gone: the second still says that it is one. Then a page of the root.
     data[16:20] = b"\0" * 4
     path.write_bytes(data)
     census = Census()
