@@ -269,7 +269,7 @@ def test_each_variable_misspelt_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("variable", sorted(KNOWN | set(TABLE["site"])))
 def test_every_variable_of_a_role_misspelt_is_refused(variable: str) -> None:
-    for slip in {*slips(variable)} - KNOWN:
+    for slip in sample(sorted({*slips(variable)} - KNOWN), 12):
         if len(slip) > 4 and "_" in slip:
             found = _requests.unknown_typed([slip], [], "site", KNOWN, TABLE)
             assert found or not slip.startswith(tuple(TABLE["prefixes"])), slip
