@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import calendar
 import json
+import re
+import time
 import typing as t
 
 try:
@@ -25,6 +28,10 @@ CLUSTER_ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 _STARTING = ("PodInitializing", "ContainerCreating")
+_CRASHES, _FORGIVEN_AFTER = 3, 600.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_WITH_WORDS = re.compile(r" \(exit code [^)]*\): (?!(?:Completed|Error|OOMKilled|no message)$)")
+_TELLING = re.compile(r"(?i)\bpanic:|level=fatal|\bFATAL\b")
 _STUCK_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
 
@@ -55,29 +62,69 @@ def _containers(status: t.Mapping[str, t.Any], kind: str) -> list[dict[str, t.An
     return status.get(kind) or []
 
 
+def last_words(message: str) -> str:
+    """What a program said before it ended, of what its container keeps of that: without colours, in one line."""
+    lines = [line.strip() for line in _COLOURS.sub("", message).splitlines() if line.strip()]
+    told = [line for line in lines if _TELLING.search(line)]
+    return " ".join(told[-1:] or lines[-2:])[:600]
+
+
+def _refusal(message: str) -> str:
+    return last_words(message[message.index("REFUSED") :].splitlines()[0]) if "REFUSED" in message else ""
+
+
+def _seconds(ended: t.Mapping[str, t.Any]) -> float | None:
+    """How long a container ran; None if that is not said."""
+    try:
+        first, last = (
+            calendar.timegm(time.strptime(str(ended[name])[:19], "%Y-%m-%dT%H:%M:%S"))
+            for name in ("startedAt", "finishedAt")
+        )
+    except (KeyError, ValueError):
+        return None
+    return float(last - first)
+
+
+def _ended(entry: t.Mapping[str, t.Any], ended: t.Mapping[str, t.Any]) -> tuple[str, bool]:
+    """A main container that has ended: its last words, and whether another start would do the same."""
+    words = last_words(ended.get("message") or "") or ended.get("reason") or "no message"
+    lasted = _seconds(ended)
+    # The kubelet forgives after ten minutes of running: then this is a first crash, whatever the count says.
+    again = (entry.get("restartCount") or 0) >= _CRASHES and (lasted is None or lasted < _FORGIVEN_AFTER)
+    verb = "keeps ending" if again else "has ended"
+    return f"{entry.get('name')} {verb} (exit code {ended.get('exitCode')}): {words}", again
+
+
+def _container_problem(kind: str, entry: t.Mapping[str, t.Any]) -> tuple[str, bool]:
+    """What keeps one container from running, in words, and whether waiting is pointless."""
+    state, last = entry.get("state") or {}, entry.get("lastState") or {}
+    runs, ended = "running" in state, state.get("terminated") or {}
+    # The guard runs before the program and in its place until it lets it go. Where it runs again it may say otherwise.
+    if not entry.get("ready") and not (runs and kind == "containerStatuses"):
+        for holder in (state, last):
+            words = _refusal((holder.get("terminated") or {}).get("message") or "")
+            if words:
+                return words, True
+    waiting = state.get("waiting") or {}
+    reason = waiting.get("reason") or ""
+    if reason in _STUCK_IMAGE:
+        return f"{reason}: {waiting.get('message') or entry.get('image')}", reason == "InvalidImageName"
+    if reason == "CrashLoopBackOff" and last.get("terminated"):
+        return _ended(entry, last["terminated"])
+    if ended and kind == "containerStatuses":
+        return _ended(entry, ended)
+    if reason and reason not in _STARTING:
+        return f"{entry.get('name')}: {reason}: {waiting.get('message') or 'no message'}", False
+    return "", False
+
+
 def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
     """What keeps the pod from running, in words, and whether waiting is pointless."""
     for kind in ("initContainerStatuses", "containerStatuses"):
         for entry in _containers(status, kind):
-            state, last = entry.get("state") or {}, entry.get("lastState") or {}
-            for holder in (state, last):
-                ended = holder.get("terminated") or {}
-                message = (ended.get("message") or "").strip()
-                if kind == "initContainerStatuses" and "REFUSED" in message and not entry.get("ready"):
-                    return message[message.index("REFUSED") :].splitlines()[0], True
-            waiting = state.get("waiting") or {}
-            reason = waiting.get("reason") or ""
-            if reason in _STUCK_IMAGE:
-                return f"{reason}: {waiting.get('message') or entry.get('image')}", reason == "InvalidImageName"
-            if reason == "CrashLoopBackOff" and last.get("terminated"):
-                ended = last.get("terminated") or {}
-                words = (ended.get("message") or "").strip().splitlines()
-                return (
-                    f"{entry.get('name')} keeps ending (exit code {ended.get('exitCode')}): {' '.join(words[-2:])}",
-                    False,
-                )
-            if reason and reason not in _STARTING:
-                return f"{entry.get('name')}: {reason}: {waiting.get('message') or 'no message'}", False
+            found = _container_problem(kind, entry)
+            if found[0]:
+                return found
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"not scheduled: {condition.get('message')}", False
@@ -85,6 +132,25 @@ def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
         if "running" in (entry.get("state") or {}):
             return f"waiting in the init container {entry.get('name')}; its log says for what", False
     return "", False
+
+
+class Crashes:
+    """Remembers how pods ended: the same last words twice will not get better by waiting."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, str]] = {}
+
+    def again(self, pod: Pod) -> bool:
+        """Has this pod's container ended twice in the same way while this looked on?"""
+        if not _WITH_WORDS.search(pod.problem):
+            return False
+        # Times, slots and addresses differ from one end to the next.
+        words = re.sub(r"0x[0-9a-f]+|[0-9]+", "#", pod.problem.replace("keeps ending", "has ended"))
+        before = self._seen.setdefault(pod.uid, (pod.restarts, words))
+        if before[0] == pod.restarts:
+            return False
+        self._seen[pod.uid] = (pod.restarts, words)
+        return before[1] == words
 
 
 def describe(pod: t.Mapping[str, t.Any]) -> Pod:
@@ -161,8 +227,12 @@ class Cluster:
     def pod(self, namespace: str, name: str) -> Pod | None:
         return next((pod for pod in self.pods(namespace) if pod.name == name), None)
 
+    def proxy(self, namespace: str, pod: str, port: int, path: str) -> str:
+        """What a pod answers, asked through the API server."""
+        return self.get(f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}")
+
     def metrics(self, namespace: str, pod: str, port: int) -> str:
-        return self.get(f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics")
+        return self.proxy(namespace, pod, port, "/metrics")
 
     def nodes(self) -> list[str]:
         return [item["metadata"]["name"] for item in self.items("/api/v1/nodes")]

@@ -27,8 +27,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import (
     KeySummary,
     Summary,
     lacking,
-    merge,
-    slashable_pairs,
 )
 
 Result = t.TypeVar("Result")
@@ -51,59 +49,39 @@ class _Spool:
     def __init__(self, path: str, file: t.IO[bytes]) -> None:
         self.path = path
         self.file = file
-        self.places: dict[str, list[tuple[int, KeyHistory, int, int]]] = {}
+        self.places: dict[str, list[tuple[int, _interchange.Listed, int, int]]] = {}
         self.findings: list[str] = []
         self.notes: list[str] = []
         fd = open_regular(path)
         try:
-            self.root = self._read(_interchange._Stream(fd, path))
+            self.root = _interchange.walk(fd, path, self._put)
         finally:
             os.close(fd)
 
-    def _read(self, stream: _interchange._Stream) -> str:
-        root, data_seen = None, False
-        for name in stream.items():
-            if name == "metadata":
-                root = _interchange._metadata(stream.value(), stream.place)
-            elif name == "data":
-                data_seen = True
-                for i, entry in enumerate(stream.elements()):
-                    try:
-                        pubkey, history, twice = _interchange._entry(entry)
-                    except ValueError as exc:
-                        stream.fail(f"is not an interchange file: data[{i}] {exc}")
-                    self.findings.extend(f"{pubkey}: {pair}" for pair in twice)
-                    self._put(pubkey, history)
-            else:
-                stream.fail(f"is not an interchange file: {name!r:.60} does not belong there")
-        if stream.peek():
-            stream.fail("is not JSON: something follows its end")
-        if root is None or not data_seen:
-            stream.fail(f"is not an interchange file: {'metadata' if root is None else 'data'} is missing")
-        return root
-
-    def _put(self, pubkey: str, history: KeyHistory) -> None:
-        if pubkey in self.places:
-            self.notes.append(f"{pubkey}: is listed more than once")
-        light = history._replace(blocks=b"", attestations=b"")
+    def _put(self, listed: _interchange.Listed) -> None:
+        if listed.pubkey in self.places:
+            self.notes.append(f"{listed.pubkey}: is listed more than once")
+        history = listed.history
+        light = listed._replace(history=history._replace(blocks=b"", attestations=b""))
         place = (self.file.tell(), light, len(history.blocks), len(history.attestations))
         self.file.write(history.blocks + history.attestations)
-        self.places.setdefault(pubkey, []).append(place)
+        self.places.setdefault(listed.pubkey, []).append(place)
+
+    def _get(self, offset: int, light: _interchange.Listed, blocks: int, attestations: int) -> _interchange.Listed:
+        self.file.seek(offset)
+        data = self.file.read(blocks + attestations)
+        if len(data) != blocks + attestations:
+            raise UnreadableError(self.path, "its copy on the disk ends too early")
+        whole = light.history._replace(blocks=data[:blocks], attestations=data[blocks:])
+        return light._replace(history=whole)
 
     def entries(self) -> t.Iterator[tuple[str, KeyHistory, bool]]:
         for pubkey in sorted(self.places):
-            parts = []
-            for offset, light, blocks, attestations in self.places[pubkey]:
-                self.file.seek(offset)
-                data = self.file.read(blocks + attestations)
-                if len(data) != blocks + attestations:
-                    raise UnreadableError(self.path, "its copy on the disk ends too early")
-                parts.append(light._replace(blocks=data[:blocks], attestations=data[blocks:]))
-            part = parts[0]
-            if len(parts) > 1:
-                part = merge([History(None, {pubkey: one}) for one in parts]).keys[pubkey]
-            self.findings.extend(f"{pubkey}: {pair}" for pair in slashable_pairs(part))
-            yield pubkey, part, False
+            listed, *others = [self._get(*place) for place in self.places[pubkey]]
+            for other in others:
+                listed = listed.join(other)
+            self.findings.extend(f"{pubkey}: {finding}" for finding in listed.findings())
+            yield pubkey, listed.history, False
 
 
 def _from_history(history: History, place: str) -> Side:

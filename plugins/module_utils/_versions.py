@@ -45,7 +45,16 @@ class Table:
     def __init__(self, table: t.Mapping[str, t.Any]) -> None:
         missing = [
             key
-            for key in ("oldest", "newest", "registries", "networks", "features", "validatorSchema")
+            for key in (
+                "oldest",
+                "newest",
+                "registries",
+                "networks",
+                "features",
+                "validatorSchema",
+                "pairs",
+                "beaconDatabase",
+            )
             if key not in table
         ]
         if missing:
@@ -119,6 +128,54 @@ class Table:
             if after < at <= before:
                 down.append(f"v{change}")
         return up, down
+
+    def pair_refusal(self, validator: str, beacon: str) -> str:
+        """Why a validator client must not run on this beacon node; empty when it may."""
+        for entry in self._table["pairs"]:
+            if self.within(validator, entry["validator"]):
+                if self.within(beacon, entry["beacon"]):
+                    return ""
+                return (
+                    f"a validator client of Prysm {validator} does not work with a beacon node of {beacon}: "
+                    f"{entry['because']}"
+                )
+        return f"the version table does not say which beacon nodes a validator client of Prysm {validator} works with"
+
+    def order(self, current: str, wanted: str) -> tuple[str, str]:
+        """In which order a site moves, and why it cannot move one after the other.
+
+        Going up the beacon node goes first, going down the validators do: for a while the older validators run on the
+        newer beacon node. Where they cannot, nothing of either may run while the other moves: together.
+        """
+        way = move(current, wanted)
+        if way in ("install", "same"):
+            return "beacon_first", ""
+        old, new = (current, wanted) if way == "upgrade" else (wanted, current)
+        why = self.pair_refusal(old, new)
+        if why:
+            return "together", why
+        return ("beacon_first" if way == "upgrade" else "validators_first"), ""
+
+    def beacon_database_refusal(self, current: str, wanted: str) -> str:
+        """Why the wanted release cannot open the beacon node's database of the current one; empty when it can."""
+        if move(current, wanted) in ("install", "same"):
+            return ""
+        for entry in self._table["beaconDatabase"]:
+            if self.within(current, entry["from"]) and self.within(wanted, entry["to"]):
+                return (
+                    f"Prysm {wanted} cannot open the beacon node's database of {current}: {entry['because']}. Its "
+                    "directory has to be emptied, and it syncs anew (validator.db is not touched): run again with "
+                    "-e prysm_helm_empty_beacon_database=true"
+                )
+        return ""
+
+    def genesis(self, network: str) -> int:
+        """When the network's slot 0 began, in Unix seconds; 0 when only its beacon nodes know."""
+        return int((self._table["networks"].get(network) or {}).get("genesis", 0))
+
+    def needs_checkpoint(self, network: str) -> bool:
+        """Whether a beacon node without a database must be given a checkpoint or a genesis state."""
+        return bool((self._table["networks"].get(network) or {}).get("checkpoint", False))
 
 
 def move(current: str, wanted: str) -> str:

@@ -10,9 +10,11 @@ module: prysm_beacon_info
 short_description: Wait until the beacon node is of use, at the wanted version
 version_added: 0.1.0
 description:
-  - Waits until the beacon node's pod is Ready (its own health check, which includes being synced) and the running
-    process says that it is the wanted version.
-  - Fails with the reason when that does not happen in time; early when its image cannot be had.
+  - Waits until the beacon node's pod is Ready (its own health check, which includes being synced), the running process
+    says that it is the wanted version, and its head keeps up with the chain's clock. A node whose execution client is
+    dead stays Ready; only its head tells.
+  - Fails with the reason when that does not happen in time; early when its image cannot be had, and at once, with its
+    last words, when it keeps ending.
 options:
   name:
     description: Name of the StatefulSet; its pod is called NAME-0.
@@ -22,6 +24,11 @@ options:
     description: The release that must be running; empty to accept any.
     type: str
     default: ""
+  clients:
+    description: Validator clients beside it. One that keeps ending, or refuses to start, ends the wait, too.
+    type: list
+    elements: str
+    default: []
   metrics_port:
     description: Where it serves metrics.
     type: int
@@ -45,6 +52,7 @@ options:
 extends_documentation_fragment:
   - eth2xk8s.staking.attributes
   - eth2xk8s.staking.cluster
+  - eth2xk8s.staking.chain
 """
 
 EXAMPLES = r"""
@@ -71,10 +79,20 @@ version:
   type: str
   sample: v7.1.6
 slot:
-  description: The slot by its clock, if it says.
+  description: The slot by the chain's clock; none when that could not be read or the chain has not begun.
   returned: always
   type: int
   sample: 1235
+head_slot:
+  description: The slot of its head, if it could be read.
+  returned: always
+  type: int
+  sample: 1234
+hopeless:
+  description: Whether waiting longer is pointless.
+  returned: always
+  type: bool
+  sample: false
 node:
   description: Where it runs.
   returned: always
@@ -98,46 +116,82 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _metrics
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Crashes,
+    Never,
+    NotYet,
+    Pod,
+)
 
 
-def look(cluster: Cluster, params: dict[str, t.Any]) -> dict[str, t.Any]:
-    """One look at the beacon node."""
-    seen: dict[str, t.Any] = {
-        "ready": False,
-        "problem": "",
-        "version": "",
-        "slot": None,
-        "node": "",
-        "image": "",
-        "restarts": 0,
-    }
-    name = f"{params['name']}-0"
-    try:
-        pod = cluster.pod(params["namespace"], name)
-        if pod is None:
-            seen["problem"] = f"there is no pod {name}"
-            return seen
+class Look:
+    """Looks at the beacon node again and again."""
+
+    def __init__(self, cluster: Cluster, params: dict[str, t.Any]) -> None:
+        self._cluster = cluster
+        self._params = params
+        self._chain = Chain(cluster, params["name"], params, params["metrics_port"])
+        self._crashes = Crashes()
+
+    def once(self) -> dict[str, t.Any]:
+        """One look."""
+        seen: dict[str, t.Any] = {
+            "ready": False,
+            "problem": "",
+            "hopeless": False,
+            "version": "",
+            "slot": None,
+            "head_slot": None,
+            "node": "",
+            "image": "",
+            "restarts": 0,
+        }
+        try:
+            pods = {pod.name: pod for pod in self._cluster.pods(self._params["namespace"])}
+            pod = pods.get(f"{self._params['name']}-0")
+            if pod is None:
+                seen["problem"] = f"there is no pod {self._params['name']}-0"
+            else:
+                self._beacon(seen, pod)
+            self._clients(seen, pods)
+        except (NotYet, _metrics.MetricsError) as exc:
+            seen["problem"] = str(exc)
+        seen["ready"] = not seen["problem"]
+        return seen
+
+    def _beacon(self, seen: dict[str, t.Any], pod: Pod) -> None:
         seen.update(node=pod.node, image=pod.image, restarts=pod.restarts)
         if pod.terminating:
             seen["problem"] = "it is being deleted"
         elif not pod.started:
             seen["problem"] = pod.problem or "it has not started yet"
+            seen["hopeless"] = pod.hopeless or self._crashes.again(pod)
         if seen["problem"]:
-            return seen
-        text = cluster.metrics(params["namespace"], name, params["metrics_port"])
+            return
+        text = self._cluster.metrics(self._params["namespace"], pod.name, self._params["metrics_port"])
         # Before v1.3.3 the process does not say its version; the image's tag has to do.
         seen["version"] = _metrics.version(text) or pod.image.rpartition(":")[2]
-        seen["slot"] = _metrics.current_slot(text)
-    except (NotYet, _metrics.MetricsError) as exc:
-        seen["problem"] = str(exc)
-        return seen
-    if params["version"] and seen["version"] != params["version"]:
-        seen["problem"] = f"it runs {seen['version']}, not {params['version']}"
-    elif not pod.ready:
-        seen["problem"] = "it runs, but is not Ready: it is syncing, or cannot use its execution client"
-    seen["ready"] = not seen["problem"]
-    return seen
+        chain = self._chain.look()
+        seen.update(slot=chain.slot, head_slot=chain.head)
+        if self._params["version"] and seen["version"] != self._params["version"]:
+            seen["problem"] = f"it runs {seen['version']}, not {self._params['version']}"
+        elif not pod.ready:
+            more = f" ({chain.problem})" if chain.problem else ""
+            seen["problem"] = f"it runs, but is not Ready: it is syncing, or cannot use its execution client{more}"
+        else:
+            seen["problem"] = chain.problem
+
+    def _clients(self, seen: dict[str, t.Any], pods: dict[str, Pod]) -> None:
+        for name in self._params["clients"]:
+            pod = pods.get(f"{name}-0")
+            if pod is None or pod.terminating or pod.started:
+                continue
+            if pod.hopeless or self._crashes.again(pod):
+                seen["problem"] = f"{seen['problem']}. {name}: {pod.problem}".lstrip(". ")
+                seen["hopeless"] = True
 
 
 def main() -> None:
@@ -146,11 +200,13 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "default": "beacon"},
             "version": {"type": "str", "default": ""},
+            "clients": {"type": "list", "elements": "str", "default": []},
             "metrics_port": {"type": "int", "default": 8080},
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 3600},
             "image_timeout": {"type": "int", "default": 60},
             "interval": {"type": "float", "default": 1},
+            **CHAIN_ARGUMENTS,
             **CLUSTER_ARGUMENTS,
         },
         supports_check_mode=True,
@@ -158,14 +214,14 @@ def main() -> None:
     params = module.params
     start = time.monotonic()
     try:
-        cluster = Cluster(params["kubeconfig"], params["context"])
+        look = Look(Cluster(params["kubeconfig"], params["context"]), params)
         while True:
-            seen = look(cluster, params)
+            seen = look.once()
             if seen["ready"] or not params["wait"]:
                 module.exit_json(changed=False, **seen)
             waited = time.monotonic() - start
             no_image = "Image" in seen["problem"].partition(":")[0]
-            if waited >= params["timeout"] or (no_image and waited >= params["image_timeout"]):
+            if seen["hopeless"] or waited >= params["timeout"] or (no_image and waited >= params["image_timeout"]):
                 module.fail_json(
                     msg=f"The beacon node is not healthy after {waited:.0f} s: {seen['problem']}",
                     **seen,

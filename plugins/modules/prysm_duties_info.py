@@ -10,12 +10,16 @@ module: prysm_duties_info
 short_description: Prove that validator clients perform their duties
 version_added: 0.1.0
 description:
-  - Reads each validator pod's own metrics through the API server and waits until every expected key is active and has
-    been attested for by the process that runs now, at the wanted version.
+  - Reads each validator pod's own metrics through the API server and waits until every expected key with duties has
+    been attested for by the process that runs now, at the wanted version, while the beacon node's head keeps up with
+    the chain's clock.
   - Fails when that does not happen in time, naming each client and key and what was last seen; at once when a client
-    signs with a key nobody expects, or refuses to start.
+    signs with a key nobody expects, refuses to start, or keeps ending.
   - A probe, a phase or a log line is not a proof; neither is a key's status alone, which Prysm keeps for deleted and
-    blacklisted keys.
+    blacklisted keys, nor an attestation to a head that stands still, which is what keys do when the execution client is
+    dead.
+  - Keys that have exited or are slashed have no duties; they are reported in RV(finished) and never block the others.
+    Keys that the chain has not activated are waited for, unless accepted; RV(waiting) says for what.
 options:
   clients:
     description: The validator clients to prove.
@@ -37,7 +41,9 @@ options:
     type: str
     default: ""
   beacon:
-    description: Name of the beacon node's StatefulSet, whose clock says which slot it is. Empty when there is none.
+    description:
+      - Name of the beacon node's StatefulSet, whose head must keep up with the clock.
+      - Empty when there is none in this namespace; then only what the clients say counts.
     type: str
     default: beacon
   metrics_port:
@@ -48,14 +54,15 @@ options:
     description: Where the beacon node serves metrics.
     type: int
     default: 8080
-  slots_per_epoch:
-    description: Slots in an epoch of this chain.
-    type: int
-    default: 32
   accept_pending:
-    description: Whether a key that the chain has not activated yet is good enough.
+    description: Whether any key that the chain has not activated yet is good enough.
     type: bool
     default: false
+  accept_pending_keys:
+    description: Public keys of which the same is said one by one.
+    type: list
+    elements: str
+    default: []
   wait:
     description: Whether to wait for the proof and fail without it. Otherwise only report what is there.
     type: bool
@@ -71,6 +78,7 @@ options:
 extends_documentation_fragment:
   - eth2xk8s.staking.attributes
   - eth2xk8s.staking.cluster
+  - eth2xk8s.staking.chain
 """
 
 EXAMPLES = r"""
@@ -85,7 +93,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clients:
-  description: What was seen of each client. C(missing) says why a proof is not there, and is empty when it is.
+  description:
+    - What was seen of each client. C(missing) says why a proof is not there, and is empty when it is.
+    - C(waiting) and C(finished) say, by key, what keys without duties wait for or why they have none any more.
   returned: always
   type: dict
   sample:
@@ -97,16 +107,38 @@ clients:
       version: v7.1.6
       restarts: 0
       unexpected: []
+      waiting: {}
+      finished: {"0xb2...": "status EXITED: it has exited"}
       keys:
         "0xa1...":
           status: ACTIVE
           last_attested_slot: 1234
           missing: ""
 slot:
-  description: The chain's slot by the beacon node's clock, if it could be read.
+  description: The slot by the chain's clock; none when that could not be read or the chain has not begun.
   returned: always
   type: int
   sample: 1235
+head_slot:
+  description: The slot of the beacon node's head, if it could be read.
+  returned: always
+  type: int
+  sample: 1234
+chain_problem:
+  description: Why the beacon node does not follow the chain; empty when it does, or none was to be asked.
+  returned: always
+  type: str
+  sample: ""
+waiting:
+  description: Keys that the chain has not activated yet, and what each waits for.
+  returned: always
+  type: dict
+  sample: {"0xc3...": "status PENDING: it waits in the activation queue"}
+finished:
+  description: Keys that have no duties any more, and why.
+  returned: always
+  type: dict
+  sample: {"0xb2...": "status EXITED: it has exited"}
 proved:
   description: Whether every client performs all its duties.
   returned: always
@@ -119,20 +151,22 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain, View
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
+    Crashes,
     Never,
     NotYet,
     Pod,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
+    WAITS_FOR,
     Duties,
     KeyDuties,
     MetricsError,
-    current_slot,
     duties,
-    missing_proof,
+    judge,
 )
 
 
@@ -142,21 +176,17 @@ class Proof:
     def __init__(self, cluster: Cluster, params: dict[str, t.Any]) -> None:
         self._cluster = cluster
         self._params = params
+        self._chain = Chain(cluster, params["beacon"], params, params["beacon_metrics_port"])
+        self._crashes = Crashes()
+        self._accepted = {key.lower() for key in params["accept_pending_keys"]}
         # (pod uid, key) -> slot at the first look, so that an advance is one of the same process.
         self._first: dict[tuple[str, str], int] = {}
 
-    def slot(self) -> int | None:
-        """The slot by the beacon's clock. Only a help: without it an advance has to be waited for."""
-        if not self._params["beacon"]:
-            return None
-        try:
-            name = f"{self._params['beacon']}-0"
-            text = self._cluster.metrics(self._params["namespace"], name, self._params["beacon_metrics_port"])
-            return current_slot(text)
-        except (NotYet, MetricsError):
-            return None
+    def chain(self) -> View:
+        """One look at the chain. Without a beacon node to ask an advance of each key has to be waited for."""
+        return self._chain.look() if self._params["beacon"] else View(None, None, "")
 
-    def look(self, client: dict[str, t.Any], slot: int | None) -> dict[str, t.Any]:
+    def look(self, client: dict[str, t.Any], chain: View) -> dict[str, t.Any]:
         """One look at one client."""
         expected = sorted(key.lower() for key in client["pubkeys"])
         seen: dict[str, t.Any] = {
@@ -168,6 +198,8 @@ class Proof:
             "version": "",
             "restarts": 0,
             "unexpected": [],
+            "waiting": {},
+            "finished": {},
             "keys": {
                 key: {"status": None, "last_attested_slot": None, "missing": "the client was not read"}
                 for key in expected
@@ -182,51 +214,71 @@ class Proof:
             seen.update(node=pod.node, image=pod.image, restarts=pod.restarts)
             if not pod.started or pod.terminating:
                 seen["problem"] = "it is being deleted" if pod.terminating else pod.problem or "it has not started yet"
-                seen["hopeless"] = pod.hopeless
+                seen["hopeless"] = pod.hopeless or self._crashes.again(pod)
                 return seen
             report = duties(self._cluster.metrics(self._params["namespace"], name, self._params["metrics_port"]))
         except (NotYet, MetricsError) as exc:
             seen["problem"] = str(exc)
             return seen
-        self._judge(seen, pod, report, expected, slot)
+        self._judge(seen, pod, report, expected, chain)
         return seen
 
-    def _judge(self, seen: dict[str, t.Any], pod: Pod, report: Duties, expected: list[str], slot: int | None) -> None:
+    def _judge(self, seen: dict[str, t.Any], pod: Pod, report: Duties, expected: list[str], chain: View) -> None:
         # Before v1.3.3 the process does not say its version; the image's tag has to do.
         seen["version"] = report.version or pod.image.rpartition(":")[2]
         seen["unexpected"] = sorted(set(report.keys) - set(expected))
-        seen["keys"] = {key: self._key(pod.uid, key, report.keys.get(key), slot) for key in expected}
+        seen["keys"] = {key: self._key(seen, pod.uid, key, report.keys.get(key), chain.slot) for key in expected}
         if seen["unexpected"]:
             seen["problem"] = "slashing risk: it has keys that nobody expects there: " + ", ".join(seen["unexpected"])
             seen["hopeless"] = True
         elif self._params["version"] and seen["version"] != self._params["version"]:
             seen["problem"] = f"it runs {seen['version']}, not {self._params['version']}"
-        seen["proved"] = not seen["problem"] and all(not key["missing"] for key in seen["keys"].values())
+        proved = all(not key["missing"] for key in seen["keys"].values())
+        seen["proved"] = proved and not seen["problem"] and not chain.problem
 
-    def _key(self, uid: str, key: str, state: KeyDuties | None, slot: int | None) -> dict[str, t.Any]:
-        missing = missing_proof(
+    def _key(
+        self, seen: dict[str, t.Any], uid: str, key: str, state: KeyDuties | None, slot: int | None
+    ) -> dict[str, t.Any]:
+        verdict = judge(
             state,
             self._first.get((uid, key)),
             slot,
             self._params["slots_per_epoch"],
-            self._params["accept_pending"],
+            self._params["accept_pending"] or key in self._accepted,
         )
         if state is not None and state.last_attested_slot is not None:
             self._first.setdefault((uid, key), state.last_attested_slot)
+        if state is not None and state.status in WAITS_FOR:
+            seen["waiting"][key] = verdict.words
+        elif verdict.kind == "finished":
+            seen["finished"][key] = verdict.words
         return {
             "status": state.status if state else None,
             "last_attested_slot": state.last_attested_slot if state else None,
-            "missing": missing,
+            "missing": verdict.words if verdict.kind == "missing" else "",
         }
 
 
 def sentence(name: str, seen: dict[str, t.Any]) -> str:
-    """What stands between a client and its proof."""
+    """What stands between a client and its proof; empty when only the chain does."""
     if seen["problem"]:
         return f"{name}: {seen['problem']}"
     keys = [f"{key[:12]}… {state['missing']}" for key, state in seen["keys"].items() if state["missing"]]
     more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return f"{name}: " + "; ".join(keys[:5]) + more
+    return f"{name}: " + "; ".join(keys[:5]) + more if keys else ""
+
+
+def failure(result: dict[str, t.Any], beacon: str, when: str) -> str:
+    """The message: what is wrong, and what to do where that is known."""
+    clients = result["clients"].values()
+    words = [f"{beacon}: {result['chain_problem']}"] if result["chain_problem"] else []
+    words += [sentence(name, one) for name, one in result["clients"].items() if not one["proved"]]
+    if any(one["keys"][key]["missing"] for one in clients for key in one["waiting"]):
+        words.append(
+            "Keys that the chain has not activated yet are accepted with -e prysm_helm_accept_pending=true, or one by "
+            "one in prysm_helm_accept_pending_keys"
+        )
+    return f"Duties not proved{when}: " + ". ".join(filter(None, words))
 
 
 def main() -> None:
@@ -246,11 +298,12 @@ def main() -> None:
             "beacon": {"type": "str", "default": "beacon"},
             "metrics_port": {"type": "int", "default": 8081},
             "beacon_metrics_port": {"type": "int", "default": 8080},
-            "slots_per_epoch": {"type": "int", "default": 32},
             "accept_pending": {"type": "bool", "default": False},
+            "accept_pending_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 1200},
             "interval": {"type": "float", "default": 2},
+            **CHAIN_ARGUMENTS,
             **CLUSTER_ARGUMENTS,
         },
         supports_check_mode=True,
@@ -263,16 +316,23 @@ def main() -> None:
     try:
         proof = Proof(Cluster(params["kubeconfig"], params["context"]), params)
         while True:
-            slot = proof.slot()
-            seen = {client["name"]: proof.look(client, slot) for client in params["clients"]}
-            result = {"clients": seen, "slot": slot, "proved": all(one["proved"] for one in seen.values())}
+            chain = proof.chain()
+            seen = {client["name"]: proof.look(client, chain) for client in params["clients"]}
+            result = {
+                "clients": seen,
+                "slot": chain.slot,
+                "head_slot": chain.head,
+                "chain_problem": chain.problem,
+                "waiting": {key: words for one in seen.values() for key, words in one["waiting"].items()},
+                "finished": {key: words for one in seen.values() for key, words in one["finished"].items()},
+                "proved": all(one["proved"] for one in seen.values()),
+            }
             if result["proved"] or not params["wait"]:
                 module.exit_json(changed=False, **result)
             late = time.monotonic() >= deadline
             if late or any(one["hopeless"] for one in seen.values()):
-                when = f"within {params['timeout']} s" if late else ""
-                words = ". ".join(sentence(name, one) for name, one in seen.items() if not one["proved"])
-                module.fail_json(msg=f"Duties not proved {when}: {words}".replace(" :", ":"), **result)
+                when = f" within {params['timeout']} s" if late else ""
+                module.fail_json(msg=failure(result, params["beacon"], when), **result)
             time.sleep(params["interval"])
     except Never as exc:
         module.fail_json(msg=f"Duties cannot be read: {exc}", clients={}, proved=False)

@@ -79,6 +79,43 @@ layout:
   returned: success
   type: int
   sample: 2
+order:
+  description:
+    - In which order a site moves from O(current), V(beacon_first) or V(validators_first) - or V(together), when no
+      validator client may run while the beacon node moves.
+  returned: success
+  type: str
+  sample: beacon_first
+beacon_together:
+  description: Whether RV(order) is V(together).
+  returned: success
+  type: bool
+  sample: false
+pair_refusal:
+  description: Why the older validator clients cannot run on the newer beacon node; empty when they can.
+  returned: success
+  type: str
+  sample: ""
+beacon_database_incompatible:
+  description: Whether the beacon node's own directory must be emptied for this move. C(validator.db) is never meant.
+  returned: success
+  type: bool
+  sample: false
+beacon_database_refusal:
+  description: Why, and the variable that allows it; empty when RV(beacon_database_incompatible) is false.
+  returned: success
+  type: str
+  sample: ""
+genesis_time:
+  description: Genesis of the network in Unix seconds; V(0) when only its beacon nodes know it.
+  returned: success
+  type: int
+  sample: 1742213400
+needs_checkpoint:
+  description: Whether a beacon node without a database must be given a checkpoint or a genesis state for this network.
+  returned: success
+  type: bool
+  sample: true
 images:
   description: The images of the wanted version.
   returned: success
@@ -119,6 +156,8 @@ def main() -> None:
     try:
         table = Table(module.params["table"])
         up, down = table.schema_changes(current, version) if current else ([], [])
+        order, pair_refusal = table.order(current, version)
+        database_refusal = table.beacon_database_refusal(current, version)
         result: dict[str, t.Any] = {
             "refusals": table.refusals(version, module.params["network"]),
             "notes": table.warnings(version),
@@ -126,6 +165,13 @@ def main() -> None:
             "schema_up": up,
             "schema_down": down,
             "layout": table.layout(version),
+            "order": order,
+            "beacon_together": order == "together",
+            "pair_refusal": pair_refusal,
+            "beacon_database_incompatible": bool(database_refusal),
+            "beacon_database_refusal": database_refusal,
+            "genesis_time": table.genesis(module.params["network"]),
+            "needs_checkpoint": table.needs_checkpoint(module.params["network"]),
             "images": table.images(version),
             "features": table.features(version),
         }

@@ -4,7 +4,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster, Never, describe
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+    Cluster,
+    Crashes,
+    Never,
+    Pod,
+    describe,
+    last_words,
+)
 
 META = {"name": "validator1-0", "uid": "u1"}
 
@@ -57,6 +64,88 @@ def test_a_crash_loop_says_its_last_words() -> None:
     seen = describe(pod(containerStatuses=[{"name": "validator", "state": waiting, "lastState": last}]))
     assert "exit code 1" in seen.problem
     assert "cannot obtain database lock" in seen.problem
+
+
+REFUSAL = {"terminated": {"exitCode": 1, "message": "guard: REFUSED: validator.db is missing\n"}}
+BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "ready", "hopeless"),
+    [
+        pytest.param("initContainerStatuses", BACK_OFF, False, True, id="init-waits"),
+        pytest.param("initContainerStatuses", {"running": {}}, False, True, id="init-tries-again"),
+        pytest.param("initContainerStatuses", {"terminated": {}}, True, False, id="init-has-passed"),
+        pytest.param("containerStatuses", BACK_OFF, False, True, id="main-waits"),
+        pytest.param("containerStatuses", REFUSAL, False, True, id="main-just-refused"),
+        pytest.param("containerStatuses", {"running": {}}, False, False, id="main-runs-again"),
+        pytest.param("containerStatuses", {"running": {}}, True, False, id="main-has-passed"),
+    ],
+)
+def test_a_refusal_counts_in_either_container(kind: str, state: dict[str, t.Any], ready: bool, hopeless: bool) -> None:
+    entry = {"name": "x", "ready": ready, "state": state, "lastState": REFUSAL}
+    seen = describe(pod(**{kind: [entry]}))
+    assert seen.hopeless is hopeless
+    assert ("REFUSED: validator.db is missing" in seen.problem) is hopeless
+
+
+@pytest.mark.parametrize(
+    ("restarts", "ended", "hopeless"),
+    [
+        pytest.param(2, {}, False, id="twice"),
+        pytest.param(3, {}, True, id="three-times"),
+        pytest.param(
+            9, {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:09:59Z"}, True, id="short-runs"
+        ),
+        pytest.param(
+            9, {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:10:00Z"}, False, id="a-long-run"
+        ),
+        pytest.param(9, {"startedAt": None, "finishedAt": "x"}, True, id="times-unknown"),
+    ],
+)
+@pytest.mark.parametrize("backing_off", [True, False])
+def test_a_container_that_keeps_ending_is_hopeless(
+    restarts: int, ended: dict[str, t.Any], hopeless: bool, backing_off: bool
+) -> None:
+    end = {"terminated": {"exitCode": 1, "message": "corrupt input", **ended}}
+    entry = {"name": "beacon", "restartCount": restarts, "state": BACK_OFF if backing_off else end, "lastState": end}
+    seen = describe(pod(containerStatuses=[entry]))
+    assert seen.hopeless is hopeless
+    assert "(exit code 1): corrupt input" in seen.problem
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("a\nb\nc\n", "b c"),
+        ("\x1b[31mFATAL\x1b[0m main: no\ngoroutine 1\nmain.go:3", "FATAL main: no"),
+        ("level=info msg=x\ntime=1 level=fatal msg=y\nz", "time=1 level=fatal msg=y"),
+        ("panic: nil\n\ngoroutine 1 [running]:\nmain.main()", "panic: nil"),
+        ("", ""),
+    ],
+)
+def test_last_words_are_those_that_tell(message: str, words: str) -> None:
+    assert last_words(message) == words
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "again"),
+    [
+        pytest.param("at 12:00:01 slot 5: no", "at 12:00:13 slot 9: no", True, id="but-for-numbers"),
+        pytest.param("no beacon", "no wallet", False, id="other-words"),
+        pytest.param("", "", False, id="no-words"),
+    ],
+)
+def test_the_same_end_twice_is_noticed(first: str, second: str, again: bool) -> None:
+    def look(restarts: int, message: str) -> Pod:
+        end = {"terminated": {"exitCode": 1, "message": message, "reason": "Error"}}
+        return describe(
+            pod(containerStatuses=[{"name": "x", "restartCount": restarts, "state": BACK_OFF, "lastState": end}])
+        )
+
+    crashes = Crashes()
+    assert [crashes.again(look(0, first)), crashes.again(look(0, first))] == [False, False]
+    assert crashes.again(look(1, second)) is again
 
 
 def test_a_container_that_cannot_be_made_is_told() -> None:

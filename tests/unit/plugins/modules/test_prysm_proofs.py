@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 
 import pytest
@@ -73,6 +74,9 @@ class Script:
             raise NotYet(f"no {pod}")
         return self._next(self._texts[pod])
 
+    def proxy(self, namespace: str, pod: str, port: int, path: str) -> str:
+        raise NotYet(f"{path}: 404 Not Found")
+
 
 Run = t.Callable[..., dict[str, t.Any]]
 
@@ -98,15 +102,20 @@ def prove(run: Run, script: Script | Exception, **params: t.Any) -> dict[str, t.
     given = {
         "clients": [{"name": "validator1", "pubkeys": [KEY.upper().replace("0X", "0x")]}],
         "version": "v7.1.6",
-        "slots_per_epoch": 8,
         "timeout": 0,
         "interval": 0,
+        **slot_100(),
         **params,
     }
     return run(prysm_duties_info, script, **given)
 
 
-BEACON: dict[str, list[str | Exception]] = {"beacon-0": ["beacon_clock_time_slot 100"]}
+def slot_100() -> dict[str, t.Any]:
+    """A chain that is at slot 100 by the clock, for some seconds."""
+    return {"genesis_time": int(time.time()) - 100 * 12 - 3, "seconds_per_slot": 12, "slots_per_epoch": 8}
+
+
+BEACON: dict[str, list[str | Exception]] = {"beacon-0": ["beacon_head_slot 100"]}
 
 
 def test_a_recent_attestation_by_the_running_client_is_the_proof(run: Run) -> None:
@@ -117,7 +126,7 @@ def test_a_recent_attestation_by_the_running_client_is_the_proof(run: Run) -> No
 
 def test_without_a_beacon_to_ask_an_advance_is_waited_for(run: Run) -> None:
     script = Script([[a_pod()]], {"validator1-0": [metrics(95), metrics(95), metrics(97)]})
-    assert prove(run, script, timeout=60)["proved"] is True
+    assert prove(run, script, beacon="", timeout=60)["proved"] is True
 
 
 @pytest.mark.parametrize(
@@ -125,7 +134,7 @@ def test_without_a_beacon_to_ask_an_advance_is_waited_for(run: Run) -> None:
     [
         pytest.param(metrics(None), "no attestation yet", id="no-attestation"),
         pytest.param(metrics(50), "last attested slot 50", id="stale-attestation"),
-        pytest.param(metrics(95, status=6), "EXITED", id="exited"),
+        pytest.param(metrics(95, status=9), "status 9", id="unknown-status"),
         pytest.param(metrics(95, version="v7.1.5"), "it runs v7.1.5, not v7.1.6", id="other-version"),
         pytest.param("up 1", "not known to the running client", id="no-keys"),
         pytest.param("<html>", "not a metric", id="no-metrics"),
@@ -165,7 +174,7 @@ def test_a_refusal_to_start_is_not_waited_for(run: Run) -> None:
 
 def test_an_advance_counts_only_within_one_process(run: Run) -> None:
     script = Script([[a_pod()], [a_pod(uid="u2")]], {"validator1-0": [metrics(95), metrics(97)]})
-    assert prove(run, script)["failed"] is True
+    assert prove(run, script, beacon="")["failed"] is True
 
 
 def test_nothing_expected_is_nothing_proved(run: Run) -> None:
@@ -184,10 +193,11 @@ def test_reports_without_waiting_when_asked_to(run: Run) -> None:
 
 
 def beacon(run: Run, script: Script, **params: t.Any) -> dict[str, t.Any]:
-    return run(prysm_beacon_info, script, **{"version": "v7.1.6", "timeout": 0, "interval": 0, **params})
+    given = {"version": "v7.1.6", "timeout": 0, "interval": 0, **slot_100(), **params}
+    return run(prysm_beacon_info, script, **given)
 
 
-READY = 'prysm_version{version="v7.1.6"} 1\nbeacon_clock_time_slot 100'
+READY = 'prysm_version{version="v7.1.6"} 1\nbeacon_head_slot 100'
 
 
 def test_a_beacon_is_of_use_when_ready_at_the_wanted_version(run: Run) -> None:
@@ -224,6 +234,8 @@ def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> No
         "networks": {"hoodi": {"flag": {"first": "5.3.2"}, "follow": {"first": "7.0.0"}, "because": "Fulu"}},
         "features": {"doppelganger": {"first": "1.4.1"}},
         "validatorSchema": ["1.3.0"],
+        "pairs": [{"validator": {"last": "1.4.4"}, "beacon": {"last": "2.1.4"}, "because": "StreamBlocks"}],
+        "beaconDatabase": [],
     }
     result = run(
         prysm_version_info,
@@ -238,6 +250,11 @@ def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> No
     assert (result["move"], result["schema_down"]) == ("downgrade", ["v1.3.0"])
     assert result["features"] == {"doppelganger": False}
     assert result["layout"] == 0
+    assert (result["order"], result["beacon_together"], result["pair_refusal"]) == ("validators_first", False, "")
+    assert (result["beacon_database_incompatible"], result["beacon_database_refusal"]) == (False, "")
+    over = run(prysm_version_info, None, table=table, version="v7.1.6", network="hoodi", current="v1.3.4")
+    assert (over["order"], over["beacon_together"]) == ("together", True)
+    assert "StreamBlocks" in over["pair_refusal"]
     assert "not a Prysm release tag" in run(prysm_version_info, None, table=table, version="x", network="hoodi")["msg"]
 
 
