@@ -204,20 +204,27 @@ def layout(version: str, changes: t.Iterable[str] = SCHEMA_CHANGES) -> int:
         raise StakingError(str(exc)) from exc
 
 
+def read_transaction(data_dir: str) -> int | None:
+    """The transaction number noted beside a database; None where there is none yet."""
+    found = _note(data_dir, TRANSACTION, _TRANSACTION, "a transaction number")
+    if found is None:
+        return None
+    number = int(found.group())
+    if number > MAX_EPOCH:
+        raise UnreadableError(os.path.join(data_dir, TRANSACTION), "does not hold a transaction number")
+    return number
+
+
 def read_notes(data_dir: str, changes: t.Sequence[str] = SCHEMA_CHANGES) -> Notes:
     """What lies beside a database; a note that cannot be read is an error."""
-    transaction = _note(data_dir, TRANSACTION, _TRANSACTION, "a transaction number")
     version = _note(data_dir, VERSION, _VERSION, "a layout and a version (2 v7.1.6)")
     identity = _note(data_dir, IDENTITY, _IDENTITY, "an identity (a UUID)")
     high, text = None, None
     if version is not None:
         text = version.group(2)
         high = max(int(version.group(1)), layout(text, changes))
-    number = int(transaction.group()) if transaction is not None else None
-    if number is not None and number > MAX_EPOCH:
-        raise UnreadableError(os.path.join(data_dir, TRANSACTION), "does not hold a transaction number")
     return Notes(
-        number,
+        read_transaction(data_dir),
         high,
         text,
         identity.group(1).lower() if identity is not None else None,
@@ -672,9 +679,9 @@ def lost_clients(live: t.Mapping[str, t.Sequence[str]], data_dirs: t.Mapping[str
             _protection_place(data_dirs[client])
         except StakingError as exc:
             found.append(
-                f"{client} runs with {len(keys)} keys, but {exc}: most likely the data disk is not mounted, or this"
-                " server was rebuilt. Mount it and run this again; or put back the newest validator.db, never an older"
-                " copy"
+                f"{client} runs with {len(keys)} key{'s' * (len(keys) > 1)}, but {exc}: most likely the data disk is"
+                " not mounted, or this server was rebuilt. Mount it and run this again; or put back the newest"
+                " validator.db, never an older copy"
             )
     return found
 

@@ -61,7 +61,7 @@ options:
         type: str
   tombstones:
     description:
-      - Lists of tombstones, or directories of wallets that have one; the keys there have left the client.
+      - Lists of tombstones, or directories of wallets that may have one; the keys there have left the client.
       - A client that nobody declares any more is looked for below O(data_root).
     type: list
     elements: dict
@@ -136,7 +136,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_directory, read_file
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    StakingError,
+    is_directory,
+    is_there,
+    read_file,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import lost_clients
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise, normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
@@ -156,6 +161,8 @@ Released = t.Set[t.Tuple[str, t.Optional[str]]]
 
 
 def _stones(path: str) -> list[str]:
+    if not is_there(path):
+        return []
     if is_directory(path):
         return [stone.pubkey for stone in _manifest.read_tombstones(path)]
     return [stone.pubkey for stone in _manifest.parse_tombstones(read_file(path, _manifest.LIMIT), path)]

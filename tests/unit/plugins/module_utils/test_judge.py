@@ -613,7 +613,7 @@ def test_a_client_that_runs_without_its_database_speaks_against_going_on(tmp_pat
     dirs = {"v1": str(tmp_path / "v1"), "v2": str(tmp_path / "v2")}
     assert _judge.lost_clients({"v1": [K[0]], "v2": [], "other/v3": [K[3]]}, dirs) == []
     found = _judge.lost_clients({"v1": [K[0]], "v2": [K[1]]}, dirs)
-    assert len(found) == 1 and "v2 runs with 1 keys" in found[0] and "not mounted" in found[0]
+    assert len(found) == 1 and "v2 runs with 1 key," in found[0] and "not mounted" in found[0]
 
 
 def test_only_the_watchers_own_hold_is_lifted(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""What the role prysm_wallet claims, and how it installs the history watcher."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _watch
+from tests.unit.roles.test_host_roles import evaluate, render
+
+VALIDATORS = [{"name": "validator1"}, {"name": "validator2", "data_dir": "/mnt/other/v2"}]
+SITE = {
+    "prysm_wallet_validators": VALIDATORS,
+    "prysm_wallet_data_dir": "/data/prysm",
+    "prysm_wallet_user_id": 1001,
+    "prysm_wallet_group_id": 2000,
+    "prysm_wallet_history_record": "/data/prysm/.history/record.json",
+}
+
+
+def test_the_watcher_understands_what_the_role_tells_it(tmp_path: Path) -> None:
+    told = evaluate("prysm_wallet", "__prysm_wallet_history_config", **SITE)
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    config = _watch.read_config(str(tmp_path / "config.json"))
+    assert config == _watch.Config(
+        "/data/prysm/.history/record.json",
+        "/var/lib/eth2xk8s/history/record.json",
+        384,
+        (
+            _watch.Client("validator1", "/data/prysm/validator1", 1001, 2000),
+            _watch.Client("validator2", "/mnt/other/v2", 1001, 2000),
+        ),
+    )
+
+
+def test_keys_are_claimed_for_the_wallet_that_has_them_and_the_entry_that_brings_them() -> None:
+    def place(kind: str, client: str | None) -> dict[str, t.Any]:
+        return {"kind": kind, "where": "/x", "client": client}
+
+    found = {
+        "a": [place("wallet", "validator1"), place("keystore", "validator1"), place("history", "validator2")],
+        "b": [place("keystore", "validator2"), place("tombstone", "validator1")],
+        "c": [place("live", "validator1"), place("wallet", None), place("wallet", "stranger")],
+    }
+    claims = evaluate("prysm_wallet", "__prysm_wallet_claims", **SITE, __prysm_wallet_uniqueness={"keys": found})
+    assert claims == {"validator1": ["a"], "validator2": ["b"]}
+
+
+def test_no_password_is_told_with_the_tombstones() -> None:
+    places = [
+        {"wallet": {"path": "/data/prysm/wallet-validator1", "client": "validator1", "password": "x"}, "data_dir": {}}
+    ]
+    assert evaluate("prysm_wallet", "__prysm_wallet_left", **SITE, __prysm_wallet_places=places) == [
+        {"path": "/data/prysm/wallet-validator1", "client": "validator1"}
+    ]
+
+
+@pytest.mark.parametrize("unit", ["eth2xk8s-history", "eth2xk8s-history-check"])
+def test_systemd_takes_the_units(tmp_path: Path, unit: str) -> None:
+    lines = render("prysm_wallet", "eth2xk8s-history.service.j2", **SITE, __prysm_wallet_unit=unit)
+    checks = unit.endswith("check")
+    assert ("Before=nfs-server.service" in lines) is checks
+    assert ("WantedBy=nfs-server.service" in lines) is checks
+    places = ["/data/prysm", "/var/lib/eth2xk8s/history", "/data/prysm/.history", "/data/prysm/validator1"]
+    places.append("/mnt/other/v2")
+    assert f"RequiresMountsFor={' '.join(places)}" in lines
+    assert f"ReadWritePaths={' '.join('-' + place for place in places)}" in lines
+    # The check is wanted by the server and never required: it must not keep it from starting.
+    assert not any(line.startswith(("RequiredBy", "OnFailure", "Requires=")) for line in lines)
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("systemd-analyze is not here")
+    (tmp_path / f"{unit}.service").write_text("\n".join(lines) + "\n")
+    done = subprocess.run(
+        [verify, "verify", str(tmp_path / f"{unit}.service")], capture_output=True, text=True, check=False, timeout=60
+    )
+    said = [line for line in done.stderr.splitlines() if f"{unit}.service" in line and "nfs-server" not in line]
+    assert said == [], done.stderr
