@@ -81,3 +81,38 @@ def test_a_machine_that_was_not_asked_has_not_been_searched() -> None:
         ("spare", False, False, ""),
     ]
     assert found[0]["keys"] == [{"key": "a"}] and found[1]["keys"] == []
+
+
+def test_only_a_key_manager_that_must_answer_counts_as_asked() -> None:
+    managers = [
+        {"client": "v1", "url": "http://a"},
+        {"client": "old/lh", "url": "http://b", "missing_ok": False},
+        {"client": "v3", "url": "http://c", "missing_ok": True},
+        {"url": "http://d"},
+    ]
+
+    def asked(*stopped: str) -> t.Any:
+        return evaluate(
+            "prysm_wallet",
+            "__prysm_wallet_asked",
+            prysm_wallet_key_managers=managers,
+            prysm_wallet_stopped=list(stopped),
+        )
+
+    assert (asked(), asked("v1")) == (["v1", "old/lh"], ["old/lh"])
+
+
+def test_the_cluster_is_told_where_the_sites_own_data_lie_and_no_password() -> None:
+    places = [
+        {
+            "wallet": {"path": f"/data/wallet-{name}", "client": name, "password": "secret"},
+            "data_dir": {"path": f"/data/{name}", "client": name},
+        }
+        for name in ("v1", "v2")
+    ]
+
+    def told(name: str) -> t.Any:
+        return evaluate("prysm_wallet", name, __prysm_wallet_places=places)
+
+    assert told("__prysm_wallet_site_wallets") == {"v1": "/data/wallet-v1", "v2": "/data/wallet-v2"}
+    assert told("__prysm_wallet_site_data_dirs") == {"v1": "/data/v1", "v2": "/data/v2"}
