@@ -7,18 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: signing_process_info
-short_description: Say whether a validator client runs on this machine
+short_description: Say which processes of this machine may sign with validator keys
 version_added: 0.1.0
 description:
-  - Looks at every process of the machine, those of containers included, and names the ones that may sign.
-  - A process that cannot be read, while it is still there, counts as a signer.
+  - Looks at every process of the machine, those of containers included, and names the ones that may sign - validator
+    clients, remote signers, parts of distributed validators, and beacon nodes that were given keys, whatever their
+    path, version, interpreter or shell, and whatever the name of the executable when they were given a wallet.
+  - A process that cannot be read, while it is still there, counts as one.
+  - Never changes anything.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 extends_documentation_fragment:
   - eth2xk8s.staking.attributes
 options:
   names:
-    description: Names of programs that sign.
+    description: Names of further programs that sign.
     type: list
     elements: str
     default: [validator]
@@ -32,50 +35,185 @@ EXAMPLES = r"""
 
 RETURN = r"""
 processes:
-  description: Processes that may sign, each with pid and reason.
+  description: Processes that may sign.
   returned: always
   type: list
   elements: dict
-  sample: []
+  contains:
+    pid:
+      description: Its number.
+      type: int
+    reason:
+      description: Why it counts.
+      type: str
+    client:
+      description: The program; empty when the process cannot be read.
+      type: str
+    volumes:
+      description:
+        - What it has mounted of NFS servers (SERVER:PATH) and, in a container, of directories of this machine (PATH);
+          and the validator.db files that it has open, in the same form.
+      type: list
+      elements: str
+  sample:
+    - pid: 4711
+      reason: it is Prysm
+      client: Prysm
+      volumes: ["172.20.10.10:/data/prysm/validator1", "172.20.10.10:/data/prysm/validator1/validator.db"]
 """
 
 import os
+import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._clients import KEYS, Surroundings, Verdict
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._command_lines import process
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory
 
+_DATABASE = "validator.db"
+_LIMIT = 1 << 20
+#: File systems without a disk behind them.
+_NO_DISK = frozenset(
+    """overlay proc sysfs tmpfs devtmpfs devpts mqueue cgroup cgroup2 securityfs debugfs tracefs configfs bpf pstore
+    hugetlbfs fusectl binfmt_misc rpc_pipefs nsfs autofs ramfs squashfs efivarfs""".split()  # noqa: SIM905
+)
+#: What every container has of its machine.
+_USUAL = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log")
 
-def reason(folder: str, names: t.Sequence[str]) -> str:
-    """Why this process may sign; empty when it cannot, or when it is gone."""
-    try:
-        with open(os.path.join(folder, "comm"), encoding="utf-8", errors="replace") as handle:
-            comm = handle.read().strip()
-        with open(os.path.join(folder, "cmdline"), "rb") as handle:
-            words = handle.read().decode("utf-8", "replace").split("\0")
-    except (FileNotFoundError, ProcessLookupError):
+
+class _Mount(t.NamedTuple):
+    device: str
+    root: str
+    point: str
+    kind: str
+    source: str
+
+
+def _octal(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
+
+
+def _read(path: str, limit: int = _LIMIT) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read(limit)
+
+
+def mounts(folder: str) -> t.List[_Mount]:
+    """What a process sees mounted."""
+    found = []
+    for line in _read(os.path.join(folder, "mountinfo"), 64 * _LIMIT).decode("utf-8", "surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        fields, others = left.split(" "), right.split(" ")
+        if len(fields) >= 5 and len(others) >= 2:
+            found.append(_Mount(fields[2], _octal(fields[3]), _octal(fields[4]), others[0], _octal(others[1])))
+    return found
+
+
+def _joined(path: str, rest: str) -> str:
+    return os.path.normpath(os.path.join(path, rest.lstrip("/"))) if rest.strip("/") else path
+
+
+def _source(mount: _Mount, host: t.Sequence[_Mount]) -> str:
+    """Where a mount really lies: on an NFS server, or in a directory of this machine; empty when it is neither."""
+    if mount.kind.startswith("nfs"):
+        return mount.source
+    if mount.kind in _NO_DISK or mount.point in _USUAL:
         return ""
-    except OSError as exc:
-        return "it cannot be read: {0}".format(exc.strerror) if is_directory(folder) else ""
-    # The kernel keeps only 15 characters of a name.
-    if comm in [name[:15] for name in names]:
-        return "its name is {0}".format(comm)
-    program = os.path.basename(words[0]) if words else ""
-    if program in names:
-        return "it was started as {0}".format(program)
-    if any(word.split("=")[0] in ("--wallet-dir", "--wallet-password-file") for word in words[1:]):
-        return "it was given a wallet"
-    return ""
+    # The same file system, mounted where this module can see it, from a directory above.
+    above = [
+        one for one in host if one.device == mount.device and (mount.root + "/").startswith(one.root.rstrip("/") + "/")
+    ]
+    best = max(above, key=lambda one: len(one.root), default=None)
+    return _joined(best.point, mount.root[len(best.root.rstrip("/")) :]) if best else ""
+
+
+def volumes(folder: str, host: t.Sequence[_Mount]) -> t.List[str]:
+    """Sources of a process's mounts, and the databases it has open."""
+    seen = mounts(folder)
+    contained = seen != list(host)
+    found = {
+        _source(mount, host)
+        for mount in seen
+        # Of what is mounted for the machine itself, only what comes from a server says something.
+        if mount.kind.startswith("nfs") or (contained and mount not in host)
+    }
+    for name in os.listdir(os.path.join(folder, "fd")):
+        try:
+            path = os.readlink(os.path.join(folder, "fd", name))
+        except OSError:
+            continue  # Closed since.
+        path = path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
+        if os.path.basename(path) == _DATABASE:
+            over = [one for one in seen if (path + "/").startswith(one.point.rstrip("/") + "/")]
+            mount = max(over, key=lambda one: len(one.point), default=None)
+            base = _source(mount, host) if mount else ""
+            found.add(_joined(base, path[len(mount.point.rstrip("/")) :]) if mount and base else path)
+    return sorted(found - {""})
+
+
+def _around(folder: str) -> Surroundings:
+    """Variables and files of a process; only their names and what they set matter."""
+    env = {}
+    for item in _read(os.path.join(folder, "environ")).decode("utf-8", "replace").split("\0"):
+        name, _, value = item.partition("=")
+        env[name] = value
+
+    def read(path: str) -> t.Optional[str]:
+        base = os.path.join(folder, "root") if path.startswith("/") else os.path.join(folder, "cwd")
+        try:
+            return _read(os.path.join(base, path.lstrip("/"))).decode("utf-8", "replace")
+        except OSError:
+            return None
+
+    return Surroundings(env, list(env), read)
+
+
+def verdict(folder: str, names: t.Sequence[str]) -> t.Optional[Verdict]:
+    """What a process is; OSError when it cannot be read."""
+    comm = _read(os.path.join(folder, "comm")).decode("utf-8", "replace").strip()
+    words = _read(os.path.join(folder, "cmdline")).decode("utf-8", "replace").rstrip("\0").split("\0")
+    try:
+        executable = os.readlink(os.path.join(folder, "exe"))
+    except OSError:
+        executable = ""  # A thread of the kernel; or one whose words have to do.
+    executable = executable[: -len(" (deleted)")] if executable.endswith(" (deleted)") else executable
+    words = [] if words == [""] else words
+    also = {*names, *(name[:15] for name in names)}
+    bare = Surroundings({}, (), lambda path: None)
+    found = process(words, [executable, comm], bare, also)
+    if found is not None and found.client.role == KEYS:
+        found = process(words, [executable, comm], _around(folder), also)
+    return found
 
 
 def signers(proc: str, names: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
     """Every process below proc that may sign."""
     found = []
+    host: t.Optional[t.List[_Mount]] = None
     for entry in sorted((name for name in os.listdir(proc) if name.isdigit()), key=int):
-        why = reason(os.path.join(proc, entry), names)
-        if why:
-            found.append({"pid": int(entry), "reason": why})
+        folder = os.path.join(proc, entry)
+        try:
+            seen = verdict(folder, names)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # Gone.
+        except OSError as exc:
+            if is_directory(folder):
+                reason = "it cannot be read: {0}".format(exc.strerror)
+                found.append({"pid": int(entry), "reason": reason, "client": "", "volumes": []})
+            continue
+        if seen is None or not seen.signs:
+            continue
+        item = {"pid": int(entry), "reason": seen.why, "client": seen.client.name, "volumes": []}
+        try:
+            host = mounts(os.path.join(proc, "self")) if host is None else host
+            item["volumes"] = volumes(folder, host)
+        except OSError as exc:
+            if not is_directory(folder):
+                continue
+            item["reason"] = "{0}; its mounts cannot be read: {1}".format(seen.why, exc.strerror)
+        found.append(item)
     return found
 
 

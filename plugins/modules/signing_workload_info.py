@@ -10,11 +10,17 @@ module: signing_workload_info
 short_description: Find everything in a cluster that can sign, with which wallet and which keys
 version_added: 0.1.0
 description:
-  - Looks in every namespace at pods, at what starts pods, also when it is scaled to nothing, and at the values of Helm
-    releases of this collection's chart.
-  - Says for each validator client where its wallet and its database lie, and asks the running ones which keys they have
-    by their metrics. Prysm keeps a deleted key in its metrics until it is restarted, so that is never too few.
-  - Fails when the cluster, or the metrics of a running client, cannot be read.
+  - Looks in every namespace at pods, at what starts pods, also when it is scaled to nothing or suspended, and at the
+    values of Helm releases of this collection's chart, whatever their status.
+  - A workload can sign when one of its containers (of any kind) runs a validator client, a remote signer or a part of
+    a distributed validator, or a beacon node that was given keys, by image, program, arguments, variables or
+    configuration; and when it can read what holds keys, whatever it runs - a wallet or database of the site, or a
+    Secret with keystores or the password of a wallet.
+  - A host path that is the root of a node, C(/var) or C(/var/lib) does not count by itself.
+  - Says for each Prysm where its wallet and its database lie, and asks the running ones which keys they have by their
+    metrics. Prysm keeps a deleted key in its metrics until it is restarted, so that is never too few. The keys of other
+    clients are theirs to say, to a key manager (O(asked)).
+  - Fails when the cluster, or the keys of a running client, cannot be read.
   - Never changes anything.
 extends_documentation_fragment:
   - eth2xk8s.staking.attributes
@@ -37,8 +43,28 @@ options:
     type: list
     elements: str
     default: []
+  wallets:
+    description: Wallet directories of the site's clients, on the machine that serves the data (client to path).
+    type: dict
+    default: {}
+  data_dirs:
+    description: The same of their data directories.
+    type: dict
+    default: {}
+  data_root:
+    description: Directory on that machine in which the site's wallets and databases lie.
+    type: path
   ignore:
-    description: Clients, as NAMESPACE/NAME, that are known to have no key of this site, such as those of another chain.
+    description:
+      - Clients, as NAMESPACE/NAME (of what is behind the pods), that are known to have no key of this site, such as
+        those of another chain.
+    type: list
+    elements: str
+    default: []
+  asked:
+    description:
+      - Clients, by name or as NAMESPACE/NAME, whose keys are asked for elsewhere, by
+        M(eth2xk8s.staking.key_manager_info). Theirs need not be read here, unless they have a wallet of the site.
     type: list
     elements: str
     default: []
@@ -53,6 +79,9 @@ EXAMPLES = r"""
   eth2xk8s.staking.signing_workload_info:
     kubeconfig: /var/snap/microk8s/current/credentials/client.config
     storage_hosts: [172.20.10.10]
+    data_root: /data/prysm
+    wallets: {validator1: /data/prysm/wallet-validator1}
+    data_dirs: {validator1: /data/prysm/validator1}
   register: signers
 """
 
@@ -72,7 +101,7 @@ workloads:
       description: Name of the client.
       type: str
     where:
-      description: The object, and the disks of its wallet and its database.
+      description: The object, why it counts, the disks of its wallet and its database, and how to name it as foreign.
       type: str
     wallet:
       description: The wallet's directory on the storage host; null when it lies elsewhere.
@@ -103,29 +132,55 @@ _LISTS = {
     "Deployment": "/apis/apps/v1/deployments",
     "DaemonSet": "/apis/apps/v1/daemonsets",
     "ReplicaSet": "/apis/apps/v1/replicasets",
+    "ReplicationController": "/api/v1/replicationcontrollers",
     "CronJob": "/apis/batch/v1/cronjobs",
+    "Job": "/apis/batch/v1/jobs",
 }
-_HELM = {"labelSelector": "owner=helm,status=deployed"}
+#: Of the statuses of a release only these say that its values count no more.
+_HELM = {"labelSelector": "owner=helm,status!=superseded,status!=uninstalled"}
+_FOREIGN = "once you have made sure that it has no key of this site, add {0} to prysm_wallet_foreign_signers"
+
+
+class ConfigMaps:
+    """The config maps of the cluster, read when the first of them is asked for."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._found: dict[tuple[str, str], dict[str, str]] | None = None
+
+    def data(self, namespace: str, name: str) -> dict[str, str] | None:
+        if self._found is None:
+            self._found = {
+                (item["metadata"]["namespace"], item["metadata"]["name"]): item.get("data") or {}
+                for item in self._cluster.items("/api/v1/configmaps")
+            }
+        return self._found.get((namespace, name))
 
 
 def find(cluster: Cluster, params: dict[str, t.Any]) -> list[Signer]:
-    """Every signer of the cluster that is not to be ignored."""
+    """Every signer of the cluster that is not to be ignored, each once."""
+    objects = [(kind, item) for kind, path in _LISTS.items() for item in cluster.items(path)]
     known = storage(
         params["storage_hosts"],
         cluster.items("/api/v1/persistentvolumeclaims"),
         cluster.items("/api/v1/persistentvolumes"),
+        params["wallets"],
+        params["data_dirs"],
+        params["data_root"],
+        objects,
+        ConfigMaps(cluster).data,
     )
-    found = [
-        signer
-        for kind, path in _LISTS.items()
-        for item in cluster.items(path)
-        for signer in signers(kind, item, params["namespace"], known)
-    ]
+    found = [signer for kind, item in objects for signer in signers(kind, item, params["namespace"], known)]
     for secret in cluster.items("/api/v1/secrets", _HELM):
         found += released(secret, params["namespace"], known)
-    return [
-        signer for signer in found if f"{signer.namespace}/{signer.client.rpartition('/')[2]}" not in params["ignore"]
-    ]
+    # Pods come first; what started them says nothing new. Each that runs is asked for its keys.
+    seen, kept = set(), []
+    for signer in found:
+        same = (signer.entry, signer.client, signer.program, signer.wallet.path, signer.data.path)
+        if (same not in seen or signer.runs) and signer.entry not in params["ignore"]:
+            kept.append(signer)
+        seen.add(same)
+    return kept
 
 
 def keys_of(cluster: Cluster, signer: Signer) -> list[str]:
@@ -138,24 +193,58 @@ def keys_of(cluster: Cluster, signer: Signer) -> list[str]:
         raise NotYet(f"the keys of {signer.namespace}/{signer.name}: {exc}") from exc
 
 
+def is_asked(signer: Signer, params: dict[str, t.Any]) -> bool:
+    """Whether a key manager says which keys this client has."""
+    return signer.client in params["asked"] or signer.entry in params["asked"]
+
+
+def _other(signer: Signer) -> bool:
+    """Whether it is a client whose keys no metrics tell."""
+    return signer.program not in ("", "Prysm")
+
+
+def ask(cluster: Cluster, found: t.Iterable[Signer], params: dict[str, t.Any]) -> dict[str, list[str]]:
+    """The keys of the clients that run."""
+    live: dict[str, list[str]] = {}
+    hidden = []
+    for signer in found:
+        if not signer.runs or not signer.program or (is_asked(signer, params) and signer.port is None):
+            continue
+        if _other(signer):
+            hidden.append(
+                f"{signer.kind} {signer.namespace}/{signer.name} runs ({signer.why}), and which keys it has is not "
+                f"known: name its key manager, with client {signer.entry}, in prysm_wallet_key_managers; or, "
+                + _FOREIGN.format(signer.entry)
+            )
+        else:
+            live[signer.client] = sorted({*live.get(signer.client, []), *keys_of(cluster, signer)})
+    if hidden:
+        raise StakingError(" | ".join(dict.fromkeys(hidden)))
+    return live
+
+
+def describe(signer: Signer) -> str:
+    """A signer in words; the last of them is a way out, where its wallet cannot be looked into."""
+    words = f"{signer.why}; wallet {signer.wallet.where}, database {signer.data.where}"
+    if signer.wallet.path is None:
+        words += "; " + _FOREIGN.format(signer.entry)
+    return f"{signer.kind} {signer.namespace}/{signer.name} ({words})"
+
+
 def look(cluster: Cluster, params: dict[str, t.Any]) -> dict[str, t.Any]:
     """One look at all of it."""
     found = find(cluster, params)
-    live: dict[str, list[str]] = {}
-    for signer in found:
-        if signer.runs:
-            live[signer.client] = sorted({*live.get(signer.client, []), *keys_of(cluster, signer)})
     workloads = [
         {
             "client": signer.client,
-            "where": f"{signer.kind} {signer.namespace}/{signer.name} (wallet {signer.wallet.where}, "
-            f"database {signer.data.where})",
+            "where": describe(signer),
             "wallet": signer.wallet.path,
             "data_dir": signer.data.path,
         }
         for signer in found
+        if signer.wallet.path is not None or not (_other(signer) and is_asked(signer, params))
     ]
-    return {"exists": True, "workloads": workloads, "live": live}
+    return {"exists": True, "workloads": workloads, "live": ask(cluster, found, params)}
 
 
 def main() -> None:
@@ -166,7 +255,11 @@ def main() -> None:
             "kubeconfig": {"type": "path", "required": True},
             "missing_ok": {"type": "bool", "default": False},
             "storage_hosts": {"type": "list", "elements": "str", "default": []},
+            "wallets": {"type": "dict", "default": {}},
+            "data_dirs": {"type": "dict", "default": {}},
+            "data_root": {"type": "path"},
             "ignore": {"type": "list", "elements": "str", "default": []},
+            "asked": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,

@@ -190,3 +190,38 @@ def test_the_role_from_the_first_run_to_a_disk_that_is_not_mounted(tmp_path: Pat
     gone = " ".join(play(tmp_path, [one], prysm_wallet_live={"v1": PUBKEYS[:2]}).split())
     assert "holds no wallet, although v1 runs or is installed" in gone and "failed=1" in gone
     assert not list((tmp_path / "data").iterdir())
+
+
+def test_only_a_key_manager_that_must_answer_counts_as_asked() -> None:
+    managers = [
+        {"client": "v1", "url": "http://a"},
+        {"client": "old/lh", "url": "http://b", "missing_ok": False},
+        {"client": "v3", "url": "http://c", "missing_ok": True},
+        {"url": "http://d"},
+    ]
+
+    def asked(*stopped: str) -> t.Any:
+        return evaluate(
+            "prysm_wallet",
+            "__prysm_wallet_asked",
+            prysm_wallet_key_managers=managers,
+            prysm_wallet_stopped=list(stopped),
+        )
+
+    assert (asked(), asked("v1")) == (["v1", "old/lh"], ["old/lh"])
+
+
+def test_the_cluster_is_told_where_the_sites_own_data_lie_and_no_password() -> None:
+    places = [
+        {
+            "wallet": {"path": f"/data/wallet-{name}", "client": name, "password": "secret"},
+            "data_dir": {"path": f"/data/{name}", "client": name},
+        }
+        for name in ("v1", "v2")
+    ]
+
+    def told(name: str) -> t.Any:
+        return evaluate("prysm_wallet", name, __prysm_wallet_places=places)
+
+    assert told("__prysm_wallet_site_wallets") == {"v1": "/data/wallet-v1", "v2": "/data/wallet-v2"}
+    assert told("__prysm_wallet_site_data_dirs") == {"v1": "/data/v1", "v2": "/data/v2"}

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _signers
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from tests.unit.plugins.module_utils.signing_forms import ORDINARY, SIGNING
 
 NFS = "172.20.10.10"
 CLAIMS = [
@@ -159,3 +160,336 @@ def test_reads_the_values_of_a_release() -> None:
 def test_a_release_that_cannot_be_read_is_danger(data: t.Any) -> None:
     with pytest.raises(StakingError, match="the Helm release other/site cannot be read"):
         _signers.released({**release({}), "data": data}, "prysm", KNOWN)
+
+
+# -- what a pod can read ----------------------------------------------------------------------------------------------
+
+WALLETS = {"validator1": "/data/prysm/wallet-validator1", "validator2": "/data/prysm/wallet-validator2"}
+DATA = {"validator1": "/data/prysm/validator1", "validator2": "/data/prysm/validator2"}
+
+
+def site(**more: t.Any) -> _signers.Storage:
+    return _signers.storage([NFS, "nfs.Site."], CLAIMS, VOLUMES, WALLETS, DATA, "/data/prysm/", **more)
+
+
+def mounting(volume: dict[str, t.Any], kind: str = "Deployment", **mount: t.Any) -> dict[str, t.Any]:
+    """A workload of a renamed image with one volume."""
+    container = {"name": "app", "image": "registry.local/app:1"}
+    container["volumeMounts"] = [{"name": "v", "mountPath": "/mnt", **mount}]  # type: ignore[assignment]
+    spec = {"containers": [container], "volumes": [{"name": "v", **volume}]}
+    item: dict[str, t.Any] = {"metadata": {"namespace": "other", "name": "app"}}
+    template = item
+    for step in _signers.TEMPLATES.get(kind, ()):
+        template = template.setdefault(step, {})
+    template["spec"] = spec
+    return item
+
+
+def nfs(path: str, server: str = NFS) -> dict[str, t.Any]:
+    return {"nfs": {"server": server, "path": path}}
+
+
+def reads(item: dict[str, t.Any], kind: str = "Deployment", known: _signers.Storage | None = None) -> list[str | None]:
+    return [signer.wallet.path for signer in _signers.signers(kind, item, "prysm", known or site())]
+
+
+ONE = ["/data/prysm/wallet-validator1"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "mount", "wallets"),
+    [
+        pytest.param(nfs("/data/prysm/wallet-validator1"), {}, ONE, id="it"),
+        pytest.param(nfs("/data//prysm/./wallet-validator1/"), {}, ONE, id="it-spelt-otherwise"),
+        pytest.param(nfs("/data/x/../prysm/wallet-validator1"), {}, ONE, id="dots"),
+        pytest.param(nfs("/data/prysm/wallet-validator1/direct/accounts"), {}, ONE, id="within"),
+        pytest.param(nfs("/data/prysm/wallet-validator1", "NFS.site"), {}, ONE, id="by-name"),
+        pytest.param(nfs("/data/prysm/wallet-validator1", f"[{NFS}]"), {}, ONE, id="in-brackets"),
+        pytest.param(nfs("/data/prysm"), {"subPath": "wallet-validator1"}, ONE, id="sub-path"),
+        pytest.param(nfs("/data/prysm/wallet-validator1", "10.9.9.9"), {}, [None], id="another-address"),
+        pytest.param(nfs("/data/prysm/wallet-of-old"), {}, ["/data/prysm/wallet-of-old"], id="of-no-entry"),
+        pytest.param(
+            {"csi": {"volumeAttributes": {"server": NFS, "share": "/data/prysm/wallet-validator1"}}}, {}, ONE, id="csi",
+        ),
+        pytest.param(
+            {"csi": {"volumeAttributes": {"server": NFS, "share": "/data/prysm", "subDir": "wallet-validator1"}}},
+            {}, ONE, id="csi-below",
+        ),
+        pytest.param({"hostPath": {"path": "/data/prysm/wallet-validator1"}}, {}, [None], id="host-path"),
+        pytest.param({"hostPath": {"path": "/data/prysm/wallet-validator1/direct"}}, {}, [None], id="host-path-within"),
+        pytest.param({"secret": {"secretName": "wallet-password-validator1"}}, {}, [None], id="password"),
+        pytest.param({"secret": {"secretName": "keystore-0"}}, {}, [None], id="keystores"),
+        pytest.param({"secret": {"secretName": "t-validator-keys"}}, {}, [None], id="validator-keys"),
+        pytest.param(
+            {"secret": {"secretName": "x", "items": [{"key": "keystore-m_12381_3600_0_0_0-1.json", "path": "a"}]}},
+            {}, [None], id="keystore-in-a-secret",
+        ),
+        pytest.param({"projected": {"sources": [{"secret": {"name": "validator-keys"}}]}}, {}, [None], id="projected"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["Pod", *_signers.TEMPLATES])
+def test_a_workload_that_can_read_keys_is_a_signer_whatever_it_runs(
+    kind: str, volume: dict[str, t.Any], mount: dict[str, t.Any], wallets: list[str | None]
+) -> None:
+    item = mounting(volume, kind, **mount)
+    assert reads(item, kind) == wallets
+    (found,) = _signers.signers(kind, item, "prysm", site())
+    assert (found.client, found.entry, found.program) == ("other/app", "other/app", "")
+    assert "it can read" in found.why
+
+
+@pytest.mark.parametrize("path", ["/data/prysm", "/data/prysm/", "/data", "/", "//data//prysm"])
+def test_a_mount_above_holds_all_wallets(path: str) -> None:
+    assert {*reads(mounting(nfs(path)))} == {*WALLETS.values(), None}
+
+
+def test_a_database_counts_as_well() -> None:
+    (found,) = _signers.signers("Deployment", mounting(nfs(DATA["validator1"])), "prysm", site())
+    assert (found.wallet.path, found.data.path) == (None, DATA["validator1"])
+    assert "database /data/prysm/validator1" in found.why
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        nfs("/data/prysm/beacon"), nfs("/srv/other"), nfs("/data/prysmatic"), nfs("/data/prysm/validator10"),
+        {"emptyDir": {}}, {"hostPath": {"path": "/"}}, {"hostPath": {"path": "/var/lib/kubelet"}},
+        {"hostPath": {"path": "/var"}}, {"hostPath": {"path": "/proc"}}, {"hostPath": {"path": "/data/prysm/beacon"}},
+        {"secret": {"secretName": "grafana-tls"}}, {"secret": {"secretName": "kafka-keystore"}},
+        {"secret": {"secretName": "x-keystore", "items": [{"key": "keystore.jks", "path": "keystore.jks"}]}},
+        {"secret": {"secretName": "beacon-jwt"}}, {"configMap": {"name": "coredns"}},
+        {"projected": {"sources": [{"serviceAccountToken": {}}, {"configMap": {"name": "kube-root-ca.crt"}}]}},
+    ],
+)  # fmt: skip
+def test_ordinary_volumes_do_not_count(volume: dict[str, t.Any]) -> None:
+    assert reads(mounting(volume)) == []
+
+
+@pytest.mark.parametrize("name", sorted(ORDINARY))
+def test_ordinary_pods_are_no_signers(name: str) -> None:
+    item = mounting({"hostPath": {"path": "/"}}, "Pod")
+    item["spec"]["containers"] = [{**ORDINARY[name], "volumeMounts": [{"name": "v", "mountPath": "/host"}]}]
+    assert _signers.signers("Pod", item, "prysm", site()) == []
+
+
+@pytest.mark.parametrize("group", sorted(_signers.CONTAINERS))
+@pytest.mark.parametrize("family", sorted(SIGNING))
+def test_containers_of_all_kinds_count(group: str, family: str) -> None:
+    for form in SIGNING[family].values():
+        item = pod(phase="Pending")
+        item["spec"] = {"containers": [{"name": "app", "image": "nginx"}], group: [form]}
+        assert _signers.signers("Pod", item, "prysm", KNOWN)
+
+
+def test_a_native_sidecar_that_runs_is_seen_to_run() -> None:
+    item = pod()
+    container = {**item["spec"]["containers"][0], "restartPolicy": "Always", "name": "side"}
+    item["spec"].update(initContainers=[container], containers=[{"name": "app", "image": "nginx"}])
+    item["status"]["initContainerStatuses"] = [{"name": "side", "state": {"running": {}}}]
+    assert one(item).runs
+
+
+def test_a_job_counts_until_it_has_finished() -> None:
+    item = mounting(nfs(ONE[0]), "Job")
+    item["spec"]["suspend"] = True
+    assert reads(item, "Job") == ONE
+    item["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    assert reads(item, "Job") == ONE
+    item["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert reads(item, "Job") == []
+
+
+def test_the_pods_that_import_and_fetch_are_no_signers() -> None:
+    item = pod()
+    item["spec"]["containers"][0] = {**ORDINARY["prysm-import"]}
+    item["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/d"}]
+    assert _signers.signers("Pod", item, "prysm", site()) == []
+    item["spec"]["containers"][0]["volumeMounts"].append({"name": "wallet", "mountPath": "/w"})
+    assert reads(item, "Pod") == ONE
+
+
+def test_a_client_of_the_site_counts_once_and_its_guard_with_it() -> None:
+    item = pod()
+    mounts = item["spec"]["containers"][0]["volumeMounts"]
+    item["spec"]["initContainers"] = [{**ORDINARY["guard-of-a-validator"], "volumeMounts": mounts}]
+    (found,) = _signers.signers("Pod", item, "prysm", site())
+    assert (found.client, found.wallet.path) == ("validator1", ONE[0])
+
+
+def test_a_client_that_can_read_the_wallet_of_another_counts_for_both() -> None:
+    item = pod()
+    item["spec"]["volumes"].append({"name": "all", **nfs("/data/prysm")})
+    item["spec"]["containers"][0]["volumeMounts"].append({"name": "all", "mountPath": "/all"})
+    found = _signers.signers("Pod", item, "prysm", site())
+    assert {signer.wallet.path for signer in found} >= {*WALLETS.values()}
+    assert {signer.client for signer in found} == {"validator1"}
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "DaemonSet", "Job", "CronJob", "ReplicaSet"])
+def test_only_a_stateful_set_is_the_client_of_its_name(kind: str) -> None:
+    item = mounting(nfs(ONE[0]), kind)
+    item["metadata"] = {"namespace": "prysm", "name": "validator1"}
+    (found,) = _signers.signers(kind, item, "prysm", site())
+    assert found.client == "prysm/validator1"
+
+
+def test_a_pod_is_named_by_what_is_behind_it() -> None:
+    def owned(kind: str, name: str, by: tuple[str, str] | None) -> tuple[str, dict[str, t.Any]]:
+        owners = [{"kind": by[0], "name": by[1], "controller": True}] if by else []
+        return kind, {"metadata": {"namespace": "other", "name": name, "ownerReferences": owners}}
+
+    known = site(
+        owned=[
+            owned("ReplicaSet", "vc-5d4f", ("Deployment", "vc")),
+            owned("ReplicaSet", "lone-set", None),
+            owned("Job", "nightly-123", ("CronJob", "nightly")),
+            owned("Job", "import-keys", None),
+        ]
+    )
+    for by, name in (
+        (("ReplicaSet", "vc-5d4f"), "vc"), (("ReplicaSet", "lone-set"), "lone-set"),
+        (("ReplicaSet", "gone-77"), "gone"),
+        (("Job", "nightly-123"), "nightly"), (("Job", "import-keys"), "import-keys"), (("DaemonSet", "a-b"), "a-b"),
+    ):  # fmt: skip
+        item = mounting(nfs(ONE[0]), "Pod")
+        item["metadata"]["ownerReferences"] = [{"kind": by[0], "name": by[1], "controller": True}]
+        (found,) = _signers.signers("Pod", item, "prysm", known)
+        assert found.entry == f"other/{name}"
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "paths"),
+    [
+        (["--wallet-dir=/w/a/../b"], {}, ["/wallets/b"]),
+        (["--wallet-dir=//w//b/"], {}, ["/wallets/b"]),
+        (["-wallet-dir=/w/b"], {}, ["/wallets/b"]),
+        (["--wallet-dir", "/w/b"], {}, ["/wallets/b"]),
+        (["--wallet-dir=/w/$(NAME)"], {"NAME": "b"}, ["/wallets/b"]),
+        (["--wallet-dir=/w/$(NAME)"], {}, [None]),
+        (["--wallet-dir=$(DIR)"], {"BASE": "/w", "DIR": "$(BASE)/b"}, ["/wallets/b"]),
+        (["--wallet-dir=b"], {}, [None]),
+        # The last counts; where they differ, all are said.
+        (["--wallet-dir=/w/a", "--wallet-dir=/w/b"], {}, ["/wallets/b", "/wallets/a"]),
+        (["--wallet-dir=/w/b", "--wallet-dir", "/w/b"], {}, ["/wallets/b"]),
+        (["--wallet-dir=/w/a", "--wallet-dir=/elsewhere"], {}, [None, "/wallets/a"]),
+        (["--config-file=/w/c.yaml"], {}, [None]),
+    ],
+)
+def test_follows_the_wallet_directory(args: list[str], env: dict[str, str], paths: list[str | None]) -> None:
+    item = mounting(nfs("/wallets"), "Pod", mountPath="/w")
+    variables = [{"name": name, "value": value} for name, value in env.items()]
+    item["spec"]["containers"][0].update(image="x/validator", args=[*args, "--datadir=/d"], env=variables)
+    assert reads(item, "Pod") == paths
+
+
+@pytest.mark.parametrize(
+    ("mount", "variables", "path"),
+    [
+        ({"subPathExpr": "$(WHO)"}, [{"name": "WHO", "value": "b"}], "/wallets/b"),
+        ({"subPathExpr": "$(POD)"}, [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+         "/wallets/app"),
+        ({"subPathExpr": "$(WHO)"}, [{"name": "WHO", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}], None),
+        ({"subPathExpr": "$(WHO)"}, [], None),
+        ({"subPath": "a/../b"}, [], "/wallets/b"),
+        ({"mountPropagation": "HostToContainer"}, [], "/wallets"),
+    ],
+)  # fmt: skip
+def test_follows_what_a_mount_shows(mount: dict[str, t.Any], variables: list[t.Any], path: str | None) -> None:
+    item = mounting(nfs("/wallets"), "Pod", mountPath="/w", **mount)
+    item["spec"]["containers"][0].update(image="x/validator", args=["--wallet-dir=/w", "--datadir=/d"], env=variables)
+    assert reads(item, "Pod") == [path]
+    if "mountPropagation" in mount:
+        item["spec"]["containers"][0]["args"][0] = "--wallet-dir=/w/below"
+        assert reads(item, "Pod") == [None]
+
+
+def test_the_claims_of_a_stateful_set_are_followed() -> None:
+    claims = [
+        {"metadata": {"namespace": "other", "name": f"v-app-{i}"}, "spec": {"volumeName": f"pv-{i}"}} for i in range(2)
+    ]
+    volumes = [{"metadata": {"name": f"pv-{i}"}, "spec": nfs(f"/data/prysm/wallet-validator{i + 1}")} for i in range(2)]
+    known = _signers.storage([NFS], claims, volumes, WALLETS, DATA, "/data/prysm")
+    item = mounting({}, "StatefulSet")
+    item["spec"]["template"]["spec"]["volumes"] = []
+    assert sorted(map(str, reads(item, "StatefulSet", known))) == sorted(WALLETS.values())
+
+
+def test_a_volume_kept_for_a_claim_counts_as_its_volume() -> None:
+    claims: list[t.Any] = [{"metadata": {"namespace": "other", "name": "c"}, "spec": {}}]
+    volumes = [{"metadata": {"name": "pv"}, "spec": {**nfs(ONE[0]), "claimRef": {"namespace": "other", "name": "c"}}}]
+    known = _signers.storage([NFS], claims, volumes, WALLETS, DATA, "/data/prysm")
+    assert reads(mounting({"persistentVolumeClaim": {"claimName": "c"}}), known=known) == ONE
+
+
+@pytest.mark.parametrize(
+    ("data", "volume"),
+    [
+        ({"run.sh": "#!/bin/sh\nexec lighthouse vc --datadir=/d\n"}, {"configMap": {"name": "c"}}),
+        (
+            {"x": "#!/bin/sh\nexec lighthouse vc"},
+            {"configMap": {"name": "c", "items": [{"key": "x", "path": "run.sh"}]}},
+        ),
+        ({"run.sh": "teku vc"}, {"projected": {"sources": [{"configMap": {"name": "c"}}]}}),
+        ({"keystore-0.json": "{}"}, {"configMap": {"name": "c"}}),
+        ({"any": '{"crypto": {"kdf": {}}, "pubkey": "00"}'}, {"configMap": {"name": "c"}}),
+    ],
+)
+def test_config_maps_are_read(data: dict[str, str], volume: dict[str, t.Any]) -> None:
+    item = mounting(volume, "Pod")
+    item["spec"]["containers"][0]["command"] = ["sh", "/mnt/run.sh"]
+    maps = {("other", "c"): data}
+    assert _signers.signers("Pod", item, "prysm", site(config_map=lambda space, name: maps.get((space, name))))
+    item["spec"]["containers"][0]["command"] = ["sh", "/mnt/other.sh"]
+    harmless = {("other", "c"): {"run.sh": "exec nginx", "history.json": '{"keys": {"0x00": {}}}'}}
+    assert not _signers.signers("Pod", item, "prysm", site(config_map=lambda space, name: harmless.get((space, name))))
+
+
+def test_a_configuration_is_read_where_a_config_map_or_the_pod_itself_writes_it() -> None:
+    teku = {"name": "teku", "image": "consensys/teku", "args": ["--config-file=/data/teku.yaml"]}
+    teku["volumeMounts"] = [{"name": "v", "mountPath": "/data"}]  # type: ignore[list-item]
+    item = mounting({"emptyDir": {}}, "Pod")
+    item["spec"]["containers"] = [teku]
+    (found,) = _signers.signers("Pod", item, "prysm", site())
+    assert "/data/teku.yaml, which may give it keys, cannot be looked into" in found.why
+    script = "echo 'data-path: /d' > /x/teku.yaml; echo \"ee-endpoint: $EE\" >> /x/teku.yaml"
+    writer = {"name": "init", "image": "busybox", "command": ["sh", "-c", script]}
+    writer["volumeMounts"] = [{"name": "v", "mountPath": "/x"}]  # type: ignore[list-item]
+    item["spec"]["initContainers"] = [writer]
+    assert _signers.signers("Pod", item, "prysm", site()) == []
+    for line in (
+        "echo 'validator-keys: /k:/p' >> /x/teku.yaml",
+        "cat /keys >> /x/teku.yaml",
+        "sed s/a/b/ > /x/teku.yaml",
+    ):
+        writer["command"] = ["sh", "-c", f"{script}; {line}"]
+        assert _signers.signers("Pod", item, "prysm", site()), line
+    maps = {("other", "c"): {"teku.yaml": "data-path: /d"}}
+    item["spec"].update(initContainers=[], volumes=[{"name": "v", "configMap": {"name": "c"}}])
+    known = site(config_map=lambda space, name: maps.get((space, name)))
+    assert _signers.signers("Pod", item, "prysm", known) == []
+
+
+def test_variables_from_secrets_with_keys_count() -> None:
+    item = mounting({"emptyDir": {}}, "Pod")
+    container = item["spec"]["containers"][0]
+    container["env"] = [
+        {"name": "P", "valueFrom": {"secretKeyRef": {"name": "wallet-password-validator1", "key": "p"}}}
+    ]
+    assert reads(item, "Pod") == [None]
+    container["env"] = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "grafana", "key": "password"}}}]
+    assert reads(item, "Pod") == []
+    container["envFrom"] = [{"secretRef": {"name": "validator-keys"}}]
+    assert reads(item, "Pod") == [None]
+
+
+def test_a_release_is_read_with_the_defaults_of_its_chart_and_its_claims() -> None:
+    values = {"validators": {"v": {"walletExistingClaim": "w", "dataVolumePath": "/data//prysm/v/"}}}
+    secret = release(values)
+    (seen,) = _signers.released(secret, "prysm", KNOWN)
+    assert (seen.wallet.path, seen.data.path) == (None, None)
+    text = {"chart": {"metadata": {"name": "eth2prysm"}, "values": {"nfs": {"serverIp": NFS}}}, "config": values}
+    packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(text).encode()))).decode()
+    secret["data"] = {"release": packed}
+    claims = [{"metadata": {"namespace": "other", "name": "w"}, "spec": {"volumeName": "pv-wallet"}}]
+    (seen,) = _signers.released(secret, "prysm", _signers.storage([NFS], claims, VOLUMES))
+    assert (seen.wallet.path, seen.data.path) == ("/data/prysm/wallet-validator1", "/data/prysm/v")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import typing as t
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,22 +15,26 @@ pytest.importorskip("kubernetes")
 
 from ansible_collections.eth2xk8s.staking.plugins.modules import signing_workload_info
 from tests.unit.plugins.keys_support import PUBKEYS, run_module
-from tests.unit.plugins.module_utils.test_signers import CLAIMS, NFS, SPEC, VOLUMES, pod
+from tests.unit.plugins.module_utils.signing_forms import ORDINARY, SIGNING
+from tests.unit.plugins.module_utils.test_signers import CLAIMS, NFS, SPEC, VOLUMES, pod, release
 
 METRICS = f'validator_statuses{{pubkey="{PUBKEYS[0]}"}} 3\n'
 PROXY = "/api/v1/namespaces/prysm/pods/validator1-0:9000/proxy/metrics"
 LISTS = (*signing_workload_info._LISTS.values(), "/api/v1/persistentvolumeclaims", "/api/v1/persistentvolumes",
-         "/api/v1/secrets")  # fmt: skip
+         "/api/v1/secrets", "/api/v1/configmaps")  # fmt: skip
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> t.Iterator[dict[str, t.Any]]:
     """Path -> answer (text, or a list of objects); kubeconfig names the file that leads there."""
     answers: dict[str, t.Any] = {path: [] for path in LISTS}
+    answers["queries"] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer = answers.get(self.path.partition("?")[0])
+            path, _, query = self.path.partition("?")
+            answers["queries"][path] = urllib.parse.unquote(query)
+            answer = answers.get(path)
             self.send_response(200 if answer is not None else 503)
             self.end_headers()
             if answer is not None:
@@ -91,7 +96,10 @@ def test_finds_the_sites_client_and_a_second_one_on_its_wallet(api: dict[str, t.
 
 @pytest.mark.parametrize("path", [*LISTS, PROXY])
 def test_what_cannot_be_read_is_danger(api: dict[str, t.Any], path: str) -> None:
-    api["/api/v1/pods"], api[PROXY] = [pod()], METRICS
+    reader = pod("other")
+    reader["spec"]["containers"] = [{"name": "a", "image": "b", "volumeMounts": [{"name": "c", "mountPath": "/c"}]}]
+    reader["spec"]["volumes"] = [{"name": "c", "configMap": {"name": "c"}}]
+    api["/api/v1/pods"], api[PROXY] = [pod(), reader], METRICS
     assert not look(api).get("failed")
     del api[path]
     result = look(api)
@@ -103,3 +111,104 @@ def test_a_running_client_that_hides_its_keys_is_danger(api: dict[str, t.Any]) -
     hiding["spec"]["containers"][0]["args"].append("--disable-account-metrics")
     api["/api/v1/pods"] = [hiding]
     assert "its metrics are off" in look(api)["msg"]
+
+
+def other(kind: str = "Deployment", **spec: t.Any) -> dict[str, t.Any]:
+    """A workload with a Lighthouse that signs."""
+    template = {"spec": {"containers": [SIGNING["Lighthouse"]["vc"]], **spec}}
+    return {"metadata": {"namespace": "old", "name": "lh"}, "spec": {"replicas": 0, "template": template}}
+
+
+def running(name: str = "lh-5d-x") -> dict[str, t.Any]:
+    return {
+        "metadata": {
+            "namespace": "old",
+            "name": name,
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "lh-5d", "controller": True}],
+        },
+        "spec": {"containers": [SIGNING["Lighthouse"]["vc"]]},
+        "status": {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]},
+    }
+
+
+def test_a_client_of_others_that_is_switched_off_is_said_with_the_entry_to_add(api: dict[str, t.Any]) -> None:
+    api["/apis/apps/v1/deployments"] = [other()]
+    (seen,) = look(api)["workloads"]
+    assert (seen["client"], seen["wallet"], seen["data_dir"]) == ("old/lh", None, None)
+    assert "Deployment old/lh (it is Lighthouse, told vc" in seen["where"]
+    assert "made sure that it has no key of this site, add old/lh to prysm_wallet_foreign_signers" in seen["where"]
+    for params in ({"ignore": ["old/lh"]}, {"asked": ["old/lh"]}):
+        assert look(api, **params)["workloads"] == []
+    for params in ({"ignore": ["lh"]}, {"asked": ["other/lh"]}, {"ignore": ["prysm/lh"]}):
+        assert len(look(api, **params)["workloads"]) == 1
+
+
+def test_a_client_of_others_that_runs_is_a_refusal_that_says_both_ways_out(api: dict[str, t.Any]) -> None:
+    api["/apis/apps/v1/deployments"], api["/api/v1/pods"] = [other()], [running(), running("lh-5d-y")]
+    sets = {"metadata": {**other()["metadata"], "name": "lh-5d"}, "spec": other()["spec"]}
+    sets["metadata"]["ownerReferences"] = [{"kind": "Deployment", "name": "lh", "controller": True}]
+    api["/apis/apps/v1/replicasets"] = [sets]
+    message = look(api)["msg"]
+    assert "Pod old/lh-5d-x runs (it is Lighthouse, told vc), and which keys it has is not known" in message
+    assert "with client old/lh, in prysm_wallet_key_managers" in message
+    assert "add old/lh to prysm_wallet_foreign_signers" in message
+    assert "old/lh-5d-y" in message
+    for params in ({"ignore": ["old/lh"]}, {"asked": ["old/lh"]}):
+        result = look(api, **params)
+        assert (result["workloads"], result["live"]) == ([], {})
+
+
+def test_a_client_that_is_asked_elsewhere_may_not_have_a_wallet_of_the_site(api: dict[str, t.Any]) -> None:
+    wallets = {"validator1": "/data/prysm/wallet-validator1"}
+    item = other(volumes=[{"name": "v", "nfs": {"server": NFS, "path": "/data/prysm"}}])
+    container = {**SIGNING["Lighthouse"]["vc"], "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    item["spec"]["template"]["spec"]["containers"] = [container]
+    api["/apis/apps/v1/deployments"] = [item]
+    (seen,) = look(api, asked=["old/lh"], wallets=wallets, data_root="/data/prysm")["workloads"]
+    assert (seen["client"], seen["wallet"]) == ("old/lh", wallets["validator1"])
+
+
+@pytest.mark.parametrize("kind", sorted(set(signing_workload_info._LISTS) - {"Pod", "CronJob"}))
+def test_every_kind_is_asked_for(api: dict[str, t.Any], kind: str) -> None:
+    api[signing_workload_info._LISTS[kind]] = [other(suspend=True)]
+    assert [seen["client"] for seen in look(api)["workloads"]] == ["old/lh"]
+
+
+def test_pods_of_prysm_whose_metrics_are_off_may_be_asked_elsewhere(api: dict[str, t.Any]) -> None:
+    hiding = pod()
+    hiding["spec"]["containers"][0]["args"].append("--disable-monitoring")
+    api["/api/v1/pods"] = [hiding]
+    assert look(api).get("failed")
+    assert look(api, asked=["validator1"])["live"] == {}
+
+
+def test_a_pod_that_can_read_a_wallet_is_named(api: dict[str, t.Any]) -> None:
+    backup = pod("tools")
+    backup["metadata"]["ownerReferences"] = []
+    backup["spec"]["containers"][0] = {"name": "b", "image": "restic/restic", "args": ["backup", "/w"]}
+    backup["spec"]["containers"][0]["volumeMounts"] = [{"name": "w", "mountPath": "/w"}]
+    backup["spec"]["volumes"] = [{"name": "w", "nfs": {"server": NFS, "path": "/data/prysm/wallet-validator1/"}}]
+    api["/api/v1/pods"] = [backup]
+    wallets = {"validator1": "/data/prysm/wallet-validator1"}
+    (seen,) = look(api, wallets=wallets, data_root="/data/prysm")["workloads"]
+    assert (seen["client"], seen["wallet"]) == ("tools/validator1-0", wallets["validator1"])
+    assert "it can read the wallet /data/prysm/wallet-validator1" in seen["where"]
+
+
+def test_ordinary_pods_say_nothing(api: dict[str, t.Any]) -> None:
+    pods = []
+    for name, container in ORDINARY.items():
+        pods.append(pod("kube-system"))
+        pods[-1]["metadata"]["name"] = name
+        pods[-1]["spec"] = {"containers": [container]}
+    api["/api/v1/pods"] = pods
+    assert look(api)["workloads"] == []
+
+
+def test_releases_count_whatever_became_of_them(api: dict[str, t.Any]) -> None:
+    paths = {"walletVolumePath": "/data/prysm/wallet-v", "dataVolumePath": "/data/prysm/v"}
+    api["/api/v1/secrets"] = [release({"nfs": {"serverIp": NFS}, "validators": {"v": paths}})]
+    assert [seen["client"] for seen in look(api)["workloads"]] == ["other/v"]
+    # Failed and unfinished ones too: only values that were replaced, or taken away, count no more.
+    query = api["queries"]["/api/v1/secrets"]
+    assert query == "labelSelector=owner=helm,status!=superseded,status!=uninstalled"
