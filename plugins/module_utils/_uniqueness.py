@@ -268,18 +268,15 @@ class Census:
                 self._conflict(path, f"is the {what} of {owner.client} and of {label or client}")
             return own
         owner = self._owners[own] = Owner(client, what, path)
+        said = owner._replace(client=label or client)
         for _path, outer in around:
             other = self._owners.get(outer)
             if other is not None and None not in (client, other.client) and other.client != client:
-                self._conflict(
-                    path, f"({what} of {label or client}) lies in {other.path}, the {other.what} of {other.client}"
-                )
+                self._nested(said, other)
             self._inside.setdefault(outer, []).append(owner)
         for other in self._inside.get(own, []):
             if None not in (client, other.client) and other.client != client:
-                self._conflict(
-                    other.path, f"({other.what} of {other.client}) lies in {path}, the {what} of {label or client}"
-                )
+                self._nested(other, said)
         return own
 
     def _nested(self, inner: Owner, outer: Owner) -> None:
