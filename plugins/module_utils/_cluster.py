@@ -43,6 +43,10 @@ class Never(Exception):
     """Will not get better by waiting."""
 
 
+class Conflict(NotYet):
+    """Somewhere else it was written at the same time; read again first."""
+
+
 class Pod(t.NamedTuple):
     """A pod as the API server describes it."""
 
@@ -173,7 +177,7 @@ def describe(pod: t.Mapping[str, t.Any]) -> Pod:
 
 
 class Cluster:
-    """Reads. Never writes."""
+    """Reads, and writes with write() alone."""
 
     def __init__(self, kubeconfig: str | None, context: str | None = None) -> None:
         if IMPORT_ERROR is not None:
@@ -185,12 +189,30 @@ class Cluster:
 
     def get(self, path: str, query: t.Mapping[str, str] | None = None) -> str:
         """The text behind a path of the API server."""
+        return self._call("GET", path, query)
+
+    def write(self, method: str, path: str, body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """POST or PUT an object; what the server made of it. One that was written since it was read is a Conflict."""
+        try:
+            return json.loads(self._call(method, path, body=body))
+        except ValueError as exc:
+            raise NotYet(f"{path}: not JSON: {exc}") from exc
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: t.Mapping[str, str] | None = None,
+        body: t.Mapping[str, t.Any] | None = None,
+    ) -> str:
+        sent = {} if body is None else {"Content-Type": "application/json"}
         try:
             response = self._api.call_api(
                 path,
-                "GET",
+                method,
                 query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json, text/plain, */*"},
+                header_params={"Accept": "application/json, text/plain, */*", **sent},
+                body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
@@ -199,8 +221,11 @@ class Cluster:
             return bytes(response.data).decode("utf-8")
         except ApiException as exc:
             words = f"{path}: {exc.status} {exc.reason}"
-            if exc.status in (401, 403):
+            # A body that is refused will be refused again.
+            if exc.status in (401, 403) or (body is not None and exc.status in (400, 404, 413, 422)):
                 raise Never(words) from exc
+            if exc.status == 409:
+                raise Conflict(words) from exc
             raise NotYet(words) from exc
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as exc:
             raise NotYet(f"{path}: {exc}") from exc

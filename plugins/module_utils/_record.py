@@ -345,6 +345,8 @@ def read_history(path: str) -> tuple[History, str]:
 
 def join_keys(entries: t.Sequence[Key], key: str = "a key") -> Key:
     """Everything that any of them knows of a key; two claims that contradict each other are an error."""
+    if entries and all(entry == entries[0] for entry in entries[1:]):
+        return entries[0]
     marks = Marks()
     for entry in entries:
         marks = marks.join(entry.marks())
