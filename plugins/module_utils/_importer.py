@@ -35,7 +35,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     reason_of,
     status,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import hold, lock_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import hold, hold_client, lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, normalise
 
 #: deposit_data files list every deposit of a person; this is room for a hundred thousand.
@@ -548,7 +548,13 @@ def _refuse_live(request: Request, found: _wallet.Found) -> None:
 def _lock_out(request: Request, found: _wallet.Found, stack: contextlib.ExitStack) -> None:
     """Refuse a wallet whose client runs, and let none start until the stack ends: it cannot open its database."""
     _refuse_live(request, found)
-    for database in _databases(request, found):
+    databases = _databases(request, found)
+    if request.data_dir is not None:
+        # With the lock that its guard waits for, which holds whatever becomes of the database's own.
+        if not stack.enter_context(hold_client(request.data_dir)):
+            raise StakingError(f"the client of {request.data_dir} is starting this very moment; stop it first")
+        databases.remove(os.path.join(request.data_dir, _protection.DATABASE))
+    for database in databases:
         if not stack.enter_context(hold(database)):
             raise StakingError(f"{database} was locked this very moment: a validator client is starting; stop it first")
 

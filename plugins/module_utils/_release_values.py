@@ -11,6 +11,8 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _signers
+
 Json = t.Mapping[str, t.Any]
 
 #: Values that the inventory decides. `prysm_helm_values` may not change them: every check before has seen others.
@@ -144,3 +146,34 @@ def problems(wanted: Json, final: Json, other_storage: bool = False) -> list[str
     other_storage says that the operator does without the proofs that the NFS server gives.
     """
     return changed(wanted, final, other_storage) + overlapping(places(final))
+
+
+def strangers(manifests: t.Iterable[Json], allowed: t.Iterable[Json], server: str, namespace: str) -> list[str]:
+    """Signers in rendered manifests that the inventory does not have, one sentence each.
+
+    allowed are the clients: name, data_dir and wallet_dir on the server. Whatever signs must be one of them, with its
+    own two directories there.
+    """
+    objects = [{**item, "metadata": {"namespace": namespace, **item["metadata"]}} for item in manifests if item]
+
+    def listed(kind: str) -> list[Json]:
+        return [item for item in objects if item.get("kind") == kind]
+
+    wanted = {client["name"]: (canonical(client["wallet_dir"]), canonical(client["data_dir"])) for client in allowed}
+    known = _signers.storage(
+        [server],
+        listed("PersistentVolumeClaim"),
+        listed("PersistentVolume"),
+        {client["name"]: client["wallet_dir"] for client in allowed},
+        {client["name"]: client["data_dir"] for client in allowed},
+    )
+    found = []
+    for kind in ("Pod", "Job", *_signers.TEMPLATES):
+        for item in listed(kind):
+            for signer in _signers.signers(kind, item, namespace, known):
+                if wanted.get(signer.client) != (signer.wallet.path, signer.data.path):
+                    found.append(
+                        f"Slashing risk: the chart would install {kind} {signer.name}, which can sign ({signer.why})"
+                        f" with {signer.wallet.where} and {signer.data.where}; prysm_validators has no such client"
+                    )
+    return found

@@ -806,7 +806,7 @@ def signed_keys(path: str) -> list[str]:
     if is_directory(path):
         known: t.Mapping[str, t.Any] = _protection.read_minimal(path).keys
     else:
-        known = _protection.read_database(path).keys
+        known = _protection.read_marks(path).keys
     return [key for key, part in known.items() if part.marks() != Marks()]
 
 

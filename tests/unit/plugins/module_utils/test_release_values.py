@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import Place, overlapping, problems
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import (
+    Place,
+    overlapping,
+    problems,
+    strangers,
+)
 
 WANTED: dict[str, t.Any] = {
     "network": "custom",
@@ -104,3 +109,69 @@ def test_a_path_is_compared_by_the_place_and_not_by_its_spelling(parts: list[str
 @pytest.mark.parametrize("path", ["", "relative", "/a/../b", "/a/..", ".."])
 def test_a_path_that_climbs_or_is_none_is_refused(path: str) -> None:
     assert overlapping([Place("one", path)])
+
+
+# -- what Helm would install ------------------------------------------------------------------------------------------
+
+
+def rendered(**changes: t.Any) -> list[dict[str, t.Any]]:
+    """A client as the chart renders it, with one thing changed."""
+    server, paths = changes.get("server", "172.20.10.10"), {"data": "/data/prysm/v1", "wallet": "/data/prysm/wallet-v1"}
+    paths.update(changes.get("paths", {}))
+    volumes = [
+        {
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"pv-{name}"},
+            "spec": {
+                "nfs": {"server": server, "path": path},
+                "claimRef": {"namespace": "prysm", "name": f"v1-{name}"},
+            },
+        }
+        for name, path in paths.items()
+    ]
+    claims = [
+        {"kind": "PersistentVolumeClaim", "metadata": {"name": f"v1-{name}"}, "spec": {"volumeName": f"pv-{name}"}}
+        for name in paths
+    ]
+    container = {
+        "name": "validator",
+        "image": "gcr.io/offchainlabs/prysm/validator:v7.1.6",
+        "args": ["--datadir=/data/prysm/validator", "--wallet-dir=/data/prysm/wallet", *changes.get("args", [])],
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data/prysm/validator"},
+            {"name": "wallet", "mountPath": "/data/prysm/wallet"},
+        ],
+    }
+    workload = {
+        "kind": changes.get("kind", "StatefulSet"),
+        "metadata": {"name": changes.get("name", "v1")},
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [container, *changes.get("more", [])],
+                    "volumes": [{"name": name, "persistentVolumeClaim": {"claimName": f"v1-{name}"}} for name in paths],
+                }
+            }
+        },
+    }
+    return [*volumes, *claims, workload]
+
+
+OWN = [{"name": "v1", "data_dir": "/data/prysm/v1", "wallet_dir": "/data/prysm/wallet-v1"}]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "ghost"},
+        {"kind": "Deployment"},
+        {"server": "172.20.10.99"},
+        {"paths": {"wallet": "/data/prysm/wallet-v2"}},
+        {"paths": {"data": "/data/prysm/v2"}},
+        {"args": ["--wallet-dir=/elsewhere"]},
+        {"more": [{"name": "vc", "image": "sigp/lighthouse:v5.3.0", "args": ["lighthouse", "vc"]}]},
+    ],
+)
+def test_a_signer_that_the_inventory_does_not_have_is_seen_in_the_manifests(changes: dict[str, t.Any]) -> None:
+    assert strangers(rendered(), OWN, "172.20.10.10", "prysm") == []
+    assert strangers(rendered(**changes), OWN, "172.20.10.10", "prysm")
