@@ -20,7 +20,7 @@ description:
     Records without a signing root get a made-up one, the text C(eth2xk8s: signing root not known). Prysm v4.2 and later
     refuse a key all its duties after they have met a record without a root twice. No message can have this root, so
     Prysm refuses every later message for that slot or target.
-  - Blocks of more than 54,000 epochs before the newest, which Prysm drops as it imports, and votes of more than 4,096
+  - Blocks of more than 54,000 epochs before the newest, which Prysm drops as it imports, and votes of more than 512
     epochs before the newest become part of the lowest record.
   - Fails when a source is of another network, contradicts itself or another source about a key of the client, or cannot
     be read.
