@@ -93,6 +93,14 @@ class Known(t.NamedTuple):
     blacklisted: frozenset[str] = frozenset()
     format: str = "none"
     transaction: int | None = None
+    #: What speaks against it by itself, each with the public key in front.
+    findings: tuple[str, ...] = ()
+    #: How many changes of layout it has seen; None where it does not tell.
+    layout: int | None = None
+
+    def faults(self, key: str) -> list[str]:
+        """What it says against its own history of a key."""
+        return [text[len(key) + 2 :] for text in self.findings if text.startswith(f"{key}: ")]
 
 
 NOTHING = Known(None, {})
@@ -115,7 +123,9 @@ def look(path: str) -> tuple[Known, str]:
         slots = sorted({block.slot for block in part.block_records()})
         floors = (part.floor_slot, part.floor_source, part.floor_target)
         keys[key] = Part(*part.marks(), *floors, tuple(slots[-BLOCKS:]), last, bits)
-    return Known(history.genesis_validators_root, keys, history.blacklisted, history.format, transaction), place
+    return Known(
+        history.genesis_validators_root, keys, history.blacklisted, history.format, transaction, history.findings
+    ), place
 
 
 def as_record(known: Known) -> Record:
@@ -536,6 +546,8 @@ class _Judge:
     def _short(self, seen: _Seen) -> None:
         for key in seen.client.pubkeys:
             part = seen.known.keys.get(key)
+            for fault in seen.known.faults(key):
+                self.refuse(seen.client.name, f"its history in {seen.place} is not to be trusted: {fault}", key)
             known = {
                 path: found.keys[key].knowledge()
                 for path, found in self.known.items()
@@ -583,7 +595,7 @@ class _Judge:
                         " prysm_history_replaced",
                     )
                     break
-        self._layout(client, notes, counted)
+        self._layout(client, seen, counted)
         identity = self._identity(client, notes, counted)
         if client.name in self.request.replaced:
             now = ClientState(identity, known.transaction, notes.version, before.replaced)
@@ -592,12 +604,13 @@ class _Judge:
         elif identity is not None or known.transaction is not None or notes.version is not None:
             self.states[name] = ClientState(identity, known.transaction, notes.version, before.replaced)
 
-    def _layout(self, client: Client, notes: Notes, counted: ClientState) -> None:
+    def _layout(self, client: Client, found: _Seen, counted: ClientState) -> None:
         if client.version is None:
             return
         try:
             wanted = layout(client.version, self.request.schema_changes)
-            seen = [(notes.layout, notes.version, VERSION)]
+            notes = found.notes
+            seen = [(notes.layout, notes.version, VERSION), (found.known.layout, "of a newer layout", found.place)]
             if counted.version is not None:
                 seen.append(
                     (layout(counted.version, self.request.schema_changes), counted.version, "the site's record")

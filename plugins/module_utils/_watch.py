@@ -11,6 +11,8 @@ It takes no lock on a database, writes to none, and may be killed at any moment.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import time
 import typing as t
@@ -50,6 +52,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     read_record,
 )
 
+#: What slashing_protection_replace leaves in a data directory until it has finished.
+REPLACING = ".validator-replacing"
 #: How often the same must be seen before a client is held: a database may be just about to be replaced, with a proof.
 STRIKES = 3
 #: Seconds until a record that could not be raised is raised again.
@@ -110,16 +114,8 @@ def read_config(path: str) -> Config:
 # -- transaction numbers ----------------------------------------------------------------------------------------------
 
 
-def _write_note(client: Client, number: int) -> None:
-    path = os.path.join(client.data_dir, TRANSACTION)
-    try:
-        fd = os.open(client.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            replace_file(fd, TRANSACTION, b"%d\n" % number, 0o600, client.uid, client.gid)
-        finally:
-            os.close(fd)
-    except OSError as exc:
-        raise UnreadableError(path, f"cannot be written: {reason_of(exc)}") from exc
+def _write_note(client: Client, folder: int, number: int) -> None:
+    replace_file(folder, TRANSACTION, b"%d\n" % number, 0o600, client.uid, client.gid)
 
 
 def _inode(path: str) -> tuple[int, int] | None:
@@ -127,31 +123,54 @@ def _inode(path: str) -> tuple[int, int] | None:
     return None if found is None else (found.st_dev, found.st_ino)
 
 
+def is_being_replaced(client: Client) -> bool:
+    """Whether slashing_protection_replace is at work there, or was cut off: it goes on with its next run."""
+    return is_there(os.path.join(client.data_dir, REPLACING))
+
+
 def note(client: Client, known: int | None = None) -> int | None:
     """Note the database's transaction number when it rose; the number, or None without a database.
 
-    Raises when it is below what was noted, or, where nothing was noted yet, what is known of it elsewhere.
+    Raises when it is below what was noted, or, where nothing was noted yet, what is known of it elsewhere. Whoever
+    replaces a database has a lock on its directory until the number of the new one is noted.
     """
-    before = _inode(client.database)
-    if before is None:
+    if _inode(client.database) is None:
         return None
+    try:
+        folder = os.open(client.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                if exc.errno in (errno.EAGAIN, errno.EACCES):
+                    return _boltdb.transaction(client.database)
+                raise
+            return _note(client, folder, known)
+        finally:
+            os.close(folder)
+    except OSError as exc:
+        raise UnreadableError(client.data_dir, f"its transaction number cannot be noted: {reason_of(exc)}") from exc
+
+
+def _note(client: Client, folder: int, known: int | None) -> int:
     noted = read_transaction(client.data_dir)
-    number = _boltdb.transaction(client.database)
     for _attempt in range(5):
+        before = _inode(client.database)
+        number = _boltdb.transaction(client.database)
         if noted is not None and number == noted:
             return number
         least = noted if noted is not None else known
         if least is not None and number < least:
+            if is_being_replaced(client):
+                return number
             raise StakingError(
                 f"{client.database} is an older copy: it is at transaction {number}, and {least} was there before"
             )
-        _write_note(client, number)
-        now = _inode(client.database)
-        if now == before or now is None:
+        _write_note(client, folder, number)
+        if _inode(client.database) == before:
             return number
-        # Replaced meanwhile, and what was noted was the old one's: that of the new one counts, though it be lower.
-        before, noted, known = now, None, None
-        number = _boltdb.transaction(client.database)
+        # Replaced meanwhile by hand, and what was noted was the old one's: that of the new one counts.
+        noted = known = None
     return number
 
 
@@ -210,13 +229,14 @@ def _compare(client: Client, notes: Notes, known: Record) -> tuple[list[str], Re
     reasons = []
     # A database that was replaced on purpose has a note of its own, which was lowered with it.
     noted = notes.transaction if notes.transaction is not None else state.transaction
-    if noted is not None and seen.transaction is not None and seen.transaction < noted:
+    older = noted is not None and seen.transaction is not None and seen.transaction < noted
+    if older and not is_being_replaced(client):
         reasons.append(
             f"{place} is an older copy: it is at transaction {seen.transaction}, and {noted} was there before"
         )
     for key, entry in known.keys.items():
         if entry.client == client.name:
-            short = shortfall(entry.knowledge(), seen.keys.get(key))
+            short = [*seen.faults(key), *shortfall(entry.knowledge(), seen.keys.get(key))]
             if short:
                 reasons.append(f"{key} has signed more than {place} knows: {', '.join(short)}")
     replaced = state.transaction is not None and seen.transaction is not None and seen.transaction < state.transaction

@@ -304,6 +304,10 @@ def real(name: str, record: Record, directory: Path) -> _judge.Verdict:
 def test_every_database_of_real_prysm_is_clean_against_itself(tmp_path: Path, name: str) -> None:
     directory = unpacked(name, tmp_path / "v")
     first = real("v", _record.EMPTY, directory)
+    if "migrated-down" in name and first.refusals:
+        # Going down mixes up the votes of several keys; a reader that sees it says so.
+        assert "is not to be trusted" in reasons(first)
+        return
     assert first.refusals == [] and first.news.keys
     record = _record.parse_record(_record.render_record(first.news), "x")
     assert record == first.news
@@ -542,6 +546,20 @@ def test_an_uninstalled_release_that_comes_back_at_an_older_version_is_refused(t
     for path in tmp_path.glob(".validator-*"):
         path.unlink()
     assert "opened by Prysm v1.3.4 (the site's record)" in reasons(one(tmp_path, record, version="v1.2.2"))
+
+
+def test_what_a_database_says_itself_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_database(tmp_path, keys(0))
+    real_look = _judge.look
+
+    def look(path: str) -> tuple[_judge.Known, str]:
+        known, place = real_look(path)
+        return known._replace(layout=2, findings=(f"{K[0]}: a vote has no root", f"{K[5]}: of no client")), place
+
+    monkeypatch.setattr(_judge, "look", look)
+    assert "not to be trusted: a vote has no root" in reasons(one(tmp_path))
+    assert "of no client" not in reasons(one(tmp_path)) and len(one(tmp_path, version="v1.3.0").refusals) == 1
+    assert "of a newer layout" in reasons(one(tmp_path, version="v1.2.2"))
 
 
 def test_the_layout_follows_the_table_that_is_given(tmp_path: Path) -> None:

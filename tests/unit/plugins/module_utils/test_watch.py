@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -178,22 +179,45 @@ def test_a_replacement_with_its_note_is_no_older_copy(site: Site) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_note_never_outlives_the_database_it_is_of(site: Site, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    """Replaced, with the note, between the watcher's reading and its writing: the note is that of the new one."""
+    """Replaced by hand, with the note, between the watcher's reading and its writing: the note is the new one's."""
     site.write("v1", 900, 4)
     real = _watch._write_note
 
-    def replaced_meanwhile(client: _watch.Client, number: int) -> None:
+    def replaced_meanwhile(client: _watch.Client, folder: int, number: int) -> None:
         if number == 900 and moment == "after":
-            real(client, number)
+            real(client, folder, number)
         if number == 900:
             site.write("v1", 12, 4)
             (site.data / "v1/.validator-transaction").write_text("12\n")
         if number != 900 or moment == "before":
-            real(client, number)
+            real(client, folder, number)
 
     monkeypatch.setattr(_watch, "_write_note", replaced_meanwhile)
     _watch.note(site.v1)
     assert site.noted("v1") == "12\n"
+
+
+def test_while_a_database_is_replaced_nothing_is_noted_and_nothing_held(site: Site) -> None:
+    """Its directory is locked for as long as database and note do not belong together."""
+    site.claimed("v1")
+    site.write("v1", 900, 4)
+    watcher = site.watcher()
+    site.ticks(watcher)
+    folder = os.open(site.data / "v1", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    site.write("v1", 12, 4)
+    site.ticks(watcher, 6)
+    assert site.noted("v1") == "900\n" and not site.hold("v1")
+    os.close(folder)
+    # Cut off at that moment: its next run goes on.
+    (site.data / "v1/.validator-replacing").write_text("{}")
+    site.now += 384
+    site.ticks(watcher, 6)
+    site.check()
+    assert not site.hold("v1") and site.noted("v1") == "900\n"
+    (site.data / "v1/.validator-replacing").unlink()
+    site.ticks(watcher, 3)
+    assert "is an older copy" in site.hold("v1")
 
 
 def test_a_directory_made_anew_does_not_note_an_older_copy(site: Site) -> None:
