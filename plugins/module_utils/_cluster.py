@@ -63,7 +63,9 @@ def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
             for holder in (state, last):
                 ended = holder.get("terminated") or {}
                 message = (ended.get("message") or "").strip()
-                if kind == "initContainerStatuses" and "REFUSED" in message and not entry.get("ready"):
+                # The guard runs again in Prysm's own container; one that runs now has the refusal behind it.
+                again = kind == "initContainerStatuses" or "running" not in state
+                if again and "guard: REFUSED" in message and not entry.get("ready"):
                     return message[message.index("REFUSED") :].splitlines()[0], True
             waiting = state.get("waiting") or {}
             reason = waiting.get("reason") or ""
@@ -84,6 +86,9 @@ def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
     for entry in _containers(status, "initContainerStatuses"):
         if "running" in (entry.get("state") or {}):
             return f"waiting in the init container {entry.get('name')}; its log says for what", False
+    for entry in _containers(status, "containerStatuses"):
+        if "running" in (entry.get("state") or {}) and not (entry.get("started") or entry.get("ready")):
+            return f"waiting or starting in the container {entry.get('name')}; its log says for what", False
     return "", False
 
 
