@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from lab import ROOT, image, images, kernel, kubernetes
 from lab.cache import cached
 from lab.commands import Log, run
@@ -21,7 +23,7 @@ PRYSM_VERSIONS = (
     "v1.2.2", "v1.3.0", "v1.3.1", "v1.3.2", "v1.3.3", "v1.3.4", "v2.1.4", "v4.2.1", "v5.3.3", "v6.1.4",
     "v7.0.0", "v7.1.0", "v7.1.1", "v7.1.2", "v7.1.3", "v7.1.4", "v7.1.5", "v7.1.6",
 )  # fmt: skip
-BUSYBOX = "docker.io/library/busybox:1.37.0"
+CHART = ROOT / "roles/prysm_helm/files/eth2prysm"
 FLOCK = Path(__file__).parent / "machine-files/flock.c"
 
 
@@ -91,17 +93,37 @@ def prysm_store(programs: Path, archives: Path | None, log: Log) -> Path:
     def write(work: Path) -> None:
         images.write(work, [one for version in PRYSM_VERSIONS for one in prysm_images(programs / "prysm", version)])
 
-    return cached("prysm-images", [programs / "prysm", Path(__file__), Path(images.__file__)], write, log=log)
+    inputs = [programs / "prysm", Path(__file__), Path(images.__file__), CHART / "files/versions.yaml"]
+    return cached("prysm-images", inputs, write, log=log)
+
+
+def entrypoints(number: tuple[int, ...]) -> dict[str, str]:
+    """Where the programs of a release lie, as the chart's table has it."""
+    table = yaml.safe_load((CHART / "files/versions.yaml").read_text(encoding="utf-8"))
+
+    def parts(text: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in text.split("."))
+
+    for entry in table["entrypoints"]:
+        if parts(entry.get("first", "0.0.0")) <= number <= parts(entry.get("last", "9999.0.0")):
+            return {"beacon-chain": entry["beacon"], "validator": entry["validator"]}
+    raise LabError(f"The chart's versions.yaml does not say where the programs of {number} are.")
+
+
+def guard_image() -> str:
+    """The image that the chart's guard runs from; the lab's has its name."""
+    return str(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["guard"]["image"])
 
 
 def prysm_images(program: Path, version: str) -> list[images.Image]:
     """The two images of one release, laid out as Prysm's own of that time."""
     number = tuple(int(part) for part in version[1:].split("."))
+    places = entrypoints(number)
     found = []
     registries = ["gcr.io/prysmaticlabs/prysm"] + (["gcr.io/offchainlabs/prysm"] if number >= (6, 0, 1) else [])
     for name in ("beacon-chain", "validator"):
-        old = f"/app/cmd/{name}/{name}" if number >= (1, 3, 3) else f"/app/{name}/{name}"
-        path, links = (f"/{name}", {old: f"/{name}"}) if number >= (4, 2, 0) else (old, {})
+        path = places[name]
+        links = {f"/app/cmd/{name}/{name}": path} if number >= (4, 2, 0) else {}
         for registry in registries:
             found.append(
                 images.Image(
@@ -125,11 +147,13 @@ def image_store(debs: Path, payload: kubernetes.Payload, log: Log) -> Path:
         applets = run([busybox, "--list"], what="Listing busybox's programs").split()
         run(["gcc", "-static", "-Os", "-o", work / "flock", FLOCK], what="Building flock", log=log)
         chosen = images.Image(
-            reference=BUSYBOX,
+            reference=guard_image(),
             files={"/bin/busybox": busybox, "/usr/bin/flock": work / "flock"},
             links={f"/bin/{applet}": "/bin/busybox" for applet in applets if applet != "busybox"},
             entrypoint=(),
         )
         images.write(work, [chosen, *kubernetes.images(payload)])
 
-    return cached("images", [str(payload), str(debs), Path(__file__), Path(images.__file__), FLOCK], write, log=log)
+    return cached(
+        "images", [str(payload), str(debs), guard_image(), Path(__file__), Path(images.__file__), FLOCK], write, log=log
+    )

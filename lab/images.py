@@ -28,7 +28,7 @@ class Image:
     """What an image holds and how it starts."""
 
     reference: str
-    """With registry and tag, as in docker.io/library/busybox:1.37.0."""
+    """With registry and tag, as in docker.io/library/busybox:1.37.0-musl."""
     files: Mapping[str, Path]
     """Path in the image -> program to copy there."""
     entrypoint: tuple[str, ...] = ()

@@ -135,6 +135,9 @@ def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
     for entry in _containers(status, "initContainerStatuses"):
         if "running" in (entry.get("state") or {}):
             return f"waiting in the init container {entry.get('name')}; its log says for what", False
+    for entry in _containers(status, "containerStatuses"):
+        if "running" in (entry.get("state") or {}) and not (entry.get("started") or entry.get("ready")):
+            return f"waiting or starting in the container {entry.get('name')}; its log says for what", False
     return "", False
 
 

@@ -88,6 +88,12 @@ def differing(wanted: t.Mapping[str, t.Mapping[str, str]], found: t.Iterable[t.M
     )
 
 
+def _refused(container: t.Mapping[str, t.Any]) -> bool:
+    """Whether a container ended because its guard refused to start Prysm."""
+    ends = [(container.get(when) or {}).get("terminated") or {} for when in ("state", "lastState")]
+    return any("guard: REFUSED" in (end.get("message") or "") for end in ends)
+
+
 def workload(stateful_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """A StatefulSet of one replica and its pod.
 
@@ -99,12 +105,14 @@ def workload(stateful_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str
     pod = next((one for one in pods if one["metadata"]["name"] == f"{meta['name']}-0"), None)
     revision = status.get("updateRevision") or ""
     of_release = pod is not None and (pod["metadata"].get("labels") or {}).get("controller-revision-hash") == revision
-    guards = ((pod or {}).get("status") or {}).get("initContainerStatuses") or []
+    status_of_pod = (pod or {}).get("status") or {}
+    guards = [one for one in status_of_pod.get("initContainerStatuses") or [] if one.get("restartCount")]
+    # The same guard runs again in Prysm's own container.
+    guards += [one for one in status_of_pod.get("containerStatuses") or [] if _refused(one)]
     return {
         "replicas": (stateful_set.get("spec") or {}).get("replicas", 1),
         "settled": status.get("observedGeneration", 0) == meta.get("generation") and bool(revision),
         "pod": pod["metadata"]["uid"] if pod else "",
         "node": (pod.get("spec") or {}).get("nodeName") or "" if pod else "",
-        "stale": pod is not None
-        and (not of_release or any(one.get("restartCount") and not one.get("ready") for one in guards)),
+        "stale": pod is not None and (not of_release or any(not one.get("ready") for one in guards)),
     }

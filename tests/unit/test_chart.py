@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import typing as t
@@ -180,17 +181,113 @@ def test_passwords_come_from_secrets_named_in_the_values() -> None:
     assert mounts["wallet"]["readOnly"] is True
 
 
+def arguments(objects: dict[tuple[str, str], dict[str, t.Any]], name: str) -> tuple[list[str], str, list[str]]:
+    """The guard's own arguments, the program that it becomes, and that one's arguments."""
+    container = pod(objects, name)["containers"][0]
+    assert container["command"] == ["/guard-bin/busybox", "sh", "/guard/guard.sh"]
+    split = container["args"].index("--")
+    return container["args"][:split], container["args"][split + 1], container["args"][split + 2 :]
+
+
 @needs_helm
-def test_no_command_is_set_because_its_path_differs_by_version() -> None:
-    objects = render()
+@pytest.mark.parametrize(
+    ("version", "beacon", "validator"),
+    [
+        pytest.param("v1.2.2", "/app/beacon-chain/beacon-chain", "/app/validator/validator", id="v1.2.2"),
+        pytest.param("v1.3.2", "/app/beacon-chain/beacon-chain", "/app/validator/validator", id="v1.3.2"),
+        pytest.param("v1.3.3", "/app/cmd/beacon-chain/beacon-chain", "/app/cmd/validator/validator", id="v1.3.3"),
+        pytest.param("v4.1.1", "/app/cmd/beacon-chain/beacon-chain", "/app/cmd/validator/validator", id="v4.1.1"),
+        pytest.param("v4.1.1-hotfix", "/app/cmd/beacon-chain/beacon-chain", "/app/cmd/validator/validator", id="fix"),
+        pytest.param("v4.2.0", "/beacon-chain", "/validator", id="v4.2.0"),
+        pytest.param("v7.1.6", "/beacon-chain", "/validator", id="v7.1.6"),
+    ],
+)
+def test_the_guard_becomes_the_program_of_the_version(version: str, beacon: str, validator: str) -> None:
+    objects = render({"image": {"version": version}, **CUSTOM})
+    guard, program, rest = arguments(objects, "beacon")
+    assert (guard, program) == (["beacon", "/data/prysm/beacon", "nfs", "0"], beacon)
+    assert "--datadir=/data/prysm/beacon" in rest
+    guard, program, rest = arguments(objects, "validator1")
+    assert guard == ["validator", "/data/prysm/validator", "nfs", "0", "/data/prysm/wallet"]
+    assert program == validator
+    assert "--datadir=/data/prysm/validator" in rest
+
+
+@needs_helm
+@pytest.mark.parametrize("kind", ["nfs", "hostPath", "storageClass", "existingClaim"])
+def test_every_version_of_the_table_has_one_program_on_every_storage(kind: str) -> None:
+    claims = {"dataExistingClaim": "d", "walletExistingClaim": "w"} if kind == "existingClaim" else {}
+    wallet = {"walletExistingClaim": "w"} if kind == "storageClass" else claims
+    for version in ("v1.3.0", "v2.1.4", "v4.0.3-hotfix", "v7.0.0-rc.1", "v9.0.0"):
+        objects = render(
+            {
+                "image": {"version": version},
+                "persistentVolumeType": kind,
+                "hostPath": {"node": "worker"},
+                "beacon": {"dataExistingClaim": "b" if kind == "existingClaim" else ""},
+                "validators": {"validator1": wallet, "validator2": {f: f"{c}2" for f, c in wallet.items()}},
+                **CUSTOM,
+            }
+        )
+        for name in ("beacon", "validator1", "validator2"):
+            guard, program, _ = arguments(objects, name)
+            assert program.startswith("/") and "\n" not in program
+            assert guard[2] == ("nfs" if kind == "nfs" else "other")
+
+
+@needs_helm
+def test_both_guards_know_the_same_and_the_second_runs_without_the_first_ones_image() -> None:
+    identity = "0c5f6e0e-7d0f-4a0e-9d64-1d6f0a1f7a10"
+    objects = render({"validators": {"validator1": {"dataIdentity": identity}}})
+    for name in ("validator1", "beacon"):
+        spec = pod(objects, name)
+        (first,), (second,) = spec["initContainers"], spec["containers"]
+        known = [{e["name"]: e["value"] for e in one["env"]} for one in (first, second)]
+        assert known[0].pop("GUARD_INSTALL") == "/guard-bin"
+        assert (known[1].pop("HOME"), known[1].pop("PATH")) == ("/tmp", "/guard-bin")
+        assert known[0] == known[1]
+        if name == "validator1":
+            assert known[0] == {"GUARD_VERSION": "v7.1.6", "GUARD_LAYOUT": "2", "GUARD_IDENTITY": identity}
+        mounts = [{m["name"]: m for m in one["volumeMounts"]} for one in (first, second)]
+        assert "readOnly" not in mounts[0]["guard-bin"] and mounts[1]["guard-bin"]["readOnly"] is True
+        assert mounts[1]["guard"]["readOnly"] is True
+        assert {"name": "guard-bin", "emptyDir": {}} in spec["volumes"]
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("version", "layout"),
+    [("v1.2.2", "1"), ("v1.3.0", "2"), ("v2.1.4", "2"), ("v7.1.6", "2"), ("v4.1.1-hotfix", "2")],
+)
+def test_the_guard_knows_the_layout_of_the_version(version: str, layout: str) -> None:
+    env = pod(render({"image": {"version": version}, **CUSTOM}), "validator1")["containers"][0]["env"]
+    assert {"name": "GUARD_LAYOUT", "value": layout} in env
+    assert {"name": "GUARD_VERSION", "value": version.partition("-")[0]} in env
+
+
+@needs_helm
+def test_a_pod_that_waits_for_the_lock_is_neither_killed_nor_ready() -> None:
     for name in ("beacon", "validator1"):
-        assert "command" not in pod(objects, name)["containers"][0]
+        container = pod(render(), name)["containers"][0]
+        probe = container["startupProbe"]
+        # Liveness begins when startup has succeeded, which the guard's wait must not end.
+        assert probe["periodSeconds"] * probe["failureThreshold"] > 10 * 365 * 86400
+        assert probe["tcpSocket"] == {"port": "metrics"}
+        assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+@needs_helm
+def test_no_log_is_written_beside_the_database() -> None:
+    given = {v: args(render({"image": {"version": v}, **CUSTOM}), "validator1") for v in ("v7.1.2", "v7.1.3", "v7.1.6")}
+    assert ["--disable-ephemeral-log-file" in one for one in given.values()] == [False, True, True]
 
 
 @needs_helm
 def test_graffiti_reaches_prysm_as_it_was_written() -> None:
-    objects = render({"validators": {"validator1": {"graffiti": 'it\'s "5" $(HOME)'}}})
-    assert '--graffiti=it\'s "5" $$(HOME)' in args(objects, "validator1")
+    # Kubernetes makes $ of $$ and the value of a variable of $(NAME).
+    for graffiti, escaped in (('it\'s "5" $(HOME)', 'it\'s "5" $$(HOME)'), ("$$(HOME) $1", "$$$$(HOME) $$1")):
+        objects = render({"validators": {"validator1": {"graffiti": graffiti}}})
+        assert f"--graffiti={escaped}" in args(objects, "validator1")
 
 
 @needs_helm
@@ -263,7 +360,7 @@ def test_every_argument_is_known_to_the_version() -> None:
     for version in ("v1.2.2", "v1.3.3", "v1.3.4", "v2.0.0", "v2.1.4", "v3.2.2", "v4.2.1", "v5.3.3", "v6.1.4", "v7.1.6"):
         objects = render({"image": {"version": version}, **CUSTOM})
         for workload, program in (("beacon", "beacon-chain"), ("validator1", "validator")):
-            for arg in args(objects, workload):
+            for arg in arguments(objects, workload)[2]:
                 flag = arg.partition("=")[0][2:]
                 # Old names of these are aliases to this day.
                 if flag in ("grpc-gateway-host", "grpc-gateway-port"):
@@ -374,12 +471,19 @@ REFUSALS = [
     pytest.param({"persistentVolumeType": "hostPath"}, "without their history", id="host-path-anywhere"),
     pytest.param({"namespace": "other"}, "helm --namespace other", id="namespace"),
     pytest.param({"beacon": {"extraArgs": ["--clear-db"]}}, "deletes", id="clear-db"),
+    pytest.param({"validators": {"validator1": {"dataIdentity": "x"}}}, "dataIdentity", id="no-identity"),
     pytest.param(
-        {"validators": {"validator1": {"extraArgs": ["--force-clear-db=true"]}}}, "without asking", id="force-clear-db"
+        {"validators": {name: {"dataIdentity": "0c5f6e0e-7d0f-4a0e-9d64-1d6f0a1f7a10"} for name in BASE["validators"]}},
+        "same dataIdentity",
+        id="one-identity-twice",
     ),
-    pytest.param({"validatorDefaults": {"extraArgs": ["--datadir=/tmp"]}}, "--datadir is refused", id="datadir"),
-    pytest.param({"validatorDefaults": {"extraArgs": ["-force-clear-db"]}}, "extraArgs", id="one-dash"),
-    pytest.param({"validatorDefaults": {"extraArgs": ["--web", "true"]}}, "extraArgs", id="stray-argument"),
+    pytest.param({"validators": {"x" * 53: client("x")}}, "x" * 53, id="long-name"),
+    pytest.param({"validators": {"x.y": client("x")}}, "x.y", id="no-label"),
+    pytest.param({"validators": {"X": client("x")}}, "validators", id="capital-name"),
+    pytest.param(
+        {"validators": {"a": {**client("a"), "name": "validator1"}}}, "two entries are named", id="name-twice"
+    ),
+    pytest.param({"persistentVolumeType": "ceph"}, "persistentVolumeType", id="unknown-storage"),
     pytest.param({"beacon": {"fallbackWeb3Providers": ["http://a:1"]}}, "one execution client only", id="fallback"),
     pytest.param({"validators": {"beacon": client("x")}}, "has the beacon's name", id="name-of-the-beacon"),
     pytest.param({"valdators": {}}, "valdators", id="misspelt"),
@@ -400,10 +504,302 @@ def test_a_refused_password_is_not_repeated() -> None:
     assert "hunter2" not in refusal({"validators": {"validator1": {"walletPassword": "hunter2"}}})
 
 
+# ---- Places: one of them used twice is two signers, however it is written.
+
+A = "/data/prysm/a"
+SAME = [A, f"{A}/"]
+BELOW = [f"{A}/b", f"{A}/b/c/", f"{A}/.b", "/data/prysm", "/data", "/data/"]
+SPELT = [f"{A}//", "//data/prysm/a", "/data//prysm/a", "/data/./prysm/a", f"{A}/.", "/data/x/../prysm/a", f"{A}/..",
+         "/", "/..",
+         "/data/prysm/../prysm/b", "data/prysm/a", "./a", " /data/prysm/a", "/data/prysm/a ", "/data/pr\tysm",
+         "/data\n/prysm/a", ""]  # fmt: skip
+FINE = [f"{A}b", f"{A}-b/", "/data/prysm/...", "/data/prysm/..a", "/data/prysm/a.b", "/other/a"]
+
+
+def two_places(first: str, second: str, one: str, other: str) -> dict[str, t.Any]:
+    """Values in which two fields hold these paths."""
+    values = merge(BASE, {"beacon": {"dataVolumePath": "/disk/beacon"}})
+    values["validators"] = {
+        name: client(name, dataVolumePath=f"/disk/{name}", walletVolumePath=f"/disk/wallet-{name}")
+        for name in ("validator1", "validator2")
+    }
+    for field, path in ((first, one), (second, other)):
+        where, _, key = field.rpartition(".")
+        (values["beacon"] if where == "beacon" else values["validators"][where])[key] = path
+    return values
+
+
+PAIRS = [
+    ("validator1.dataVolumePath", "validator2.dataVolumePath"),
+    ("validator1.walletVolumePath", "validator2.walletVolumePath"),
+    ("validator2.dataVolumePath", "validator1.walletVolumePath"),
+    ("validator1.dataVolumePath", "validator1.walletVolumePath"),
+    ("beacon.dataVolumePath", "validator2.dataVolumePath"),
+    ("validator1.walletVolumePath", "beacon.dataVolumePath"),
+]
+
+
 @needs_helm
-@pytest.mark.parametrize("flag", sorted(TABLE["refusedArgs"]))
-def test_refuses_every_dangerous_argument(flag: str) -> None:
-    assert f"--{flag} is refused" in refusal({"validatorDefaults": {"extraArgs": [f"--{flag}"]}})
+@pytest.mark.parametrize(("first", "second", "storage"), [*((*pair, "nfs") for pair in PAIRS), (*PAIRS[2], "hostPath")])
+def test_no_two_volumes_are_one_place(first: str, second: str, storage: str) -> None:
+    wrong = []
+    kind = {"persistentVolumeType": storage, "hostPath": {"node": "worker"}}
+    for path, reason in [*((p, "both") for p in SAME), *((p, "below") for p in BELOW), *((p, "") for p in SPELT)]:
+        done = helm({**two_places(first, second, A, path), **kind})
+        if not done.returncode or reason not in done.stderr or (reason and "Slashing risk" not in done.stderr):
+            wrong.append((path, done.stderr))
+    for path in FINE:
+        done = helm({**two_places(first, second, A, path), **kind})
+        if done.returncode:
+            wrong.append((path, done.stderr))
+        elif f'path: "{path.rstrip("/")}"\n' not in done.stdout:
+            wrong.append((path, "is not what is mounted"))
+    assert wrong == []
+
+
+@needs_helm
+@pytest.mark.parametrize("shape", ["map", "list", "named"])
+def test_places_are_compared_in_every_shape_of_the_values(shape: str) -> None:
+    values = two_places(*PAIRS[0], A, f"{A}/b")
+    entries = values["validators"]
+    if shape == "list":
+        values["validators"] = [{"name": name, **entry} for name, entry in entries.items()]
+    if shape == "named":
+        values["validators"] = {f"x{n}": {**e, "name": name} for n, (name, e) in enumerate(entries.items())}
+    done = helm(values)
+    assert done.returncode and "Slashing risk" in done.stderr
+
+
+CLAIMS = [
+    pytest.param("existingClaim", {"dataExistingClaim": "c"}, {"dataExistingClaim": "c"}, {}, id="data-data"),
+    pytest.param("existingClaim", {"walletExistingClaim": "c"}, {"walletExistingClaim": "c"}, {}, id="wallet-wallet"),
+    pytest.param("existingClaim", {"walletExistingClaim": "c"}, {"dataExistingClaim": "c"}, {}, id="wallet-data"),
+    pytest.param("existingClaim", {"dataExistingClaim": "c"}, {}, {"dataExistingClaim": "c"}, id="data-beacon"),
+    pytest.param("storageClass", {"walletExistingClaim": "c"}, {"walletExistingClaim": "c"}, {}, id="class-wallets"),
+    pytest.param("storageClass", {"walletExistingClaim": "validator2-data"}, {}, {}, id="class-made"),
+    pytest.param("storageClass", {"walletExistingClaim": "beacon-data"}, {}, {}, id="class-beacon"),
+    pytest.param("storageClass", {"dataExistingClaim": "validator2-data"}, {}, {}, id="class-data-made"),
+]
+
+
+@needs_helm
+@pytest.mark.parametrize(("kind", "one", "two", "beacon"), CLAIMS)
+def test_no_two_volumes_are_one_claim(
+    kind: str, one: dict[str, str], two: dict[str, str], beacon: dict[str, str]
+) -> None:
+    own = kind == "existingClaim"
+
+    def entry(name: str, more: dict[str, str]) -> dict[str, str]:
+        return {"walletExistingClaim": f"w-{name}", **({"dataExistingClaim": f"d-{name}"} if own else {}), **more}
+
+    values = {
+        "persistentVolumeType": kind,
+        "beacon": {**({"dataExistingClaim": "b"} if own else {}), **beacon},
+        "validators": {"validator1": entry("1", one), "validator2": entry("2", two)},
+    }
+    assert "Slashing risk" in refusal(values)
+    values["validators"] = {"validator1": entry("1", {}), "validator2": entry("2", {})}
+    values["beacon"] = {"dataExistingClaim": "b"} if own else {}
+    render(values)
+
+
+@needs_helm
+@pytest.mark.parametrize("storage", ["nfs", "hostPath"])
+@pytest.mark.parametrize("field", ["dataExistingClaim", "walletExistingClaim"])
+def test_a_claim_beside_a_path_is_not_taken_unseen(field: str, storage: str) -> None:
+    """The claim would be mounted, and the path be what everything else looks at."""
+    kind = {"persistentVolumeType": storage, "hostPath": {"node": "worker"}}
+    assert f"{field} is c" in refusal({**kind, "validators": {"validator1": {field: "c"}}})
+    assert "dataExistingClaim is c" in refusal({**kind, "beacon": {"dataExistingClaim": "c"}})
+
+
+# ---- Arguments.
+
+PROGRAMS = {"beacon": ("beacon", "extraArgs"), "validator": ("validators", "validator1", "extraArgs")}
+
+
+def with_args(program: str, given: list[t.Any], version: str = "v7.1.6") -> dict[str, t.Any]:
+    values: t.Any = given
+    for key in reversed(PROGRAMS[program]):
+        values = {key: values}
+    return merge({"image": {"version": version}, **CUSTOM}, values)
+
+
+# What a private chain and ordinary operators need.
+NEEDED = {
+    "beacon": [
+        "--no-discovery", "--bootstrap-node=", "--min-sync-peers=1", "--minimum-peers-per-subnet=0",
+        "--contract-deployment-block=0", "--deposit-contract=0x4242424242424242424242424242424242424242",
+        "--chain-id=1337", "--network-id=1337", "--peer=/ip4/172.20.0.1/tcp/13100/p2p/16Uiu2HAm",
+        "--peer=/ip4/172.20.0.1/tcp/13200/p2p/16Uiu2HAn", "--p2p-local-ip=127.0.0.1", "--p2p-denylist=10.0.0.0/8",
+        "--p2p-max-peers=100", "--disable-quic", "--subscribe-all-subnets", "--block-batch-limit=512",
+        "--verbosity=debug",
+        "--slots-per-archive-point=2048", "--disable-ephemeral-log-file", "--enable-historical-state-representation",
+        "--max-goroutines=10000", "--http-mev-relay=http://172.20.10.30:18550", "--disable-quic=false",
+    ],
+    "validator": [
+        "--verbosity=debug", "--disable-ephemeral-log-file", "--enable-builder", "--grpc-max-msg-size=10000000",
+        "--suggested-gas-limit=60000000", "--disable-attest-timely", "--grpc-retries=10", "--enable-builder=true",
+    ],
+}  # fmt: skip
+
+
+@needs_helm
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_takes_the_arguments_that_operators_need(program: str) -> None:
+    objects = render(with_args(program, NEEDED[program]))
+    given = args(objects, "beacon" if program == "beacon" else "validator1")
+    assert given[-len(NEEDED[program]) :] == NEEDED[program], "in their order, and behind the chart's own"
+
+
+@needs_helm
+def test_a_private_chain_of_the_first_releases_can_be_followed() -> None:
+    values = with_args("beacon", ["--interop-eth1data-votes"], "v1.3.4")
+    assert "--interop-eth1data-votes" in args(render(values), "beacon")
+    reason = refusal({"beacon": {"extraArgs": ["--interop-eth1data-votes"]}})
+    assert "network custom only" in reason
+
+
+def test_what_is_refused_is_not_allowed_and_has_a_reason() -> None:
+    for flags in TABLE["allowedArgs"].values():
+        assert not set(flags) & set(TABLE["refusedArgs"])
+        for flag, entry in flags.items():
+            assert set(entry) <= {"first", "last", "value", "network"}, flag
+    assert all(isinstance(reason, str) and len(reason) > 10 for reason in TABLE["refusedArgs"].values())
+
+
+@needs_helm
+def test_what_the_chart_sets_cannot_be_set_by_hand() -> None:
+    """But for what does no harm twice."""
+    for version in ("v1.2.2", "v2.1.4", "v5.3.3", "v7.1.6"):
+        objects = render({
+            "image": {"version": version}, **CUSTOM,
+            "beacon": {"p2pHostIp": "1.2.3.4", "p2pHostDns": "x", "checkpointSyncUrl": "http://x",
+                       "genesisBeaconApiUrl": "http://x", "genesisStateFile": "/x"},
+        })  # fmt: skip
+        for name, program in (("beacon", "beacon"), ("validator1", "validator")):
+            flags = {arg.partition("=")[0][2:] for arg in arguments(objects, name)[2]}
+            free = flags & set(TABLE["allowedArgs"][program])
+            assert free <= {"disable-ephemeral-log-file", "bootstrap-node"}
+            assert flags - free <= set(TABLE["refusedArgs"])
+
+
+@needs_helm
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_refuses_every_dangerous_argument_with_its_reason(program: str) -> None:
+    """The list is one for both programs, so each takes its half."""
+    wrong = []
+    for flag in sorted(TABLE["refusedArgs"])[list(PROGRAMS).index(program) :: 2]:
+        done = helm(merge(BASE, with_args(program, [f"--{flag}"])))
+        if f"--{flag} is refused: {TABLE['refusedArgs'][flag]}" not in done.stderr:
+            wrong.append((flag, done.stderr))
+    assert wrong == []
+
+
+FORMS = [
+    ["--clear-db=true"],
+    ["-clear-db"],
+    ["-clear-db=true"],
+    ["---clear-db"],
+    ["--Clear-DB"],
+    ["--CLEAR-DB=1"],
+    ["clear-db"],
+    [" --clear-db"],
+    ["--clear-db "],
+    ["\t--clear-db"],
+    ["--clear-db\n"],
+    ["--verbosity=info\n--clear-db"],
+    ["--", "--clear-db"],
+    ["--verbosity=info --clear-db"],
+    ["--verbosity", "--clear-db"],
+    ["--verbosity"],
+    ["--verbosity", "info"],
+    [""],
+    [" "],
+    ["--"],
+    ["-"],
+    ["---"],
+    ["--=x"],
+    ["--verbosity=$(HOME)"],
+    ["--$(HOME)"],
+    ["$(HOME)"],
+    ["--verbosity=$$(HOME)"],
+    ["--verbosity=a\u00a0b"],
+    ["\u2014clear-db"],
+    ["--\u0441lear-db"],
+    ["--clear\u200b-db"],
+    ["accounts"],
+    ["db"],
+    ["true"],
+    [None],
+    [1],
+    [True],
+    [["--clear-db"]],
+    [{"clear-db": True}],
+    ["--no-such-flag"],
+    ["--no-such-flag=1"],
+    ["--verbosityx=info"],
+    ["--verbosit=info"],
+    ["--verbosity.=info"],
+    ["--disable-ephemeral-log-file=maybe"],
+    ["--disable-ephemeral-log-file="],
+    ["--disable-ephemeral-log-file=true=false"],
+    ["--verbosity=info", "--clear-db"],
+    "--clear-db",
+    {"clear-db": True},
+]
+
+
+@needs_helm
+@pytest.mark.parametrize(("program", "skip"), [("beacon", ()), ("validator", ("--skip-schema-validation",))])
+def test_no_way_of_writing_slips_through(program: str, skip: tuple[str, ...]) -> None:
+    wrong = []
+    for form in FORMS:
+        done = helm(merge(BASE, with_args(program, t.cast(list[t.Any], form))), *skip)
+        if not done.returncode or "xtraArgs" not in done.stderr:
+            wrong.append((form, done.stderr))
+    assert wrong == []
+
+
+@needs_helm
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_arguments_are_those_of_the_version(program: str) -> None:
+    def number(text: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in text.split("."))
+
+    wrong = []
+    for version in ("1.2.2", "2.1.4", "5.3.3", "7.1.6"):
+        given = []
+        for flag, entry in TABLE["allowedArgs"][program].items():
+            argument = f"--{flag}=1" if "value" in entry else f"--{flag}"
+            first, last = entry.get("first", "0.0.0"), entry.get("last", "99.0.0")
+            if number(first) <= number(version) <= number(last):
+                given.append(argument)
+            elif version in ("1.2.2", "7.1.6"):
+                done = helm(merge(BASE, with_args(program, [argument], f"v{version}")))
+                if f"has no --{flag}" not in done.stderr or not done.returncode:
+                    wrong.append((version, flag, done.stderr))
+        assert set(given) <= set(args(render(with_args(program, given, f"v{version}")), ARGS_OF[program]))
+    assert wrong == []
+
+
+ARGS_OF = {"beacon": "beacon", "validator": "validator1"}
+
+
+def test_the_allowed_arguments_are_prysms_own() -> None:
+    """Against the flag intervals of Prysm's own history, where they are at hand."""
+    facts = os.environ.get("PRYSM_FLAGS")
+    if not facts:
+        pytest.skip("PRYSM_FLAGS does not name a table of Prysm's flags")
+    known: dict[str, set[str]] = {}
+    for line in Path(facts).read_text(encoding="utf-8").splitlines():
+        if line.startswith("====="):
+            section = known.setdefault(line.split()[1], set())
+        elif " | " in line:
+            section.add(line.split(" | ")[0])
+            section.update(re.findall(r"'([a-z0-9-]+)'", line))
+    for program, name in (("beacon", "beacon-chain"), ("validator", "validator")):
+        assert set(TABLE["allowedArgs"][program]) <= known[name]
 
 
 @needs_helm

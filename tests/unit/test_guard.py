@@ -345,6 +345,25 @@ def test_a_file_that_takes_the_place_of_the_locked_one_is_noticed(place: Place, 
     assert (process.returncode, "Prysm runs" in out) == (0, True)
 
 
+@pytest.mark.skipif(not shutil.which("dash"), reason="no dash")
+def test_a_file_replaced_between_opening_and_locking_is_noticed() -> None:
+    """The lock is on the file that was opened, which no other guard will ever see again."""
+    with a_place("dash") as place:
+        path = place.database()
+        tools = place.root / "tools"
+        tools.mkdir()
+        other = place.put(place.root / "other", path.read_bytes())
+        script = f'[ ! -e {other} ] || [ "$2" = 8 ] || mv {other} {path}\nexec {shutil.which("flock")} "$@"\n'
+        place.put(tools / "flock", f"#!/bin/sh\n{script}").chmod(0o755)
+        place.tools = f"{tools}:{os.environ['PATH']}"
+        place.own(place.root)
+        process = place.start("/bin/sh", "-c", "echo Prysm runs")
+        said = until(process, "Prysm runs")
+        process.communicate(timeout=10)
+        assert not other.exists(), "it was not replaced"
+        assert "still holds the lock" in said, "the lock on a file without a name was taken for the lock"
+
+
 def test_a_database_that_changes_while_it_waits_is_looked_at_anew(place: Place) -> None:
     path = place.database(database(900))
     place.put(place.data / ".validator-transaction", "900\n")

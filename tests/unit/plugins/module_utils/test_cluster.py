@@ -45,6 +45,26 @@ def test_an_old_refusal_of_a_guard_that_passed_since_is_history() -> None:
     assert describe(pod(initContainerStatuses=[guard])).hopeless is False
 
 
+def test_a_refusal_in_the_container_of_prysm_is_told_too() -> None:
+    last = {"terminated": {"exitCode": 1, "message": "guard: REFUSED: validator.db is an older copy\n"}}
+    waits = {
+        "name": "validator",
+        "ready": False,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": last,
+    }
+    seen = describe(pod(containerStatuses=[waits]))
+    assert (seen.problem, seen.hopeless) == ("REFUSED: validator.db is an older copy", True)
+    runs = {**waits, "state": {"running": {}}, "started": True}
+    assert describe(pod(containerStatuses=[runs])).hopeless is False
+
+
+def test_a_guard_that_waits_in_the_container_of_prysm_is_told() -> None:
+    waits = {"name": "validator", "ready": False, "started": False, "state": {"running": {}}}
+    seen = describe(pod(containerStatuses=[waits]))
+    assert (seen.started, seen.hopeless, "its log says for what" in seen.problem) == (False, False, True)
+
+
 def test_waiting_for_a_lock_is_told() -> None:
     guard = {"name": "guard", "ready": False, "state": {"running": {}}}
     assert "init container guard" in describe(pod(initContainerStatuses=[guard])).problem

@@ -108,6 +108,12 @@ def test_a_pod_of_an_older_specification_is_stale() -> None:
 def test_a_pod_whose_guard_failed_is_stale() -> None:
     assert _release.workload(a_set(), [a_pod(guards=[{"ready": False, "restartCount": 1}])])["stale"]
     assert not _release.workload(a_set(), [a_pod(guards=[{"ready": False, "restartCount": 0}])])["stale"]
+    again = a_pod()
+    ended = {"terminated": {"message": "guard: REFUSED: an older copy"}}
+    again["status"]["containerStatuses"] = [{"ready": False, "restartCount": 3, "lastState": ended}]
+    assert _release.workload(a_set(), [again])["stale"], "Prysm's own container runs the same guard"
+    again["status"]["containerStatuses"][0]["ready"] = True
+    assert not _release.workload(a_set(), [again])["stale"]
 
 
 def test_no_pod_is_not_stale() -> None:

@@ -49,6 +49,59 @@ The image of beacon-chain or validator. (list ROOT NAME OVERRIDE)
 {{- end -}}
 
 {{/*
+Where a program lies in its image: beacon or validator. (list ROOT KIND)
+*/}}
+{{- define "eth2prysm.entrypoint" -}}
+{{- $root := index . 0 -}}
+{{- $kind := index . 1 -}}
+{{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
+{{- $version := include "eth2prysm.version" $root -}}
+{{- range $table.entrypoints -}}
+{{- if include "eth2prysm.within" (list $version .) -}}
+{{- index . $kind -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The layout that this version gives to validator.db: how many of the changes in files/versions.yaml it has.
+*/}}
+{{- define "eth2prysm.layout" -}}
+{{- $table := .Files.Get "files/versions.yaml" | fromYaml -}}
+{{- $version := include "eth2prysm.version" . -}}
+{{- $layout := 0 -}}
+{{- range $table.validatorSchema -}}
+{{- if semverCompare (printf ">=%s" .) $version -}}{{- $layout = add1 $layout -}}{{- end -}}
+{{- end -}}
+{{- $layout -}}
+{{- end -}}
+
+{{/*
+A path as all comparisons want it: no slash at its end. (list WHERE PATH) Other spellings of one place are refused.
+*/}}
+{{- define "eth2prysm.place" -}}
+{{- $where := index . 0 -}}
+{{- $path := index . 1 | default "" -}}
+{{- if not (kindIs "string" $path) -}}
+{{- fail (printf "%s is not a path." $where) -}}
+{{- end -}}
+{{- if not $path -}}
+{{- fail (printf "%s is empty." $where) -}}
+{{- end -}}
+{{- if not (regexMatch "^/[^\\s[:cntrl:]]*$" $path) -}}
+{{- fail (printf "%s is %q. It should be a path that begins with / and has no spaces." $where $path) -}}
+{{- end -}}
+{{- $clean := trimSuffix "/" $path -}}
+{{- if or (contains "//" $path) (regexMatch "/\\.\\.?(/|$)" $path) -}}
+{{- fail (printf "%s is %s. Write it without //, /./ and /../: two spellings of one place are two clients on one database." $where $path) -}}
+{{- end -}}
+{{- if not $clean -}}
+{{- fail (printf "%s is the root directory." $where) -}}
+{{- end -}}
+{{- $clean -}}
+{{- end -}}
+
+{{/*
 Memory from the values, or else by version. (list ROOT KIND VALUES)
 */}}
 {{- define "eth2prysm.resources" -}}
@@ -156,10 +209,10 @@ spec:
     {{- toYaml $values.nfs.mountOptions | nindent 4 }}
   nfs:
     server: {{ $values.nfs.serverIp | quote }}
-    path: {{ .path | quote }}
+    path: {{ trimSuffix "/" .path | quote }}
   {{- else }}
   hostPath:
-    path: {{ .path | quote }}
+    path: {{ trimSuffix "/" .path | quote }}
     type: Directory
   nodeAffinity:
     required:
@@ -256,15 +309,32 @@ affinity:
 {{- end -}}
 
 {{/*
-The step that waits for the database. (dict root kind mounts arguments)
+What the guard needs to know beside its arguments. (dict root kind identity)
+*/}}
+{{- define "eth2prysm.guardEnv" -}}
+{{- if eq .kind "validator" -}}
+- {name: GUARD_VERSION, value: {{ printf "v%s" (include "eth2prysm.version" .root) | quote }}}
+- {name: GUARD_LAYOUT, value: {{ include "eth2prysm.layout" .root | quote }}}
+- {name: GUARD_IDENTITY, value: {{ .identity | default "" | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/*
+The step that waits for the database, and brings the busybox with which the container of Prysm does the same again.
+(dict root kind identity mounts arguments)
 */}}
 {{- define "eth2prysm.guard" -}}
 - name: guard
-  image: {{ .root.Values.guard.image }}
-  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  image: {{ .root.Values.guard.image | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy | quote }}
   command: [/bin/sh, /guard/guard.sh]
   args:
     {{- toYaml .arguments | nindent 4 }}
+  env:
+    - {name: GUARD_INSTALL, value: /guard-bin}
+    {{- with include "eth2prysm.guardEnv" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
   # What it refused, and why, becomes part of the pod's status.
   terminationMessagePolicy: FallbackToLogsOnError
   securityContext:
@@ -274,14 +344,27 @@ The step that waits for the database. (dict root kind mounts arguments)
     limits: {memory: 64Mi}
   volumeMounts:
     - {name: guard, mountPath: /guard, readOnly: true}
+    - {name: guard-bin, mountPath: /guard-bin}
     {{- toYaml .mounts | nindent 4 }}
 {{- end -}}
 
 {{/*
-One argument for a container. Kubernetes would expand $(NAME) in it, so that is escaped.
+The guard as the command of Prysm's own container: it runs at every start of it, and becomes Prysm with the lock held.
+The arguments of Prysm follow. (dict root kind arguments)
+*/}}
+{{- define "eth2prysm.guarded" -}}
+command: [/guard-bin/busybox, sh, /guard/guard.sh]
+args:
+  {{- toYaml .arguments | nindent 2 }}
+  - "--"
+  - {{ include "eth2prysm.entrypoint" (list .root .kind) | quote }}
+{{- end -}}
+
+{{/*
+One argument for a container. Kubernetes would expand $(NAME) in it, so every $ is escaped.
 */}}
 {{- define "eth2prysm.arg" -}}
-- {{ . | replace "$(" "$$(" | quote }}
+- {{ . | toString | replace "$" "$$" | quote }}
 {{- end -}}
 
 {{- define "eth2prysm.networkArgs" -}}

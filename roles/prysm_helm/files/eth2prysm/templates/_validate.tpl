@@ -58,15 +58,22 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail "persistentVolumeType is existingClaim but beacon.dataExistingClaim is empty." -}}
 {{- end -}}
 
-{{- include "eth2prysm.refuseArgs" (list . "beacon.extraArgs" .Values.beacon.extraArgs) -}}
-
-{{- $used := dict .Values.beacon.dataVolumePath "beacon.dataVolumePath" -}}
-{{- $claims := dict -}}
-{{- if .Values.beacon.dataExistingClaim -}}
-{{- $_ := set $claims .Values.beacon.dataExistingClaim "beacon.dataExistingClaim" -}}
+{{- if not (has $type (list "nfs" "hostPath" "storageClass" "existingClaim")) -}}
+{{- fail (printf "persistentVolumeType %s is not one of nfs, hostPath, storageClass, existingClaim." $type) -}}
 {{- end -}}
-{{- range $name, $validator := include "eth2prysm.validators" . | fromYaml -}}
+{{- if not (include "eth2prysm.entrypoint" (list . "validator")) -}}
+{{- fail (printf "files/versions.yaml does not say where the programs of Prysm %s are (entrypoints)." .Values.image.version) -}}
+{{- end -}}
+
+{{- include "eth2prysm.name" (list "beacon.name" .Values.beacon.name) -}}
+{{- include "eth2prysm.checkArgs" (list . "beacon.extraArgs" "beacon" .Values.beacon.extraArgs) -}}
+{{- include "eth2prysm.checkArgs" (list . "validatorDefaults.extraArgs" "validator" .Values.validatorDefaults.extraArgs) -}}
+
+{{- $validators := include "eth2prysm.validators" . | fromYaml -}}
+{{- $identities := dict -}}
+{{- range $name, $validator := $validators -}}
 {{- $where := printf "validators.%s" $name -}}
+{{- include "eth2prysm.name" (list $where $name) -}}
 {{- if eq $name $root.Values.beacon.name -}}
 {{- fail (printf "%s has the beacon's name." $where) -}}
 {{- end -}}
@@ -83,45 +90,121 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail (printf "%s.feeRecipient is the burn address." $where) -}}
 {{- end -}}
 {{- if gt (len $validator.graffiti) 32 -}}
-{{- fail (printf "%s.graffiti is %d bytes long; a block has room for 32." $where (len $validator.graffiti)) -}}
+{{- fail (printf "%s.graffiti is %d bytes long; a block has space for 32." $where (len $validator.graffiti)) -}}
 {{- end -}}
-{{- range $field := list "dataVolumePath" "walletVolumePath" -}}
-{{- if has $type (list "nfs" "hostPath") -}}
-{{- $path := get $validator $field -}}
-{{- if not $path -}}
-{{- fail (printf "%s.%s is empty." $where $field) -}}
+{{- with $validator.dataIdentity -}}
+{{- if not (regexMatch "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" .) -}}
+{{- fail (printf "%s.dataIdentity is %s. It should be the UUID in .validator-id of its data and wallet directory." $where .) -}}
 {{- end -}}
-{{- $path = $path | trimSuffix "/" -}}
-{{- if hasKey $used $path -}}
-{{- fail (printf "Slashing risk: %s.%s and %s are both %s. Two clients on one wallet or one database are two signers for one key." $where $field (get $used $path) $path) -}}
+{{- if hasKey $identities . -}}
+{{- fail (printf "Slashing risk: %s and validators.%s have the same dataIdentity. One database and one wallet belong to one client." $where (get $identities .)) -}}
 {{- end -}}
-{{- $_ := set $used $path (printf "%s.%s" $where $field) -}}
+{{- $_ := set $identities . $name -}}
 {{- end -}}
+{{- include "eth2prysm.checkArgs" (list $root (printf "%s.extraArgs" $where) "validator" $validator.extraArgs) -}}
 {{- end -}}
-{{- range $field := list "dataExistingClaim" "walletExistingClaim" -}}
-{{- $claim := get $validator $field | default "" -}}
-{{- if and (not $claim) (or (eq $type "existingClaim") (and (eq $type "storageClass") (eq $field "walletExistingClaim"))) -}}
-{{- fail (printf "%s.%s is empty, and persistentVolumeType is %s." $where $field $type) -}}
+
+{{- include "eth2prysm.checkPlaces" (dict "root" . "validators" $validators) -}}
 {{- end -}}
-{{- if and $claim (has $type (list "existingClaim" "storageClass")) -}}
-{{- if hasKey $claims $claim -}}
-{{- fail (printf "Slashing risk: %s.%s and %s are both %s. Two clients on one wallet or one database are two signers for one key." $where $field (get $claims $claim) $claim) -}}
-{{- end -}}
-{{- $_ := set $claims $claim (printf "%s.%s" $where $field) -}}
-{{- end -}}
-{{- end -}}
-{{- include "eth2prysm.refuseArgs" (list $root (printf "%s.extraArgs" $where) $validator.extraArgs) -}}
+
+{{/*
+A name becomes a StatefulSet, whose pods carry it and a hash in a label of 63 characters. (list WHERE NAME)
+*/}}
+{{- define "eth2prysm.name" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$" (toString (index . 1))) -}}
+{{- fail (printf "%s: %q cannot name a client. It should begin with a letter and have at most 52 small letters, digits and hyphens." (index . 0) (toString (index . 1))) -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "eth2prysm.refuseArgs" -}}
+{{/*
+No two volumes may be one place, nor one below another: that would be two signers for one key. (dict root validators)
+*/}}
+{{- define "eth2prysm.checkPlaces" -}}
+{{- $values := .root.Values -}}
+{{- $type := $values.persistentVolumeType -}}
+{{- $byPath := has $type (list "nfs" "hostPath") -}}
+{{- $volumes := list (dict "where" "beacon.data" "workload" $values.beacon.name "volume" "data" "path" $values.beacon.dataVolumePath "claim" $values.beacon.dataExistingClaim) -}}
+{{- range $name, $validator := .validators -}}
+{{- $volumes = concat $volumes (list
+      (dict "where" (printf "validators.%s.data" $name) "workload" $name "volume" "data" "path" $validator.dataVolumePath "claim" $validator.dataExistingClaim)
+      (dict "where" (printf "validators.%s.wallet" $name) "workload" $name "volume" "wallet" "path" $validator.walletVolumePath "claim" $validator.walletExistingClaim)) -}}
+{{- end -}}
+{{- $seen := list -}}
+{{- range $volume := $volumes -}}
+{{- $field := printf "%s%s" .where (ternary "VolumePath" "ExistingClaim" $byPath) -}}
+{{- $place := "" -}}
+{{- if $byPath -}}
+{{- if .claim -}}
+{{- fail (printf "%sExistingClaim is %s, but persistentVolumeType is %s, which takes %s. Remove one of the two." .where .claim $type $field) -}}
+{{- end -}}
+{{- $place = include "eth2prysm.place" (list $field .path) -}}
+{{- else -}}
+{{- if and (not .claim) (or (eq $type "existingClaim") (eq .volume "wallet")) -}}
+{{- fail (printf "%s is empty, and persistentVolumeType is %s." $field $type) -}}
+{{- end -}}
+{{- $place = include "eth2prysm.claimName" . -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" $place) -}}
+{{- fail (printf "%s: %q is not the name of a claim." $field $place) -}}
+{{- end -}}
+{{- end -}}
+{{- range $other := $seen -}}
+{{- if eq $place $other.place -}}
+{{- fail (printf "Slashing risk: %s and %s are both %s. Two clients on one wallet or one database are two signers for one key." $other.field $field $place) -}}
+{{- end -}}
+{{- if and $byPath (or (hasPrefix (printf "%s/" $other.place) $place) (hasPrefix (printf "%s/" $place) $other.place)) -}}
+{{- fail (printf "Slashing risk: of %s (%s) and %s (%s) one lies below the other. Give each client directories of its own: two clients on one wallet or one database are two signers for one key." $other.field $other.place $field $place) -}}
+{{- end -}}
+{{- end -}}
+{{- $seen = append $seen (dict "field" $field "place" $place) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Arguments added by hand are on the list of this program and version, or refused. (list ROOT WHERE PROGRAM ARGUMENTS)
+*/}}
+{{- define "eth2prysm.checkArgs" -}}
 {{- $root := index . 0 -}}
 {{- $where := index . 1 -}}
+{{- $program := index . 2 -}}
 {{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
-{{- range index . 2 -}}
-{{- $flag := regexReplaceAll "=.*" (. | trimPrefix "--") "" -}}
-{{- if hasKey $table.refusedArgs $flag -}}
-{{- fail (printf "%s: --%s is refused: %s." $where $flag (get $table.refusedArgs $flag)) -}}
+{{- $version := include "eth2prysm.version" $root -}}
+{{- $network := include "eth2prysm.network" $root -}}
+{{- $allowed := index $table.allowedArgs $program -}}
+{{- $given := index . 3 | default list -}}
+{{- if not (kindIs "slice" $given) -}}
+{{- fail (printf "%s is not a list of arguments." $where) -}}
+{{- end -}}
+{{- range $argument := $given -}}
+{{- if not (kindIs "string" $argument) -}}
+{{- fail (printf "%s: %v is not text. Write each argument in quotes." $where $argument) -}}
+{{- end -}}
+{{- /* The name that is meant, however it is written, for the reason. */ -}}
+{{- $meant := regexFind "[a-z0-9][a-z0-9.-]*" (lower $argument) -}}
+{{- if hasKey $table.refusedArgs $meant -}}
+{{- fail (printf "%s: --%s is refused: %s." $where $meant (get $table.refusedArgs $meant)) -}}
+{{- end -}}
+{{- if not (regexMatch "^--[a-z0-9][a-z0-9.-]*(=[!-~]*)?$" $argument) -}}
+{{- fail (printf "%s: %q is not understood. Write each argument as one entry without spaces, --flag or --flag=value." $where $argument) -}}
+{{- end -}}
+{{- if contains "$(" $argument -}}
+{{- fail (printf "%s: %q: Kubernetes would expand $(...). Write the value itself." $where $argument) -}}
+{{- end -}}
+{{- $flag := regexReplaceAll "=.*$" (trimPrefix "--" $argument) "" -}}
+{{- if not (hasKey $allowed $flag) -}}
+{{- fail (printf "%s: --%s is not on the list of arguments that may be given to the %s (allowedArgs in files/versions.yaml). If Prysm %s has it, and it touches neither keys nor history, ask the project to add it." $where $flag $program $root.Values.image.version) -}}
+{{- end -}}
+{{- $entry := get $allowed $flag -}}
+{{- if not (include "eth2prysm.within" (list $version $entry)) -}}
+{{- fail (printf "%s: Prysm %s has no --%s (%s). With an unknown flag it would exit with success, doing nothing." $where $root.Values.image.version $flag (ternary (printf "it came with v%s" (default "" $entry.first)) (printf "it was last in v%s" (default "" $entry.last)) (and (hasKey $entry "first") (semverCompare (printf "<%s" (default "0.0.0" $entry.first)) $version)))) -}}
+{{- end -}}
+{{- if and (hasKey $entry "network") (ne $network (default "" $entry.network)) -}}
+{{- fail (printf "%s: --%s is for network %s only." $where $flag $entry.network) -}}
+{{- end -}}
+{{- if and $entry.value (not (contains "=" $argument)) -}}
+{{- fail (printf "%s: --%s needs its value in the same entry, --%s=value: it would take the next argument for it." $where $flag $flag) -}}
+{{- end -}}
+{{- if and (not $entry.value) (not (regexMatch "^--[a-z0-9.-]+(=(true|false))?$" $argument)) -}}
+{{- fail (printf "%s: --%s is a switch. Write --%s or --%s=false." $where $flag $flag $flag) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
