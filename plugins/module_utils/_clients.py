@@ -484,10 +484,10 @@ def _judge_keys(client: Client, args: t.Tuple[str, ...], around: Surroundings, h
 
 # -- images -----------------------------------------------------------------------------------------------------------
 
-#: What only watches.
+#: What only watches; and namesakes (a proxy that vouches for people, a lighthouse for web pages).
 _WATCHERS = name_set(
     """exporter metrics monitor monitoring watcher dashboard explorer checker alerts alertmanager ui docs
-    website notifier ejector deposits"""
+    website notifier ejector deposits proxy google lhci"""
 )
 
 

@@ -40,7 +40,7 @@ CONTAINERS = {
     "ephemeralContainers": "ephemeralContainerStatuses",
 }
 _DEFAULT_PORT = 8081
-#: Host paths that many pods of a node's own mount: they show everything, and whoever has them is no signer by that.
+#: Host paths that agents of every node mount: they show everything, which makes no signer of them.
 _COMMON = ("/", "/var", "/var/lib")
 
 

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _signers
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from tests.unit.plugins.module_utils.signing_forms import ORDINARY, SIGNING
+from tests.unit.test_chart import needs_helm, render
 
 NFS = "172.20.10.10"
 CLAIMS = [
@@ -272,7 +273,7 @@ def test_ordinary_pods_are_no_signers(name: str) -> None:
     assert _signers.signers("Pod", item, "prysm", site()) == []
 
 
-@pytest.mark.parametrize("group", sorted(_signers.CONTAINERS))
+@pytest.mark.parametrize("group", ["containers", "initContainers", "ephemeralContainers"])
 @pytest.mark.parametrize("family", sorted(SIGNING))
 def test_containers_of_all_kinds_count(group: str, family: str) -> None:
     for form in SIGNING[family].values():
@@ -493,3 +494,24 @@ def test_a_release_is_read_with_the_defaults_of_its_chart_and_its_claims() -> No
     claims = [{"metadata": {"namespace": "other", "name": "w"}, "spec": {"volumeName": "pv-wallet"}}]
     (seen,) = _signers.released(secret, "prysm", _signers.storage([NFS], claims, VOLUMES))
     assert (seen.wallet.path, seen.data.path) == ("/data/prysm/wallet-validator1", "/data/prysm/v")
+
+
+@needs_helm
+def test_of_the_charts_own_workloads_only_its_validators_are_signers() -> None:
+    docs = render({"validators": {"validator1": {"graffiti": "exec lighthouse vc"}}}).values()
+    by_kind: dict[str, list[t.Any]] = {}
+    for item in docs:
+        item["metadata"].setdefault("namespace", "prysm")
+        by_kind.setdefault(item["kind"], []).append(item)
+    maps = {item["metadata"]["name"]: item.get("data") or {} for item in by_kind["ConfigMap"]}
+    server = by_kind["PersistentVolume"][0]["spec"]["nfs"]["server"]
+    known = _signers.storage(
+        [server], by_kind["PersistentVolumeClaim"], by_kind["PersistentVolume"], WALLETS, DATA, "/data/prysm",
+        config_map=lambda _space, name: maps.get(name),
+    )  # fmt: skip
+    found = [
+        signer for item in by_kind["StatefulSet"] for signer in _signers.signers("StatefulSet", item, "prysm", known)
+    ]
+    assert found and all(signer.program == "Prysm" and signer.wallet.path and signer.data.path for signer in found)
+    names = [item["metadata"]["name"] for item in by_kind["StatefulSet"]]
+    assert [signer.client for signer in found] == [name for name in names if "beacon" not in name]

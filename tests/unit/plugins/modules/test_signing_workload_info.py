@@ -179,7 +179,8 @@ def test_pods_of_prysm_whose_metrics_are_off_may_be_asked_elsewhere(api: dict[st
     hiding["spec"]["containers"][0]["args"].append("--disable-monitoring")
     api["/api/v1/pods"] = [hiding]
     assert look(api).get("failed")
-    assert look(api, asked=["validator1"])["live"] == {}
+    for name in ("validator1", "prysm/validator1"):
+        assert look(api, asked=[name])["live"] == {}
 
 
 def test_a_pod_that_can_read_a_wallet_is_named(api: dict[str, t.Any]) -> None:
