@@ -39,8 +39,8 @@ options:
     description:
       - How many slots the head may be behind the clock. A dead execution client shows in nothing else - the node stays
         Ready, its keys attest to the old head.
-      - V(0) is a quarter of an epoch, at least four. V(-1) does not ask, for a private chain that stands still because
-        all its keys belong to this site and wait.
+      - V(0) is a quarter of an epoch, at least four and at least those of twelve seconds. V(-1) does not ask, for a
+        private chain that stands still because all its keys belong to this site and wait.
     type: int
     default: 0
 """

@@ -122,9 +122,9 @@ def head(text: str) -> Head:
     )
 
 
-def allowed_lag(slots_per_epoch: int) -> int:
-    """How many slots a head may be behind: some proposers miss theirs, and a look takes time."""
-    return max(4, slots_per_epoch // 4)
+def allowed_lag(slots_per_epoch: int, seconds: float) -> int:
+    """How many slots a head may be behind: some proposers miss theirs, and a block and a look take seconds."""
+    return max(4, slots_per_epoch // 4, int(12 // seconds) if seconds else 0)
 
 
 def head_problem(now: Head, first: int | None, slot: int | None, lag: int, why_no_clock: str) -> str:
@@ -172,7 +172,8 @@ class Chain:
         self._namespace: str = params["namespace"]
         self._metrics_port = metrics_port
         self._api_port: int = params["api_port"]
-        self._lag: int = params["head_slots_behind"] or allowed_lag(params["slots_per_epoch"])
+        self._lag: int = params["head_slots_behind"]
+        self._slots_per_epoch: int = params["slots_per_epoch"]
         self._genesis: int = params["genesis_time"]
         self._told_genesis = 0
         self._length: float = params["seconds_per_slot"]
@@ -244,7 +245,8 @@ class Chain:
             seen = self.head()
         except (NotYet, ChainError) as exc:
             return View(slot, None, f"the head of {self._pod} cannot be read: {exc}")
-        problem = head_problem(seen, self._first, slot, self._lag, why)
+        lag = self._lag or allowed_lag(self._slots_per_epoch, self._length)
+        problem = head_problem(seen, self._first, slot, lag, why)
         if self._first is None:
             self._first = seen.slot
         return View(slot, seen.slot, problem)

@@ -33,7 +33,9 @@ type Chain struct {
 	mu      sync.Mutex
 	judge   *Judge
 	index   map[string]uint64 // every validator, by the order in which it was first asked for
-	sorted  []string
+	sorted  []string          // of the active ones, in the order of their turns
+	status  map[string]string // of those that are not active
+	dir     string
 	keysLog *os.File
 	faults  wire.Faults
 
@@ -53,7 +55,10 @@ func Open(dir string, fresh wire.Config) (*Chain, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c := &Chain{Now: time.Now, judge: NewJudge(), index: map[string]uint64{}, done: make(chan struct{})}
+	c := &Chain{
+		Now: time.Now, judge: NewJudge(), index: map[string]uint64{}, status: map[string]string{}, dir: dir,
+		done: make(chan struct{}),
+	}
 	if err := c.loadConfig(filepath.Join(dir, "genesis.json"), fresh); err != nil {
 		return nil, err
 	}
@@ -63,14 +68,16 @@ func Open(dir string, fresh wire.Config) (*Chain, error) {
 		if err := json.Unmarshal(line, &key); err != nil {
 			return err
 		}
-		c.index[key] = uint64(len(c.sorted))
-		c.sorted = append(c.sorted, key)
+		c.index[key] = uint64(len(c.index))
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	sort.Strings(c.sorted)
+	if err := c.loadStatuses(); err != nil {
+		return nil, err
+	}
+	c.sort()
 	c.sigLog, err = openLines(filepath.Join(dir, "signatures.jsonl"), func(line []byte) error {
 		r := &Record{}
 		if err := json.Unmarshal(line, r); err != nil {
@@ -118,6 +125,11 @@ func (c *Chain) loadConfig(path string, fresh wire.Config) error {
 	}
 	c.Config = fresh
 	raw, _ = json.MarshalIndent(fresh, "", "  ")
+	return replace(path, raw)
+}
+
+// replace writes a whole file or leaves the old one.
+func replace(path string, raw []byte) error {
 	tmp := path + ".new"
 	f, err := os.Create(tmp)
 	if err != nil {
@@ -131,6 +143,114 @@ func (c *Chain) loadConfig(path string, fresh wire.Config) error {
 	}
 	f.Close()
 	return os.Rename(tmp, path)
+}
+
+func (c *Chain) statusFile() string { return filepath.Join(c.dir, "statuses.json") }
+
+func (c *Chain) loadStatuses() error {
+	raw, err := os.ReadFile(c.statusFile())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &c.status)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.statusFile(), err)
+	}
+	return nil
+}
+
+// sort lines up the keys that take turns.
+func (c *Chain) sort() {
+	c.sorted = c.sorted[:0]
+	for key := range c.index {
+		if wire.OnDuty(c.statusOf(key)) {
+			c.sorted = append(c.sorted, key)
+		}
+	}
+	sort.Strings(c.sorted)
+}
+
+func (c *Chain) statusOf(key string) string {
+	if s := c.status[key]; s != "" {
+		return s
+	}
+	return "active"
+}
+
+// SetStatuses says how the chain sees some keys from now on. A key of which nothing was said is active as soon as its
+// duties are asked for.
+func (c *Chain) SetStatuses(statuses map[string]string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := map[string]string{}
+	for key, status := range c.status {
+		next[key] = status
+	}
+	var known []string
+	for key, status := range statuses {
+		key = strings.ToLower(key)
+		if _, err := wire.Bytes(key, 48); err != nil || !strings.HasPrefix(key, "0x") {
+			return fmt.Errorf("%q is no public key", key)
+		}
+		if _, ok := wire.Statuses[status]; !ok {
+			return fmt.Errorf("%q is no status of a key", status)
+		}
+		next[key] = status
+		if status != "unknown" {
+			known = append(known, key)
+		}
+	}
+	raw, _ := json.MarshalIndent(next, "", "  ")
+	if err := replace(c.statusFile(), raw); err != nil {
+		return err
+	}
+	c.status = next
+	c.sort()
+	return c.add(known)
+}
+
+// add takes keys into the state.
+func (c *Chain) add(keys []string) error {
+	fresh := false
+	for _, key := range keys {
+		if _, ok := c.index[key]; ok || c.statusOf(key) == "unknown" {
+			continue
+		}
+		line, _ := json.Marshal(key)
+		if _, err := c.keysLog.Write(append(line, '\n')); err != nil {
+			return err
+		}
+		c.index[key] = uint64(len(c.index))
+		fresh = true
+	}
+	if !fresh {
+		return nil
+	}
+	c.sort()
+	return c.keysLog.Sync()
+}
+
+// States is what the chain knows of some keys, or of all; what it does not know is left out.
+func (c *Chain) States(req wire.StatesRequest) []wire.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys := req.Keys
+	if len(keys) == 0 {
+		for key := range c.index {
+			keys = append(keys, key)
+		}
+		sort.Strings(keys)
+	}
+	out := []wire.State{}
+	for _, key := range keys {
+		key = strings.ToLower(key)
+		if i, ok := c.index[key]; ok && c.statusOf(key) != "unknown" {
+			out = append(out, wire.State{Key: key, Index: i, Status: c.statusOf(key)})
+		}
+	}
+	return out
 }
 
 // openLines feeds every line of a file to a function and leaves the file open for appending. A last line without its
@@ -266,7 +386,7 @@ func (c *Chain) Head() wire.Head {
 	h := wire.Head{
 		Slot: slot, Epoch: epoch, Started: started, Justified: Justified(epoch),
 		Root:   wire.Hex(hash("head", c.Config.GenesisValidatorsRoot, slot)),
-		Faults: c.faults, Validator: len(c.sorted),
+		Faults: c.faults, Validator: len(c.index),
 	}
 	if h.Justified > 0 {
 		h.Finalized = h.Justified - 1
@@ -274,39 +394,34 @@ func (c *Chain) Head() wire.Head {
 	return h
 }
 
-// Duties makes a validator of every key that is asked for. A key attests once an epoch, at a slot that only depends
+// Duties makes a validator of every key that is asked for, unless something else was said of it. A key attests once an epoch, at a slot that only depends
 // on key and epoch; each slot has one proposer, in turns.
 func (c *Chain) Duties(req wire.DutiesRequest) ([]wire.Duty, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fresh := false
 	for i, key := range req.Keys {
 		key = strings.ToLower(key)
 		req.Keys[i] = key
 		if _, err := wire.Bytes(key, 48); err != nil || !strings.HasPrefix(key, "0x") {
 			return nil, fmt.Errorf("%q is no public key", key)
 		}
-		if _, ok := c.index[key]; ok {
-			continue
-		}
-		line, _ := json.Marshal(key)
-		if _, err := c.keysLog.Write(append(line, '\n')); err != nil {
-			return nil, err
-		}
-		c.index[key] = uint64(len(c.sorted))
-		c.sorted = append(c.sorted, key)
-		fresh = true
 	}
-	if fresh {
-		sort.Strings(c.sorted)
-		if err := c.keysLog.Sync(); err != nil {
-			return nil, err
-		}
+	if err := c.add(req.Keys); err != nil {
+		return nil, err
 	}
 	spe := c.Config.SlotsPerEpoch
 	out := []wire.Duty{}
 	for _, key := range req.Keys {
-		d := wire.Duty{Key: key, Index: c.index[key], ProposerSlots: []uint64{}}
+		d := wire.Duty{
+			Key: key, Index: wire.NoIndex, Status: c.statusOf(key), AttesterSlot: wire.NoSlot, ProposerSlots: []uint64{},
+		}
+		if i, ok := c.index[key]; ok && d.Status != "unknown" {
+			d.Index = i
+		}
+		if !wire.OnDuty(d.Status) {
+			out = append(out, d)
+			continue
+		}
 		d.AttesterSlot = req.Epoch*spe + binary.BigEndian.Uint64(hash("attester", key, req.Epoch))%spe
 		for slot := req.Epoch * spe; slot < (req.Epoch+1)*spe; slot++ {
 			if slot > 0 && c.sorted[slot%uint64(len(c.sorted))] == key {
@@ -408,6 +523,23 @@ func (c *Chain) Handler() http.Handler {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		reply(w, c.index)
+	})
+	mux.HandleFunc("POST /validators", func(w http.ResponseWriter, r *http.Request) {
+		var statuses map[string]string
+		if !body(w, r, &statuses) {
+			return
+		}
+		if err := c.SetStatuses(statuses); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		reply(w, c.States(wire.StatesRequest{}))
+	})
+	mux.HandleFunc("POST /states", func(w http.ResponseWriter, r *http.Request) {
+		var req wire.StatesRequest
+		if body(w, r, &req) {
+			reply(w, c.States(req))
+		}
 	})
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { reply(w, c.Head().Faults) })
 	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {

@@ -459,3 +459,45 @@ func TestFaultsAreShownToBeacons(t *testing.T) {
 		t.Fatalf("%+v", h)
 	}
 }
+
+func TestKeysAreWhatWasSaidOfThem(t *testing.T) {
+	s := newSite(t)
+	a, b, c := newSigner(s, 1).key, newSigner(s, 2).key, newSigner(s, 3).key
+	if s.post("/validators", map[string]string{a: "unknown", b: "pending"}) != 200 ||
+		s.post("/validators", map[string]string{a: "gone"}) != 400 || s.post("/validators", map[string]string{"0x12": "active"}) != 400 {
+		t.Fatal("statuses")
+	}
+	duties := func() map[string]wire.Duty {
+		got, err := s.c.Duties(wire.DutiesRequest{Epoch: 9, Keys: []string{a, b, c}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]wire.Duty{}
+		for _, d := range got {
+			out[d.Key] = d
+		}
+		return out
+	}
+	for range 2 {
+		d := duties()
+		if d[a].Status != "unknown" || d[a].Index != wire.NoIndex || d[a].AttesterSlot != wire.NoSlot || len(d[a].ProposerSlots) != 0 {
+			t.Fatalf("%+v", d[a])
+		}
+		if d[b].Status != "pending" || d[b].Index == wire.NoIndex || d[b].AttesterSlot != wire.NoSlot || len(d[b].ProposerSlots) != 0 {
+			t.Fatalf("%+v", d[b])
+		}
+		if d[c].Status != "active" || d[c].AttesterSlot/8 != 9 || len(d[c].ProposerSlots) != 8 {
+			t.Fatalf("%+v", d[c])
+		}
+		if got := s.c.States(wire.StatesRequest{Keys: []string{a, b, c}}); len(got) != 2 || got[0].Key != b || got[1].Key != c {
+			t.Fatalf("%+v", got)
+		}
+		// What was said outlives the program.
+		s.stop()
+		s.start()
+	}
+	s.post("/validators", map[string]string{a: "active", b: "active", c: "exited"})
+	if d := duties(); d[a].Index == wire.NoIndex || len(d[a].ProposerSlots)+len(d[b].ProposerSlots) != 8 || len(d[c].ProposerSlots) != 0 {
+		t.Fatalf("%+v", d)
+	}
+}

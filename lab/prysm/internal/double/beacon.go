@@ -28,15 +28,19 @@ import (
 
 // jsonClient talks to the chain or to a beacon. Nothing in the lab is far away: what hangs is broken.
 type jsonClient struct {
-	base string
-	http *http.Client
+	base    string
+	http    *http.Client
+	version string // of a validator client, which its beacon is told
 }
+
+// versionHeader carries the version of a validator client, by which a beacon knows what the client asks for.
+const versionHeader = "X-Validator-Version"
 
 func newClient(base string) *jsonClient {
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
-	return &jsonClient{strings.TrimRight(base, "/"), &http.Client{Timeout: 4 * time.Second}}
+	return &jsonClient{base: strings.TrimRight(base, "/"), http: &http.Client{Timeout: 4 * time.Second}}
 }
 
 // statusError is an answer that is no success.
@@ -59,6 +63,9 @@ func (c *jsonClient) do(ctx context.Context, method, path string, in, out any) e
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return err
+	}
+	if c.version != "" {
+		req.Header.Set(versionHeader, c.version)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -99,6 +106,7 @@ type Beacon struct {
 	never   bool      // this configuration never gets in sync
 	elGiven bool
 	slotLen string // what the chain configuration says, if one was given
+	eth1    error  // why no eth1 node can be had (v1.x)
 }
 
 func (a *App) runBeacon(fs *FlagSet) error {
@@ -127,6 +135,9 @@ func (a *App) runBeacon(fs *FlagSet) error {
 		return fmt.Errorf("could not create database: %w", err)
 	}
 	defer db.Close()
+	if err := b.openDatabase(db); err != nil {
+		return err
+	}
 	if err := networkKeys(datadir, v); err != nil {
 		return err
 	}
@@ -142,6 +153,9 @@ func (a *App) runBeacon(fs *FlagSet) error {
 	m.defineVersion(v)
 	m.Define("beacon_head_slot", "gauge", "Slot of the head block of the beacon chain")
 	m.Define("beacon_clock_time_slot", "gauge", "The current slot based on the genesis time and current clock")
+	// Both are set when a block arrives, the clock too: until then they are 0.
+	m.Set("beacon_head_slot", 0)
+	m.Set("beacon_clock_time_slot", 0)
 	m.Define("beacon_current_justified_epoch", "gauge", "Current justified epoch")
 	m.Define("beacon_finalized_epoch", "gauge", "Last finalized epoch of the processed state")
 	m.Define("p2p_peer_count", "gauge", "The number of peers in a given state.")
@@ -149,6 +163,9 @@ func (a *App) runBeacon(fs *FlagSet) error {
 		Monitor(log, fs.String("monitoring-host", "127.0.0.1"), fs.Int("monitoring-port", 8080), m, b.checks())
 	}
 
+	if v.Before(2, 0, 0) {
+		go b.watchEth1()
+	}
 	rpc := http.NewServeMux()
 	b.private(rpc)
 	rpcAddr := net.JoinHostPort(fs.String("rpc-host", "127.0.0.1"), strconv.Itoa(fs.Int("rpc-port", 4000)))
@@ -239,6 +256,145 @@ func (b *Beacon) checkFiles() error {
 		return fmt.Errorf("%s is not a valid fee recipient address", a)
 	}
 	return nil
+}
+
+// What this program keeps of a beacon's database besides: which releases it has met, and how it began.
+var (
+	metaBucket  = []byte("lab")
+	metaBegun   = []byte("begun by")
+	metaNewest  = []byte("newest")
+	metaEpoch   = []byte("begun in epoch")
+	metaGenesis = []byte("genesis")
+	metaOrigin  = []byte("origin")
+	metaIndex   = []byte("index repaired")
+)
+
+// openDatabase does with a database what the release does with one of another release, and begins a new one.
+func (b *Beacon) openDatabase(db *bolt.DB) error {
+	v := b.app.V
+	meta := map[string]string{}
+	err := db.View(func(tx *bolt.Tx) error {
+		if bucket := tx.Bucket(metaBucket); bucket != nil {
+			return bucket.ForEach(func(k, val []byte) error { meta[string(k)] = string(val); return nil })
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	fresh := meta[string(metaBegun)] == ""
+	now := b.epochOfChain()
+	if fresh {
+		meta[string(metaBegun)], meta[string(metaEpoch)] = v.Text, strconv.FormatUint(now, 10)
+	}
+	begun, _ := ParseVersion(meta[string(metaBegun)])
+	newest, err := ParseVersion(meta[string(metaNewest)])
+	if err != nil {
+		newest = begun
+	}
+	if newest.From(5, 0, 0) && v.Before(4, 2, 2) {
+		if v.Before(4, 2, 0) {
+			fmt.Fprint(os.Stderr, "panic: runtime error: invalid memory address or nil pointer dereference\n"+
+				"[signal SIGSEGV: segmentation violation code=0x1 addr=0x28 pc=0x0]\n\ngoroutine 1 [running]:\n"+
+				"github.com/prysmaticlabs/prysm/shared/trieutil.CreateTrieFromProto(...)\n"+
+				"\tbeacon-chain/powchain/service.go:229\n")
+			os.Exit(2)
+		}
+		return errors.New("trying to use old deposit trie after migration to the new trie. " +
+			"Run with the --enable-eip-4881 flag to resume normal operations.")
+	}
+	if v.From(5, 0, 3) && begun.Before(5, 0, 3) && meta[string(metaIndex)] == "" {
+		// The repair reads the index of the last ten epochs, and in a young database what is beyond.
+		if first, err := strconv.ParseUint(meta[string(metaEpoch)], 10, 64); err != nil || now < first+10 {
+			b.app.Log.Error("db", "could not run finalized parent root index repair migration", "error", errIndex)
+			return fmt.Errorf("unable to start beacon node: could not start DB: %w", errIndex)
+		}
+		meta[string(metaIndex)] = "done"
+	}
+	if newest.cmp(v) < 0 || meta[string(metaNewest)] == "" {
+		meta[string(metaNewest)] = v.Text
+	}
+	if err := b.begin(meta, fresh); err != nil {
+		return err
+	}
+	return db.Update(func(tx *bolt.Tx) error {
+		bucket, err := tx.CreateBucketIfNotExists(metaBucket)
+		for k, val := range meta {
+			if err == nil {
+				err = bucket.Put([]byte(k), []byte(val))
+			}
+		}
+		return err
+	})
+}
+
+var errIndex = errors.New("unable to decode finalized block root container for " +
+	"root=0x70726576696f75732d66696e616c697a65642d636865636b706f696e74: snappy: corrupt input")
+
+// begin is where a database gets its first state from: only mainnet's genesis comes with the program.
+func (b *Beacon) begin(meta map[string]string, fresh bool) error {
+	fs, v, log := b.fs, b.app.V, b.app.Log
+	given := fs.String("checkpoint-sync-url", "")
+	var unreachable error
+	switch {
+	case meta[string(metaOrigin)] != "" && given != "":
+		log.Warn("node", "Origin checkpoint found in the database, ignoring checkpoint sync flags")
+		given = ""
+	case given != "":
+		unreachable = reach(given)
+	}
+	switch b.app.network(fs) {
+	case "mainnet", "custom":
+	default:
+		source := fs.String("genesis-beacon-api-url", given)
+		has := meta[string(metaGenesis)] != "" || fs.String("genesis-state", "") != "" ||
+			fs.String("checkpoint-state", "") != "" || source != "" && reach(source) == nil
+		switch {
+		case has:
+		case v.From(6, 1, 0):
+			return errors.New("unable to start beacon node: could not initialize genesis state: new genesis data: " +
+				"genesis state has not been initialized")
+		default:
+			b.never = true // it waits for deposits in a contract that nobody reads any more
+			return nil
+		}
+	}
+	if unreachable != nil {
+		log.Error("node", "Error retrieving checkpoint origin state and block", "error", unreachable)
+		return fmt.Errorf("unable to start beacon node: error retrieving checkpoint origin state and block: %w", unreachable)
+	}
+	meta[string(metaGenesis)] = "known"
+	if given != "" && fresh {
+		meta[string(metaOrigin)] = given
+	}
+	return nil
+}
+
+// reach tells whether a beacon API answers there.
+func reach(base string) error {
+	client := &http.Client{Timeout: 3 * time.Second}
+	res, err := client.Get(strings.TrimRight(base, "/") + "/eth/v1/beacon/genesis")
+	if err != nil {
+		return err
+	}
+	res.Body.Close()
+	return nil
+}
+
+// epochOfChain is the epoch by the chain, or 0 when that does not answer.
+func (b *Beacon) epochOfChain() uint64 {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var h wire.Head
+	if err := b.chain.do(ctx, "GET", "/head", nil, &h); err != nil {
+		b.app.Log.Debug("p2p", "The chain does not answer", "error", err)
+	}
+	return h.Epoch
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err == nil
 }
 
 func isAddress(s string) bool {
@@ -337,19 +493,24 @@ func (b *Beacon) poll(first bool) {
 		return
 	}
 	b.mu.Lock()
-	was := b.head
+	was, begun := b.head, !b.seen.IsZero()
+	if h.Faults.ELDead && begun {
+		// No payload is checked, so no block is taken in. The node says nothing of it.
+		h.Slot, h.Epoch, h.Root, h.Justified, h.Finalized = was.Slot, was.Epoch, was.Root, was.Justified, was.Finalized
+	}
 	b.head, b.seen = h, time.Now()
 	b.mu.Unlock()
-	if h.Slot != was.Slot {
-		b.app.Log.Info("blockchain", "Synced new block", "slot", h.Slot, "block", h.Root[:10]+"...", "epoch", h.Epoch,
-			"finalizedEpoch", h.Finalized)
+	b.m.Set("p2p_peer_count", 1, "state", "Connected")
+	if h.Slot == was.Slot || !begun {
+		return
 	}
+	b.app.Log.Info("blockchain", "Synced new block", "slot", h.Slot, "block", h.Root[:10]+"...", "epoch", h.Epoch,
+		"finalizedEpoch", h.Finalized)
 	slot, _ := b.slot()
 	b.m.Set("beacon_head_slot", float64(h.Slot))
 	b.m.Set("beacon_clock_time_slot", float64(slot))
 	b.m.Set("beacon_current_justified_epoch", float64(h.Justified))
 	b.m.Set("beacon_finalized_epoch", float64(h.Finalized))
-	b.m.Set("p2p_peer_count", 1, "state", "Connected")
 }
 
 // slot is the slot by this node's own clock.
@@ -383,16 +544,63 @@ func (b *Beacon) syncState() (started, syncing bool, head, distance uint64, el b
 	if slot > head {
 		distance = slot - head
 	}
-	syncing = b.never || b.head.Faults.Syncing || time.Now().Before(b.ready) || distance > b.config.SlotsPerEpoch ||
-		head > slot+b.config.SlotsPerEpoch
+	syncing = b.never || b.head.Faults.Syncing || time.Now().Before(b.ready) ||
+		distance > b.config.SlotsPerEpoch && !b.head.Faults.ELDead || head > slot+b.config.SlotsPerEpoch
 	if b.head.Faults.Syncing && distance == 0 {
 		distance = 4 * b.config.SlotsPerEpoch
 	}
 	return started, syncing, head, distance, el
 }
 
+// optimistic tells whether the head was checked by no execution client. Before the merge there is no such thing.
+func (b *Beacon) optimistic() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.head.Faults.Optimistic && b.app.V.From(2, 1, 0)
+}
+
+// watchEth1 looks whether an eth1 node answers.
+func (b *Beacon) watchEth1() {
+	urls := append(b.fs.All("http-web3provider"), b.fs.All("fallback-web3provider")...)
+	for len(urls) > 0 {
+		var err error
+		for _, text := range urls {
+			if err = dialEth1(text); err == nil {
+				break
+			}
+		}
+		b.mu.Lock()
+		if err == nil && (b.head.Faults.ELOffline || b.head.Faults.ELDead) {
+			err = errors.New("could not connect to powchain endpoint")
+		}
+		b.eth1 = err
+		b.mu.Unlock()
+		time.Sleep(time.Second)
+	}
+}
+
+func dialEth1(text string) error {
+	u, err := url.Parse(text)
+	if err == nil {
+		port := u.Port()
+		if port == "" {
+			port = map[bool]string{true: "443", false: "80"}[u.Scheme == "https"]
+		}
+		var c net.Conn
+		if c, err = net.DialTimeout("tcp", net.JoinHostPort(u.Hostname(), port), 2*time.Second); err == nil {
+			c.Close()
+			return nil
+		}
+	}
+	return fmt.Errorf("could not dial eth1 nodes: Post %q: %w", text, err)
+}
+
 func (b *Beacon) checks() []Check {
 	syncing := func() error {
+		if b.optimistic() {
+			return errors.New("service is optimistic, validators can't perform duties " +
+				"please check if execution layer is fully synced")
+		}
 		started, syncing, _, _, _ := b.syncState()
 		if !started || syncing {
 			return errors.New("syncing")
@@ -400,9 +608,22 @@ func (b *Beacon) checks() []Check {
 		return nil
 	}
 	ok := func() error { return nil }
+	eth1 := Check{"*execution.Service", ok}
+	if b.app.V.Before(3, 0, 0) {
+		eth1 = Check{"*powchain.Service", func() error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.eth1
+		}}
+	}
 	return []Check{
 		{"*p2p.Service", ok},
+		eth1,
 		{"*blockchain.Service", func() error {
+			if b.optimistic() {
+				return errors.New("service is optimistic, and only limited service functionality is provided " +
+					"please check if execution layer is fully synced")
+			}
 			if started, _, _, _, _ := b.syncState(); !started {
 				return errors.New("genesis state has not been created")
 			}
@@ -433,6 +654,20 @@ func (b *Beacon) private(mux *http.ServeMux) {
 	})
 	pass := func(method, path string, check func(*http.Request) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
+			if client, err := ParseVersion(r.Header.Get(versionHeader)); err == nil {
+				attest, blocks := client.unknownCall(b.app.V)
+				if path == "/block" && attest == "" {
+					attest = blocks
+				}
+				if attest != "" {
+					http.Error(w, attest, http.StatusNotImplemented)
+					return
+				}
+			}
+			if b.optimistic() {
+				http.Error(w, "The node is currently optimistic and cannot serve validators", http.StatusServiceUnavailable)
+				return
+			}
 			if started, syncing, _, _, _ := b.syncState(); !started || syncing {
 				http.Error(w, "Syncing to latest head, not ready to respond", http.StatusServiceUnavailable)
 				return
@@ -535,12 +770,144 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 		b.mu.Unlock()
 		c := b.conf()
 		n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+		prev := h.Justified
+		if prev > 0 {
+			prev--
+		}
+		root := b64(h.Root)
 		answer(w, 200, map[string]string{
-			"headSlot": n(h.Slot), "headEpoch": n(h.Epoch), "headBlockRoot": b64(h.Root),
-			"justifiedSlot": n(h.Justified * c.SlotsPerEpoch), "justifiedEpoch": n(h.Justified),
-			"finalizedSlot": n(h.Finalized * c.SlotsPerEpoch), "finalizedEpoch": n(h.Finalized),
+			"headSlot": n(h.Slot), "headEpoch": n(h.Epoch), "headBlockRoot": root,
+			"justifiedSlot": n(h.Justified * c.SlotsPerEpoch), "justifiedEpoch": n(h.Justified), "justifiedBlockRoot": root,
+			"finalizedSlot": n(h.Finalized * c.SlotsPerEpoch), "finalizedEpoch": n(h.Finalized), "finalizedBlockRoot": root,
+			"previousJustifiedSlot": n(prev * c.SlotsPerEpoch), "previousJustifiedEpoch": n(prev),
+			"previousJustifiedBlockRoot": root,
 		})
 	})
+	mux.HandleFunc("GET /eth/v1alpha1/beacon/config", func(w http.ResponseWriter, _ *http.Request) {
+		c := b.conf()
+		n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+		answer(w, 200, map[string]any{"config": map[string]string{
+			"SecondsPerSlot": n(c.SecondsPerSlot), "SlotsPerEpoch": n(c.SlotsPerEpoch),
+		}})
+	})
+	asked := func(w http.ResponseWriter, r *http.Request) (keys []string, states map[string]wire.State, ok bool) {
+		query := r.URL.Query()
+		for _, text := range append(query["public_keys"], query["publicKeys"]...) {
+			raw, err := unb64(text)
+			if err != nil || len(raw) != 48 {
+				answer(w, 400, map[string]any{"error": "illegal base64 data", "code": 3, "message": "illegal base64 data"})
+				return nil, nil, false
+			}
+			keys = append(keys, wire.Hex(raw))
+		}
+		list, err := b.states(r, keys)
+		if err != nil {
+			answer(w, 500, map[string]any{"error": err.Error(), "code": 13, "message": err.Error()})
+			return nil, nil, false
+		}
+		states = map[string]wire.State{}
+		for _, s := range list {
+			states[s.Key] = s
+		}
+		if len(keys) == 0 {
+			for _, s := range list {
+				keys = append(keys, s.Key)
+			}
+		}
+		return keys, states, true
+	}
+	mux.HandleFunc("GET /eth/v1alpha1/validators", func(w http.ResponseWriter, r *http.Request) {
+		keys, states, ok := asked(w, r)
+		if !ok {
+			return
+		}
+		list := []any{}
+		for _, key := range keys {
+			s, known := states[key]
+			if !known {
+				continue
+			}
+			v := map[string]any{
+				"publicKey": b64(key), "withdrawalCredentials": b64("0x" + strings.Repeat("00", 32)),
+				"effectiveBalance": "32000000000", "slashed": s.Status == "slashing",
+			}
+			for name, at := range b.epochs(s.Status) {
+				v[map[string]string{
+					"activation_eligibility_epoch": "activationEligibilityEpoch", "activation_epoch": "activationEpoch",
+					"exit_epoch": "exitEpoch", "withdrawable_epoch": "withdrawableEpoch",
+				}[name]] = at
+			}
+			list = append(list, map[string]any{"index": strconv.FormatUint(s.Index, 10), "validator": v})
+		}
+		answer(w, 200, map[string]any{
+			"epoch": strconv.FormatUint(b.epoch(), 10), "validatorList": list, "nextPageToken": "", "totalSize": len(list),
+		})
+	})
+	mux.HandleFunc("GET /eth/v1alpha1/validator/statuses", func(w http.ResponseWriter, r *http.Request) {
+		keys, states, ok := asked(w, r)
+		if !ok {
+			return
+		}
+		pubkeys, statuses, indices := []string{}, []any{}, []string{}
+		for _, key := range keys {
+			status, index := "UNKNOWN_STATUS", wire.NoIndex
+			if s, known := states[key]; known {
+				status, index = strings.ToUpper(s.Status), s.Index
+			}
+			pubkeys, indices = append(pubkeys, b64(key)), append(indices, strconv.FormatUint(index, 10))
+			statuses = append(statuses, map[string]string{
+				"status": status, "eth1DepositBlockNumber": "0", "depositInclusionSlot": "0",
+				"activationEpoch": b.epochs(strings.ToLower(status))["activation_epoch"], "positionInActivationQueue": "0",
+			})
+		}
+		answer(w, 200, map[string]any{"publicKeys": pubkeys, "statuses": statuses, "indices": indices})
+	})
+}
+
+// states asks the chain what it knows of keys; a beacon that knows no chain knows no key.
+func (b *Beacon) states(r *http.Request, keys []string) ([]wire.State, error) {
+	var out []wire.State
+	err := b.chain.do(r.Context(), "POST", "/states", wire.StatesRequest{Keys: keys}, &out)
+	return out, err
+}
+
+func (b *Beacon) epoch() uint64 {
+	slot, _ := b.slot()
+	if c := b.conf(); c.SlotsPerEpoch > 0 {
+		return slot / c.SlotsPerEpoch
+	}
+	return 0
+}
+
+// epochs are those that a status stands for.
+func (b *Beacon) epochs(status string) map[string]string {
+	const never = "18446744073709551615"
+	now := strconv.FormatUint(b.epoch(), 10)
+	e := map[string]string{
+		"activation_eligibility_epoch": "0", "activation_epoch": "0", "exit_epoch": never, "withdrawable_epoch": never,
+	}
+	switch status {
+	case "deposited", "partially_deposited", "unknown", "unknown_status":
+		e["activation_eligibility_epoch"], e["activation_epoch"] = never, never
+	case "pending":
+		e["activation_epoch"] = never
+	case "exiting", "slashing":
+		e["exit_epoch"] = strconv.FormatUint(b.epoch()+4, 10)
+	case "exited":
+		e["exit_epoch"] = now
+	}
+	return e
+}
+
+// standardStatus are the names of the standard API.
+var standardStatus = map[string]string{
+	"deposited": "pending_initialized", "partially_deposited": "pending_initialized", "pending": "pending_queued",
+	"active": "active_ongoing", "exiting": "active_exiting", "slashing": "active_slashed", "exited": "exited_unslashed",
+}
+
+func unb64(text string) ([]byte, error) {
+	text = strings.NewReplacer("-", "+", "_", "/", " ", "+").Replace(text)
+	return base64.StdEncoding.DecodeString(text)
 }
 
 func (b *Beacon) conf() wire.Config {
@@ -561,7 +928,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /eth/v1/node/health", func(w http.ResponseWriter, r *http.Request) {
 		started, syncing, _, _, _ := b.syncState()
 		code := 200
-		if !started || syncing {
+		if !started || syncing || b.optimistic() {
 			code = 206
 			if s := r.URL.Query().Get("syncing_status"); s != "" {
 				n, err := strconv.Atoi(s)
@@ -581,7 +948,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 			"is_syncing": syncing || !started,
 		}
 		if v.From(2, 1, 0) {
-			data["is_optimistic"] = false
+			data["is_optimistic"] = b.optimistic()
 		}
 		if v.From(4, 0, 0) {
 			data["el_offline"] = el
@@ -645,26 +1012,39 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 		}})
 	})
 	validators := func(w http.ResponseWriter, r *http.Request, ids []string) {
-		index := map[string]uint64{}
-		if err := b.chain.do(r.Context(), "GET", "/validators", nil, &index); err != nil {
+		for _, id := range ids {
+			if _, err := wire.Bytes(id, 48); err != nil && !isNumber(id) {
+				fail(w, 400, fmt.Sprintf("Could not get validator: %q is neither a public key nor an index", id))
+				return
+			}
+		}
+		list, err := b.states(r, nil)
+		if err != nil {
 			fail(w, 500, err.Error())
 			return
 		}
 		out := []any{}
-		for key, i := range index {
-			n := strconv.FormatUint(i, 10)
+		for _, s := range list {
+			n := strconv.FormatUint(s.Index, 10)
 			wanted := len(ids) == 0
 			for _, id := range ids {
-				wanted = wanted || strings.EqualFold(id, key) || id == n
+				wanted = wanted || strings.EqualFold(id, s.Key) || id == n
 			}
-			if wanted {
-				out = append(out, map[string]any{
-					"index": n, "balance": "32000000000", "status": "active_ongoing",
-					"validator": map[string]any{"pubkey": key, "slashed": false, "effective_balance": "32000000000"},
-				})
+			if !wanted {
+				continue
 			}
+			one := map[string]any{
+				"pubkey": s.Key, "withdrawal_credentials": "0x" + strings.Repeat("00", 32),
+				"effective_balance": "32000000000", "slashed": s.Status == "slashing",
+			}
+			for name, at := range b.epochs(s.Status) {
+				one[name] = at
+			}
+			out = append(out, map[string]any{
+				"index": n, "balance": "32000000000", "status": standardStatus[s.Status], "validator": one,
+			})
 		}
-		answer(w, 200, map[string]any{"execution_optimistic": false, "finalized": false, "data": out})
+		answer(w, 200, map[string]any{"execution_optimistic": b.optimistic(), "finalized": false, "data": out})
 	}
 	mux.HandleFunc("GET /eth/v1/beacon/states/{state}/validators", func(w http.ResponseWriter, r *http.Request) {
 		var ids []string

@@ -52,6 +52,17 @@ func newLab(t *testing.T, version string, flags ...string) *lab {
 	return l
 }
 
+// another starts a beacon of another version, on a database of its own.
+func (l *lab) another(version string, flags ...string) {
+	l.t.Helper()
+	l.beacon.end(syscall.SIGTERM, 5*time.Second)
+	l.version, l.beaconFlags, l.beaconData = version, flags, l.t.TempDir()
+	l.startBeacon()
+}
+
+// hoodi are the flags with which a beacon of today begins: its genesis comes from a checkpoint.
+func hoodi(l *lab) []string { return []string{"--hoodi", "--checkpoint-sync-url=" + l.url} }
+
 func (l *lab) startBeacon() {
 	l.beacon = daemon(l.t, prog(l.version, "beacon-chain", l.url, l.t.TempDir(), append([]string{
 		"--accept-terms-of-use", "--datadir=" + l.beaconData, fmt.Sprint("--rpc-port=", l.rpc), fmt.Sprint("--grpc-gateway-port=", l.http),
@@ -150,7 +161,8 @@ func someKeys(t *testing.T, n int) []Key {
 // The life of one database through versions: each goes on where the last one stopped, and nothing is ever an offence.
 func TestAValidatorsLife(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, "v7.1.6", "--execution-endpoint=http://127.0.0.1:1", "--hoodi")
+	l := newLab(t, "v7.1.6", "--execution-endpoint=http://127.0.0.1:1")
+	l.another("v7.1.6", append(hoodi(l), "--execution-endpoint=http://127.0.0.1:1")...)
 	data, w := t.TempDir(), smallWallet(t, 3)
 	p, port := l.validator("v7.1.6", data, w, "--hoodi")
 	l.more(8)
@@ -187,19 +199,14 @@ func TestAValidatorsLife(t *testing.T) {
 		var network []string
 		if ver(t, version).From(5, 3, 2) {
 			network = []string{"--hoodi"}
+			l.another(version, hoodi(l)...)
 		} else {
-			l.beacon.end(syscall.SIGTERM, 5*time.Second) // hoodi is not known to them
-			l.version, l.beaconFlags = version, nil
-			l.startBeacon()
-		}
-		if version == "v6.1.4" {
-			l.beacon.end(syscall.SIGTERM, 5*time.Second)
-			l.version, l.beaconFlags = version, network
-			l.startBeacon()
+			l.another(version) // hoodi is not known to them
 		}
 		p, port := l.validator(version, data, w, network...)
 		l.more(5)
-		if _, m := get(t, port, "/metrics"); !strings.Contains(m, `version="`+version+`"`) || strings.Contains(m, "index=") {
+		if _, m := get(t, port, "/metrics"); !strings.Contains(m, `version="`+version+`"`) ||
+			strings.Contains(m, "index=") != ver(t, version).From(5, 2, 0) {
 			t.Errorf("%s: %s", version, m)
 		}
 		sig := syscall.SIGTERM
@@ -294,6 +301,9 @@ func TestHistoryMovedByInterchangeIsComplete(t *testing.T) {
 	l := newLab(t, "v1.3.4")
 	data, w := t.TempDir(), smallWallet(t, 2)
 	for _, version := range []string{"v1.3.4", "v1.2.2", "v1.3.4", "v5.3.3"} {
+		if version == "v5.3.3" {
+			l.another(version)
+		}
 		p, _ := l.validator(version, data, w)
 		l.more(5)
 		p.end(syscall.SIGTERM, 10*time.Second)
@@ -533,7 +543,7 @@ func TestNetworksThatDiffer(t *testing.T) {
 
 	// Configurations that no beacon of that version follows.
 	for version, text := range map[string]string{
-		"v1.3.4": "SECONDS_PER_SLOT: 1\n", "v7.1.6": "CONFIG_NAME: x\nDENEB_FORK_EPOCH: 18446744073709551615\n",
+		"v1.3.4": "SECONDS_PER_SLOT: 1\n", "v7.1.6": "CONFIG_NAME: x\nDENEB_FORK_EPOCH: 18446744073709551615\n" + allForks,
 	} {
 		mustWrite(t, other, []byte(text), 0o600)
 		bad := newLab(t, version, "--chain-config-file="+other)

@@ -18,6 +18,25 @@ type Logger struct {
 	mu    sync.Mutex
 	level int
 	json  bool
+	debug io.Writer // what gets everything, whatever the level
+}
+
+// rotating is a log file that begins anew when it is full; the one before is kept.
+type rotating struct {
+	f     *os.File
+	limit int64
+}
+
+func (r *rotating) Write(p []byte) (int, error) {
+	if at, err := r.f.Seek(0, io.SeekEnd); err == nil && at > r.limit {
+		name := r.f.Name()
+		os.Rename(name, name+".1")
+		if f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
+			r.f.Close()
+			r.f = f
+		}
+	}
+	return r.f.Write(p)
 }
 
 var levels = []string{"error", "warning", "info", "debug"}
@@ -42,7 +61,7 @@ func (l *Logger) setVerbosity(s string) error {
 }
 
 func (l *Logger) write(level int, name, prefix, msg string, kv []any) {
-	if level > l.level {
+	if level > l.level && l.debug == nil {
 		return
 	}
 	now := time.Now()
@@ -86,7 +105,12 @@ func (l *Logger) write(level int, name, prefix, msg string, kv []any) {
 	}
 	b.WriteByte('\n')
 	l.mu.Lock()
-	io.WriteString(l.out, b.String())
+	if level <= l.level {
+		io.WriteString(l.out, b.String())
+	}
+	if l.debug != nil {
+		io.WriteString(l.debug, b.String())
+	}
 	l.mu.Unlock()
 }
 

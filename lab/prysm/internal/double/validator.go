@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -44,6 +45,9 @@ type Validator struct {
 	// slotLen is what the chain configuration says, if one was given.
 	slotLen string
 
+	// altair is the epoch of that fork, as the chain configuration says: before it nobody is asked for doppelgangers.
+	altair uint64
+
 	beaconMu sync.Mutex
 	beacons  []*jsonClient
 
@@ -53,6 +57,7 @@ type Validator struct {
 	mu        sync.Mutex
 	keys      map[string]*signer
 	order     []string
+	flooded   int           // lines written because the beacon is of another era
 	changed   chan struct{} // keys were loaded anew
 	reached   bool          // the beacon answered once
 	blacklist map[string]bool
@@ -100,7 +105,7 @@ func (a *App) runValidator(fs *FlagSet) (int, error) {
 	datadir := fs.String("datadir", "")
 	wanted := fs.String("wallet-dir", defaultWalletDir())
 	waits := v.From(6, 0, 0) && (fs.Bool("rpc") || fs.Bool("web"))
-	interop := fs.Int("interop-num-validators", 0) > 0
+	interop := fs.Int("interop-num-validators", 0) > 0 && v.Before(7, 1, 8)
 	var walletErr error
 	if !interop {
 		w, err := findWallet(wanted, v)
@@ -210,6 +215,7 @@ func (val *Validator) checkFiles() error {
 			return err
 		}
 		val.slotLen = conf["SECONDS_PER_SLOT"]
+		val.altair, _ = strconv.ParseUint(conf["ALTAIR_FORK_EPOCH"], 10, 64)
 	}
 	for _, name := range []string{"proposer-settings-file", "fee-recipient-config-file", "graffiti-file", "tls-cert"} {
 		if path := fs.String(name, ""); path != "" {
@@ -270,12 +276,15 @@ func (a *App) walletPassword(fs *FlagSet, dir string) (string, error) {
 func (val *Validator) metrics() {
 	m := val.m
 	m.defineVersion(val.app.V)
-	for _, d := range [][2]string{
+	gauges := [][2]string{
 		{"validator_statuses", "validator statuses: 0 UNKNOWN, 1 DEPOSITED, 2 PENDING, 3 ACTIVE, 4 EXITING, 5 SLASHING, 6 EXITED"},
 		{"validator_last_attested_slot", "Last attested slot"},
-		{"validator_next_attestation_slot", "validator next scheduled attestation slot"},
-		{"validator_next_proposal_slot", "validator next scheduled proposal slot"},
-	} {
+	}
+	if val.app.V.From(1, 3, 4) {
+		gauges = append(gauges, [2]string{"validator_next_attestation_slot", "validator next scheduled attestation slot"},
+			[2]string{"validator_next_proposal_slot", "validator next scheduled proposal slot"})
+	}
+	for _, d := range gauges {
 		m.Define(d[0], "gauge", d[1])
 	}
 	for _, d := range [][2]string{
@@ -290,11 +299,19 @@ func (val *Validator) metrics() {
 
 func (val *Validator) setBeacons() {
 	list := val.fs.String("beacon-rpc-provider", "127.0.0.1:4000")
-	if val.fs.Bool("enable-beacon-rest-api") {
+	rest := val.fs.Bool("enable-beacon-rest-api")
+	if val.app.V.From(7, 1, 8) && val.fs.IsSet("beacon-rest-api-provider") {
+		rest = true // the address alone is enough
+	}
+	if rest {
 		list = val.fs.String("beacon-rest-api-provider", "http://127.0.0.1:3500")
 	}
 	for _, addr := range strings.Split(list, ",") {
-		val.beacons = append(val.beacons, newClient(strings.TrimSpace(addr)))
+		c := newClient(strings.TrimSpace(addr))
+		if !rest {
+			c.version = val.app.V.Text // over REST no call of another era is missed
+		}
+		val.beacons = append(val.beacons, c)
 	}
 }
 
@@ -380,7 +397,8 @@ func (val *Validator) run(ctx context.Context, work *sync.WaitGroup, walletErr e
 	if len(keys) == 0 {
 		log.Warn(a.prefix(), "No validating keys in the wallet; waiting for some")
 	}
-	if v.From(1, 4, 1) && val.fs.Bool("enable-doppelganger") {
+	if slot, _ := slotAt(val.config, time.Now()); v.From(1, 4, 1) && val.fs.Bool("enable-doppelganger") &&
+		slot/val.config.SlotsPerEpoch >= val.altair {
 		if err := val.doppelganger(ctx, keys); err != nil {
 			return a.startFailure("Could not succeed with doppelganger check", err), true
 		}
@@ -653,6 +671,11 @@ func (val *Validator) duties(ctx context.Context, work *sync.WaitGroup) {
 				plan, planned, have, down = next, epoch, true, false
 			case ctx.Err() != nil:
 				return
+			case isUnknownCall(err):
+				if !val.flood(ctx, err) {
+					return
+				}
+				continue
 			default:
 				have = false
 				plan = map[string]wire.Duty{}
@@ -695,6 +718,48 @@ func (val *Validator) duties(ctx context.Context, work *sync.WaitGroup) {
 	}
 }
 
+// isUnknownCall tells an answer of a beacon of another era.
+func isUnknownCall(err error) bool {
+	var st statusError
+	return errors.As(err, &st) && st.code == http.StatusNotImplemented
+}
+
+// How a client of another era ends: the real one writes some 7,000 lines a second, for minutes.
+const (
+	floodPause = 20 * time.Millisecond
+	floodLines = 1500
+)
+
+// flood is what a client does whose beacon does not know its calls: it begins anew at once, again and again, says that its
+// keys are active, and in the end panics. It says false when the client is to end.
+func (val *Validator) flood(ctx context.Context, err error) bool {
+	log, prefix := val.app.Log, val.app.prefix()
+	if strings.Contains(err.Error(), "GetHealth") {
+		log.Warn(prefix, "Validator service health check failed, waiting for a healthy beacon node", "error", err)
+		return sleep(ctx, 2*time.Second)
+	}
+	val.mu.Lock()
+	keys := append([]string{}, val.order...)
+	val.mu.Unlock()
+	for _, pub := range keys {
+		if !val.fs.Bool("disable-account-metrics") {
+			val.m.Set("validator_statuses", 3, "pubkey", pub)
+		}
+	}
+	for n := 0; n < 50; n++ {
+		log.Error(prefix, "Failed to receive blocks or slots", "error", "rpc error: code = Unimplemented desc = "+err.Error())
+		if !sleep(ctx, floodPause) {
+			return false
+		}
+	}
+	if val.flooded += 50; val.flooded >= floodLines {
+		fmt.Fprint(os.Stderr, "panic: close of closed channel\n\ngoroutine 1 [running]:\nvalidator/client.run(...)\n")
+		val.failure <- 2
+		return false
+	}
+	return true
+}
+
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -730,7 +795,16 @@ func (val *Validator) fetchDuties(ctx context.Context, epoch uint64, noted map[s
 		return nil, err
 	}
 	var raw [][]byte
+	next := val.app.V.From(1, 3, 4)
 	for _, d := range got {
+		if !val.fs.Bool("disable-account-metrics") {
+			// From v5.2.0 on the sample of a key without an index stays when it gets one.
+			val.m.Set("validator_statuses", float64(wire.Statuses[d.Status]), val.statusLabels(d.Key, d.Index)...)
+		}
+		if !wire.OnDuty(d.Status) {
+			val.app.Log.Info(val.app.prefix(), waitsText(d.Status), "pubkey", d.Key[:14], "status", strings.ToUpper(d.Status))
+			continue
+		}
 		out[d.Key] = d
 		if b, err := wire.Bytes(d.Key, 48); err == nil {
 			raw = append(raw, b)
@@ -738,9 +812,10 @@ func (val *Validator) fetchDuties(ctx context.Context, epoch uint64, noted map[s
 		if val.fs.Bool("disable-account-metrics") {
 			continue
 		}
-		val.m.Set("validator_statuses", 3, val.statusLabels(d.Key, d.Index)...)
-		val.m.Set("validator_next_attestation_slot", float64(d.AttesterSlot), "pubkey", d.Key)
-		if len(d.ProposerSlots) > 0 {
+		if next {
+			val.m.Set("validator_next_attestation_slot", float64(d.AttesterSlot), "pubkey", d.Key)
+		}
+		if next && len(d.ProposerSlots) > 0 {
 			val.m.Set("validator_next_proposal_slot", float64(d.ProposerSlots[0]), "pubkey", d.Key)
 		}
 		val.app.Log.Info(val.app.prefix(), "Schedule for epoch", "epoch", epoch, "attesterSlot", d.AttesterSlot,
@@ -749,9 +824,23 @@ func (val *Validator) fetchDuties(ctx context.Context, epoch uint64, noted map[s
 	return out, val.store.AddPublicKeys(raw)
 }
 
+func waitsText(status string) string {
+	switch status {
+	case "unknown":
+		return "Waiting for deposit to be observed by beacon node"
+	case "deposited":
+		return "Validator deposited, entering activation queue after finalization"
+	case "pending":
+		return "Waiting for activation... Check validator queue status in a block explorer"
+	case "exited":
+		return "Validator exited"
+	}
+	return "Validator status"
+}
+
 func (val *Validator) statusLabels(pub string, index uint64) []string {
 	kv := []string{"pubkey", pub}
-	if val.app.V.From(7, 0, 0) {
+	if val.app.V.From(5, 2, 0) {
 		kv = append(kv, "index", fmt.Sprintf("0x%x", index))
 	}
 	return kv
@@ -874,6 +963,12 @@ func (val *Validator) duty(ctx context.Context, pub string, slot uint64, what st
 			log.Error(prefix, "Failed attestation slashing protection check", "error", err, "slot", slot, "pubkey", pub[:14])
 		case isStoreError(err):
 			val.storeFailure(err)
+		case isUnknownCall(err) && what != "block":
+			select {
+			case val.changed <- struct{}{}: // its duties are asked for anew, in vain
+			default:
+			}
+			return false
 		default:
 			log.Error(prefix, "Could not perform "+what, "error", err, "slot", slot, "pubkey", pub[:14])
 		}

@@ -27,7 +27,7 @@ func ParseVersion(s string) (Version, error) {
 // Oldest and newest release that this program plays.
 const (
 	OldestVersion = "v1.2.2"
-	NewestVersion = "v7.1.6"
+	NewestVersion = "v7.1.8"
 )
 
 func (v Version) cmp(o Version) int {
@@ -46,6 +46,30 @@ func (v Version) From(major, minor, patch int) bool {
 
 // Before is the opposite of From.
 func (v Version) Before(major, minor, patch int) bool { return !v.From(major, minor, patch) }
+
+// unknownCall is what a validator client of this version asks for and a beacon node of that one does not have: a call
+// without which it attests nothing, or (blocks) only proposes nothing. Empty: they work together.
+func (v Version) unknownCall(beacon Version) (attest, blocks string) {
+	const alpha = "ethereum.eth.v1alpha1."
+	switch {
+	case v.Before(2, 0, 0):
+		if beacon.From(3, 0, 0) {
+			blocks = "unknown method GetBlock for service " + alpha + "BeaconNodeValidator"
+		}
+		if beacon.From(5, 0, 0) {
+			attest = "unknown method StreamBlocks for service " + alpha + "BeaconChain"
+		}
+	case v.Before(4, 2, 0):
+		if beacon.Before(2, 0, 0) {
+			attest = "unknown method StreamBlocksAltair for service " + alpha + "BeaconNodeValidator"
+		}
+	case v.From(5, 0, 2) && beacon.Before(5, 0, 2):
+		attest = "unknown method GetHealth for service " + alpha + "Node"
+	case beacon.Before(4, 2, 0):
+		attest = "unknown method StreamSlots for service " + alpha + "BeaconNodeValidator"
+	}
+	return attest, blocks
+}
 
 // commit is the commit that the program says it was built from: the real one where it is known.
 func (v Version) commit() string {

@@ -41,8 +41,37 @@ type Head struct {
 
 // Faults are troubles that a test asks the chain to show to every beacon.
 type Faults struct {
-	Syncing   bool `json:"syncing"`
-	ELOffline bool `json:"el_offline"`
+	Syncing    bool `json:"syncing"`
+	ELOffline  bool `json:"el_offline"` // beacons say so, and go on
+	ELDead     bool `json:"el_dead"`    // heads stop, and beacons say nothing
+	Optimistic bool `json:"optimistic"` // heads are not checked by any execution client
+}
+
+// Statuses of keys, by the names of Prysm's enum in lower case, with the numbers that its metrics show.
+var Statuses = map[string]int{
+	"unknown": 0, "deposited": 1, "pending": 2, "active": 3, "exiting": 4, "slashing": 5, "exited": 6,
+	"partially_deposited": 8,
+}
+
+// OnDuty tells whether a key of that status has duties.
+func OnDuty(status string) bool { return status == "active" || status == "exiting" }
+
+// NoIndex is the index of a key that is not in the chain's state; NoSlot the slot of a duty that there is not.
+const (
+	NoIndex = ^uint64(0)
+	NoSlot  = ^uint64(0)
+)
+
+// State is what the chain knows of one key.
+type State struct {
+	Key    string `json:"key"`
+	Index  uint64 `json:"index"`
+	Status string `json:"status"`
+}
+
+// StatesRequest asks what the chain knows of some keys; of all when none is given.
+type StatesRequest struct {
+	Keys []string `json:"keys"`
 }
 
 // DutiesRequest asks for the duties of some keys in one epoch.
@@ -55,6 +84,7 @@ type DutiesRequest struct {
 type Duty struct {
 	Key           string   `json:"key"`
 	Index         uint64   `json:"index"`
+	Status        string   `json:"status"`
 	AttesterSlot  uint64   `json:"attester_slot"`
 	ProposerSlots []uint64 `json:"proposer_slots"`
 }

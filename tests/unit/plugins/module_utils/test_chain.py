@@ -202,9 +202,11 @@ def test_a_chain_that_consists_of_this_site_may_stand_still() -> None:
     assert chain(Node(STANDARD), head_slots_behind=500).look(at(500)).problem == ""
 
 
-@pytest.mark.parametrize(("epoch", "lag"), [(8, 4), (16, 4), (32, 8)])
-def test_a_quarter_of_an_epoch_is_allowed_and_at_least_four_slots(epoch: int, lag: int) -> None:
-    assert _chain.allowed_lag(epoch) == lag
+@pytest.mark.parametrize(
+    ("epoch", "seconds", "lag"), [(8, 12, 4), (8, 4, 4), (8, 2, 6), (16, 12, 4), (32, 12, 8), (32, 0, 8)]
+)
+def test_a_quarter_of_an_epoch_is_allowed_and_at_least_four_slots(epoch: int, seconds: float, lag: int) -> None:
+    assert _chain.allowed_lag(epoch, seconds) == lag
     assert _chain.head_problem(Head(100), None, 100 + lag, lag, "") == ""
     assert "stands" in _chain.head_problem(Head(100), None, 101 + lag, lag, "")
 
