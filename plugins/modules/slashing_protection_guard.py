@@ -17,7 +17,8 @@ description:
   - Fails when a key of a client has a record and the client's C(validator.db) is missing, empty, older than the
     record or of another network; also when a database cannot be read, is Prysm's minimal (file) database, or when a
     key or a data directory is named for two clients.
-  - A key without a record may start without a database. A key that signed elsewhere must bring its history first.
+  - A key without a record may start without a database. A key that signed elsewhere must bring its history first, by
+    C(slashing_protection) of its entry of C(prysm_validators), which the role C(prysm_helm) imports before the start.
   - When it does not fail it adds the clients' keys, and what their databases know, to the record. What databases know
     is added even when it fails, since that only makes the record stricter, except from a database of another network.
   - The way out of a refusal is to bring the history back (a backup newer than the record, or an interchange file made
