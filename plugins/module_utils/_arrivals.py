@@ -46,6 +46,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange impo
     chunks,
     walk,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import read_history
 
 #: Prysm drops blocks of this many epochs before the newest while it imports, and keeps its floor where it was.
@@ -307,6 +308,8 @@ class Gathered(t.NamedTuple):
     #: How many keys that are not the client's each source has.
     others: dict[str, int]
     genesis_validators_root: str | None
+    #: Whether the client's database is held.
+    running: bool
 
 
 def _networks(roots: dict[str, str | None], expected: str | None) -> str | None:
@@ -387,7 +390,8 @@ def _gather(request: Request, spool: Spool, pretend: bool) -> Gathered:
         known.update(_known_by(request.known_by))
     if short and not pretend:
         _write(request, t.cast(str, root), signed, spool)
-    return Gathered(short, sorted(wanted - known), signed if short else [], others, root)
+    running = own is not None and lock_holder(own) is not None
+    return Gathered(short, sorted(wanted - known), signed if short else [], others, root, running)
 
 
 def _known_by(places: t.Iterable[str]) -> t.Iterator[str]:

@@ -29,6 +29,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     reason_of,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import (
+    MAX_EPOCH,
     History,
     KeyHistory,
     key_history,
@@ -44,7 +45,7 @@ _MAX_VALUE = 512 << 20
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,19})\Z")
-#: Beyond it no client keeps a number (SQLite's are signed), and no chain gets: damage, or a block on the key for good.
+#: Beyond it no client keeps a number (SQLite's are signed), and no chain gets: damage, or a bar on the key for good.
 MAX_NUMBER = (1 << 63) - 1
 #: Stands for a signing root that is not known, where Prysm needs one: from v4.2 on an import that meets a record again
 #: whose root is empty makes Prysm refuse the key all its duties. A real root is a SHA-256 digest, and no message with
@@ -179,7 +180,7 @@ def _number(record: t.Any, name: str) -> int:
     if not isinstance(text, str) or not _NUMBER.match(text):
         raise ValueError(f"{name} is not a whole number: {number!r:.60}")
     value = int(text)
-    if value > MAX_NUMBER:
+    if value > MAX_EPOCH:
         raise ValueError(f"{name} {value} is larger than any slot or epoch can be")
     return value
 
@@ -251,6 +252,13 @@ class Listed(t.NamedTuple):
         for record in sorted(self.twice) if not self._is_watermark() else ():
             what = "blocks for slot" if len(record) == _BLOCK_SIZE else "attestations for target"
             found.append(f"two {what} {int.from_bytes(record[:8], 'big')}, both without a root")
+        marks = self.history.marks()._asdict()
+        names = {"slot": "signed_blocks: slot", "source": "source_epoch", "target": "target_epoch"}
+        found += [
+            f"{names[name]} {value} is larger than any slot or epoch can be"
+            for name, value in marks.items()
+            if value is not None and value > MAX_NUMBER
+        ]
         return found + slashable_pairs(self.history)
 
     def _is_watermark(self) -> bool:

@@ -104,6 +104,10 @@ others:
   returned: success
   type: dict
   sample: {"/root/slashing_protection.json": 1}
+running:
+  description: Whether the lock of the database is held, so that the client runs.
+  returned: success
+  type: bool
 genesis_validators_root:
   description: The network of the sources and the database; null when none says.
   returned: success
@@ -163,6 +167,7 @@ def main() -> None:
         without=found.without,
         keys=len(found.keys),
         others=found.others,
+        running=found.running,
         genesis_validators_root=found.genesis_validators_root,
     )
 

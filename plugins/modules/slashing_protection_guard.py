@@ -22,7 +22,8 @@ description:
   - Fails when the record gives a key to another client; M(eth2xk8s.staking.validator_key_claim) moves it.
   - Fails when a database is an older copy than the one whose transaction number was noted beside it or on record, or
     was opened by a release with another layout than the one about to run (O(clients[].version)).
-  - A key without a record may start without a database. A key that signed elsewhere must bring its history first.
+  - A key without a record may start without a database. A key that signed elsewhere must bring its history first, by
+    C(slashing_protection) of its entry of C(prysm_validators), which the role C(prysm_helm) imports before the start.
   - When it does not fail it adds the clients' keys, and what their databases know, to the record. What databases know
     is added even when it fails, since that only makes the record stricter, except from a database of another network.
   - The way out of a refusal is to bring the history back (a backup newer than the record, or an interchange file made

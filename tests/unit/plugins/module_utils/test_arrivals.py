@@ -353,6 +353,12 @@ def test_a_contradiction_is_a_refusal_and_nothing_is_written(tmp_path: Path) -> 
     assert ask(tmp_path, one, two, pubkeys=(B,)).without == [B] and not (tmp_path / "history.json").exists()
 
 
+def test_a_number_that_no_chain_reaches_is_not_imported(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.json", interchange({A: ([((1 << 64) - 1, R1)], [])}))
+    with pytest.raises(StakingError, match=r"one\.json .*slot 18446744073709551615 is larger than any"):
+        ask(tmp_path, one)
+
+
 def test_equal_watermarks_of_two_clients_are_no_contradiction(tmp_path: Path) -> None:
     one = write(tmp_path / "one.json", interchange({A: ([(5, None)], [(1, 2, None)])}))
     two = write(tmp_path / "two.json", interchange({A: ([(5, None)], [(1, 2, None)])}))

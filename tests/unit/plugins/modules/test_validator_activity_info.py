@@ -58,7 +58,7 @@ def test_says_which_keys_are_active_and_where_the_chain_is(monkeypatch: pytest.M
     ("api", "words"),
     [
         (Api(node(syncing=True)), "still syncing"),
-        (Api(node(head=3)), "97 slots behind"),
+        (Api(node(head=3)), "slots behind the clock"),
         (Api(NotYet("/x?id=0xabc&id=0xdef: 503 Service Unavailable")), "503 Service Unavailable"),
         (Api(Never("403 Forbidden")), "403 Forbidden"),
         (Api({**node(), "/eth/v1/beacon/states/head/validators": {}}), "lacks data"),
