@@ -23,8 +23,8 @@ _GENESIS = ("/eth/v1/beacon/genesis", "/eth/v1alpha1/node/genesis")
 _CONFIG = ("/eth/v1/config/spec", "/eth/v1alpha1/beacon/config")
 _HEAD = ("/eth/v1/node/syncing", "/eth/v1alpha1/beacon/chainhead")
 
-# An answer that takes longer than this is one that a network policy lets no one have; it is not waited for again.
-_PATIENCE = 3.0
+# Where no answer comes for so long, a network policy may keep the API server out: it is not asked again for a while.
+_PATIENCE, _PAUSE = 3.0, 60.0
 
 
 class ChainError(ValueError):
@@ -178,28 +178,30 @@ class Chain:
         self._told_genesis = 0
         self._length: float = params["seconds_per_slot"]
         self._first: int | None = None
-        self._slow = ""
+        self._slow, self._asks_again = "", 0.0
 
     def _ask(self, paths: t.Sequence[str]) -> str:
         """The answer of the first interface that has one."""
-        if self._slow:
-            raise NotYet(self._slow)
         start = time.monotonic()
+        if self._slow and start < self._asks_again:
+            raise NotYet(self._slow)
+        self._slow = ""
         last: NotYet | None = None
         for path in paths:
             try:
                 return self._cluster.proxy(self._namespace, self._pod, self._api_port, path)
             except NotYet as exc:
                 last = exc
-                if time.monotonic() - start > _PATIENCE:
-                    self._slow = str(exc)
+                now = time.monotonic()
+                if now - start > _PATIENCE:
+                    self._slow, self._asks_again = str(exc), now + _PAUSE
                     break
         raise last or NotYet("nothing to ask")
 
     def clock(self) -> tuple[Clock | None, str]:
         """The chain's clock, or why there is none."""
         try:
-            if not self._told_genesis and not self._slow:
+            if not self._told_genesis:
                 try:
                     self._told_genesis = genesis_time(self._ask(_GENESIS))
                 except (NotYet, ChainError):
@@ -209,10 +211,7 @@ class Chain:
                 self._length = seconds_per_slot(self._ask(_CONFIG))
         except (NotYet, ChainError) as exc:
             return None, f"the chain's clock cannot be read from {self._pod}: {exc}"
-        genesis = self._genesis or self._told_genesis
-        if not genesis:
-            return None, f"the chain's clock cannot be read from {self._pod}: {self._slow}"
-        return Clock(genesis, self._length), ""
+        return Clock(self._genesis or self._told_genesis, self._length), ""
 
     def head(self) -> Head:
         """The head: of the node's interface, else of its metrics (which know it from the first block after a start)."""

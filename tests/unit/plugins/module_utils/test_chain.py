@@ -164,7 +164,7 @@ def test_where_the_interface_cannot_be_reached_the_metrics_tell_the_head() -> No
     assert "has not taken in a block yet" in chain(node, **given).look(at(101)).problem
 
 
-def test_an_interface_that_hangs_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interface_that_hangs_is_not_waited_for_at_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(_chain.time, "monotonic", lambda: clock[0])
 
@@ -178,6 +178,9 @@ def test_an_interface_that_hangs_is_not_waited_for_again(monkeypatch: pytest.Mon
     for _ in range(5):
         assert one.look(at(101)).problem == ""
     assert len(node.asked) == 1
+    clock[0] += 60
+    one.look(at(101))
+    assert len(node.asked) == 2
 
 
 def test_a_head_that_cannot_be_read_is_no_proof() -> None:
