@@ -13,7 +13,7 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -108,24 +108,28 @@ NOTHING = Known(None, {})
 
 def look(path: str) -> tuple[Known, str]:
     """What the database of a data directory, or a database itself, knows; and the path that was read in the end."""
-    # Asked before the rest is read: what is read then is at least as new.
-    database = os.path.join(path, _protection.DATABASE) if is_directory(path) else path
-    transaction = _boltdb.transaction(database) if is_file(database) else None
-    history, place = _protection.read_any(path)
-    keys = {}
-    for key, part in history.keys.items():
-        targets = {vote.target for vote in part.attestation_records()}
-        last = max(targets, default=None)
-        bits = 0
-        for target in targets:
-            if last is not None and last - target < EPOCHS:
-                bits |= 1 << (last - target)
-        slots = sorted({block.slot for block in part.block_records()})
-        floors = (part.floor_slot, part.floor_source, part.floor_target)
-        keys[key] = Part(*part.marks(), *floors, tuple(slots[-BLOCKS:]), last, bits)
-    return Known(
-        history.genesis_validators_root, keys, history.blacklisted, history.format, transaction, history.findings
-    ), place
+    found, place = _protection.read_any_marks(path)
+    keys = {
+        key: Part(
+            *part.marks(),
+            part.floor_slot,
+            part.floor_source,
+            part.floor_target,
+            part.slots,
+            part.last_target,
+            part.targets,
+        )
+        for key, part in found.keys.items()
+    }
+    known = Known(
+        found.genesis_validators_root,
+        keys,
+        found.blacklisted,
+        found.format,
+        found.transaction,
+        found.findings,
+    )
+    return known, place
 
 
 def as_record(known: Known) -> Record:
