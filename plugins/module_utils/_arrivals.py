@@ -356,17 +356,19 @@ def _gather(request: Request, spool: Spool, pretend: bool) -> Gathered:
     against: list[str] = []
     for key in spool.pubkeys():
         found = spool.get(key)
-        against.extend(
+        itself = [
             f"{source} contradicts itself about {key}: {finding}"
             for source, listed in found.items()
             for finding in listed.findings()
-        )
+        ]
+        against.extend(itself)
         parts = {source: listed.history for source, listed in found.items() if has_signed(listed.history)}
         if not parts:
             continue
         signed.append(key)
         _settled, pairs = settle(list(parts.values()))
-        against.extend(f"{' and '.join(parts)} contradict each other about {key}: {pair}" for pair in pairs)
+        if not itself:
+            against.extend(f"{' and '.join(parts)} contradict each other about {key}: {pair}" for pair in pairs)
         mine = parts.pop(own, KeyHistory()) if own is not None else KeyHistory()
         missing = [words for part in parts.values() for words in lacking(mine, unfilled(part))]
         if missing:

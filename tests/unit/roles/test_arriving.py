@@ -186,3 +186,14 @@ def test_a_history_that_is_not_there_is_refused(tmp_path: Path) -> None:
     result = play(tmp_path, [str(tmp_path / "none.json"), str(tmp_path / "dir")])
     assert result.returncode != 0
     assert "names what is no file on the controller" in result.stdout and "none.json" in result.stdout
+
+
+def test_the_wait_is_the_longest_of_all_clients() -> None:
+    def wait(**variables: t.Any) -> int:
+        return int(evaluate("prysm_helm", "__prysm_helm_first_wait", role_path="/x", **variables))
+
+    asked = {"ask": {}, "wait": {"v1": 5, "v2": 90}}
+    assert wait(__prysm_helm_starts=asked) == 90
+    assert wait(__prysm_helm_starts=asked, __prysm_helm_decided={"wait": {"v1": 120}}) == 120
+    assert wait(__prysm_helm_starts={"wait": {}}, __prysm_helm_decided={"skipped": True}) == 0
+    assert wait(__prysm_helm_starts={"skipped": True}) == 0
