@@ -265,6 +265,16 @@ def test_a_disk_that_is_not_mounted_gets_no_record(site: Site) -> None:
     assert _record.read_record(str(site.witness)).keys[K[0]].target == 4
 
 
+def test_only_the_guard_makes_the_record(site: Site) -> None:
+    site.claimed("v1")
+    site.write("v1", 10, 4)
+    site.ticks(site.watcher())
+    site.record.unlink()
+    site.write("v1", 11, 4, 5)
+    site.ticks(site.watcher())
+    assert not site.record.exists() and _record.read_record(str(site.witness)).keys[K[0]].target == 5
+
+
 def test_a_watcher_that_cannot_read_the_record_says_so_and_goes_on(site: Site) -> None:
     site.claimed("v1")
     site.write("v1", 10, 4)

@@ -46,7 +46,9 @@ class Api:
             if name is not None:
                 if own not in self.maps:
                     return 404
-                if body["metadata"].get("resourceVersion") != self.maps[own]["metadata"]["resourceVersion"]:
+                version = self.maps[own]["metadata"]["resourceVersion"]
+                # Without a version it is taken, whatever was written meanwhile.
+                if body["metadata"].get("resourceVersion", version) != version:
                     return 409
             self.version += 1
             body["metadata"]["resourceVersion"] = str(self.version)
@@ -196,13 +198,16 @@ def test_parts_of_hard_to_pack_keys_stay_below_the_limit() -> None:
 
 def test_two_writers_at_once_lose_nothing(tmp_path: Path, api: Api) -> None:
     cluster = Cluster(str(tmp_path / "kubeconfig"))
-    other = Record(ROOT_A, {K[2]: Key(None, 1, 50, "v2"), K[0]: Key(99, 4, 5)})
-    for existing in (False, True):
-        # Between what this one has read and what it writes.
-        api.before_write = lambda: t.cast(None, module.keep(cluster, "kube-system", other, False))
-        done = run(tmp_path, RECORD if not existing else Record(ROOT_A, {K[3]: Key(client="v3")}))
-        assert done["record"]["keys"][K[2]]["target"] == 50 and done["record"]["keys"][K[0]]["slot"] == 99
-        api.before_write = lambda: None
+    for target, mine in ((50, RECORD), (60, Record(ROOT_A, {K[3]: Key(client="v3")}))):
+        other = Record(ROOT_A, {K[2]: Key(None, 1, target, "v2"), K[0]: Key(target, 4, 5)})
+
+        def meanwhile(other: Record = other) -> None:
+            module.keep(cluster, "kube-system", other, False)
+
+        # Between what this one has read and what it writes: first where nothing is yet, then over what is there.
+        api.before_write = meanwhile
+        done = run(tmp_path, mine)["record"]["keys"]
+        assert done[K[2]]["target"] == done[K[0]]["slot"] == target and set(mine.keys) <= set(done)
     assert set(run(tmp_path)["record"]["keys"]) == {K[0], K[1], K[2], K[3]}
 
 
