@@ -31,7 +31,11 @@ class ActionModule(ActionBase):
         name = self._task.args.get("playbook")
         requests = _requests.table(ROOT)
         if name not in requests["playbooks"]:
-            raise AnsibleError(f"playbook must be one of {', '.join(requests['playbooks'])}, not {name!r}.")
+            names = ", ".join(requests["playbooks"])
+            raise AnsibleError(
+                f"Refused, nothing was changed: playbook must be one of {names}, not {name!r}. Leave "
+                "-e site_run_playbook out: the playbooks set it themselves."
+            )
         groups: _requests.Groups = task_vars.get("groups", {})
         typed = set(load_extra_vars(self._loader))
         stored = self._stored(groups.get("site") or [], task_vars["hostvars"])
