@@ -51,7 +51,7 @@ _TEXTS = (
     "fee_recipient",
     "graffiti",
 )
-_LISTS = ("keystores",)
+_LISTS = ("keystores", "slashing_protection")
 
 
 def _kind(value: t.Any) -> str:

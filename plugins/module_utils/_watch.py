@@ -255,7 +255,7 @@ def hold(client: Client, reasons: t.Sequence[str], now: float | None = None) -> 
     more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
     text = (
         f"{HOLD_BEGINS} {'; '.join(reasons[:_SHOWN])}{more}. Mount the data disk, or put back the newest validator.db,"
-        f" never an older copy; then run site.yml with prysm_history_lift_hold=true. (history watcher, {when})\n"
+        f" never an older copy; then run site.yml. (history watcher, {when})\n"
     )
     temporary = f".{HOLD}.history"
     try:
