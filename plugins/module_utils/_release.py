@@ -116,3 +116,23 @@ def workload(stateful_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str
         "node": (pod.get("spec") or {}).get("nodeName") or "" if pod else "",
         "stale": pod is not None and (not of_release or any(not one.get("ready") for one in guards)),
     }
+
+
+#: Where Calico, which MicroK8s brings along, notes a node's end of its tunnels.
+_TUNNELS = (
+    "projectcalico.org/IPv4VXLANTunnelAddr",
+    "projectcalico.org/IPv4IPIPTunnelAddr",
+    "projectcalico.org/IPv4WireguardInterfaceAddr",
+)
+
+
+def addresses(nodes: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
+    """The IPv4 addresses from which processes of the nodes reach pods, sorted."""
+    found = set()
+    for node in nodes:
+        for entry in (node.get("status") or {}).get("addresses") or []:
+            if entry.get("type") in ("InternalIP", "ExternalIP"):
+                found.add(entry.get("address") or "")
+        annotations = node["metadata"].get("annotations") or {}
+        found.update(annotations.get(name) or "" for name in _TUNNELS)
+    return sorted(one for one in found if one and ":" not in one)

@@ -82,6 +82,14 @@ differing_secrets:
   type: list
   elements: str
   sample: []
+node_addresses:
+  description:
+    - Addresses of the nodes, and of their ends of the pod network's tunnels, from which the API server's proxy reaches
+      pods.
+  returned: always
+  type: list
+  elements: str
+  sample: [10.1.0.0, 172.20.10.11, 172.20.10.12]
 workloads:
   description: The release's StatefulSets by name.
   returned: always
@@ -117,6 +125,7 @@ NOTHING: dict[str, t.Any] = {
     "values": {},
     "unfinished": [],
     "differing_secrets": [],
+    "node_addresses": [],
     "workloads": {},
 }
 
@@ -125,8 +134,9 @@ def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict
     """One look at everything."""
     space = f"/namespaces/{namespace}"
     found = cluster.items("/api/v1/namespaces", {"fieldSelector": f"metadata.name={namespace}"})
+    readers = _release.addresses(cluster.items("/api/v1/nodes"))
     if not found:
-        return {**NOTHING, "cluster": True, "differing_secrets": sorted(secrets)}
+        return {**NOTHING, "cluster": True, "differing_secrets": sorted(secrets), "node_addresses": readers}
     path = f"/api/v1{space}/secrets"
     kept = _release.records(cluster.items(path, {"labelSelector": f"owner=helm,name={release}"}))
     mounted = cluster.items(path, {"labelSelector": f"app.kubernetes.io/part-of={release}"}) if secrets else []
@@ -136,6 +146,7 @@ def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict
     return {
         "cluster": True,
         "namespace": True,
+        "node_addresses": readers,
         "status": newest.status if newest else "",
         "revision": newest.revision if newest else 0,
         "values": _release.values(newest) if newest else {},

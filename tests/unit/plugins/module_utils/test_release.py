@@ -136,3 +136,20 @@ def test_secrets_that_are_missing_or_hold_something_else_are_named() -> None:
     found.append({"metadata": {"name": "other"}, "data": {"password": base64.b64encode(b"wrong").decode()}})
     wanted = {name: {"password": "right"} for name in ("same", "more", "empty", "other", "gone")}
     assert _release.differing(wanted, found) == ["empty", "gone", "more", "other"]
+
+
+def test_the_proxy_reaches_pods_from_the_nodes_and_their_tunnels() -> None:
+    nodes = [
+        {
+            "metadata": {"annotations": {"projectcalico.org/IPv4VXLANTunnelAddr": "10.1.219.64"}},
+            "status": {
+                "addresses": [
+                    {"type": "InternalIP", "address": "172.20.10.11"},
+                    {"type": "InternalIP", "address": "fd00::1"},
+                    {"type": "Hostname", "address": "master"},
+                ]
+            },
+        },
+        {"metadata": {}, "status": {"addresses": [{"type": "InternalIP", "address": "172.20.10.12"}]}},
+    ]
+    assert _release.addresses(nodes) == ["10.1.219.64", "172.20.10.11", "172.20.10.12"]

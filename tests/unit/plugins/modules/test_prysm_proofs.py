@@ -262,7 +262,8 @@ class Objects:
     """A cluster that answers lists by path, one look after the other; the last one stays."""
 
     def __init__(self, **lists: list[t.Any]) -> None:
-        self._lists = lists
+        node = {"metadata": {}, "status": {"addresses": [{"type": "InternalIP", "address": "172.20.10.11"}]}}
+        self._lists: dict[str, list[t.Any]] = {"nodes": [[node]], **lists}
 
     def items(self, path: str, query: dict[str, str] | None = None) -> list[dict[str, t.Any]]:
         return Script._next(self._lists[path.rsplit("/", 1)[-1]])
@@ -283,6 +284,7 @@ def test_a_release_is_read_once_its_controllers_have_seen_it(run: Run) -> None:
     result = run(prysm_release_info, cluster, timeout=5, interval=0)
     assert result["workloads"]["validator1"]["settled"]
     assert (result["status"], result["values"]) == ("", {})
+    assert result["node_addresses"] == ["172.20.10.11"]
 
 
 def test_secrets_are_compared_and_never_shown(run: Run) -> None:
