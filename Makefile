@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB := bin/lab
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearsal check format lint lint-scenarios types unit go-test test short-labs molecule lab-tests rehearsal-tests bench down clean
+.PHONY: help setup rehearsal check format lint lint-scenarios types unit unit-thorough go-test test short-labs molecule lab-tests rehearsal-tests bench down clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -48,13 +48,17 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not thorough"
+
+unit-thorough: setup
+	$(BIN)/pytest -q -n 2 --dist loadfile -m thorough
 
 go-test: setup ## tests of the lab's Go programs
 	$(MAKE) -C lab/prysm test GO=$(abspath $(BIN)/go)
 
 # Two labs side by side: one alone leaves half of two cores idle while it waits for slots and machines.
 test: check ## everything: check, Go, Molecule, the whole site in the lab
+	@$(MAKE) --no-print-directory unit-thorough
 	@$(MAKE) --no-print-directory -j2 lint-scenarios go-test
 	@$(MAKE) --no-print-directory -j2 short-labs rehearsal-tests
 

@@ -539,6 +539,7 @@ NOTES: dict[str, tuple[list[t.Any], list[t.Any]]] = {
 MODES = [pytest.param((), id="init"), pytest.param(PROGRAM, id="exec")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("program", MODES)
 @pytest.mark.parametrize("name", NOTES)
 def test_each_note_in_each_form(sparse: str, name: str, program: tuple[str, ...]) -> None:

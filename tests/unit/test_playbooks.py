@@ -29,6 +29,8 @@ import yaml
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _requests, _site_run
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 TABLE = _requests.table(str(ROOT))
 NAMES = sorted(TABLE["playbooks"])

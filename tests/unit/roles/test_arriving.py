@@ -12,6 +12,8 @@ import yaml
 
 from tests.unit.roles.test_host_roles import ROOT, evaluate, render
 
+pytestmark = pytest.mark.thorough
+
 
 def pod(**variables: t.Any) -> dict[str, t.Any]:
     lines = render(

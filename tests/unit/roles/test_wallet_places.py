@@ -9,6 +9,8 @@ import sys
 import typing as t
 from pathlib import Path
 
+import pytest
+
 from tests.unit.plugins.keys_support import KEYSTORE_PASSWORD, PUBKEYS, keystore, write_keystores
 from tests.unit.roles.test_host_roles import evaluate
 
@@ -165,6 +167,7 @@ def play(tmp_path: Path, entries: list[dict[str, t.Any]], **more: t.Any) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_the_role_from_the_first_run_to_a_disk_that_is_not_mounted(tmp_path: Path) -> None:
     keys = write_keystores(tmp_path / "odd[1]", 0, 1)
     (keys / "slashing_protection.json").write_text("{}")
