@@ -341,14 +341,14 @@ func (b *Beacon) begin(meta map[string]string, fresh bool) error {
 		log.Warn("node", "Origin checkpoint found in the database, ignoring checkpoint sync flags")
 		given = ""
 	case given != "":
-		unreachable = reach(given)
+		unreachable = b.reach(given)
 	}
 	switch b.app.network(fs) {
 	case "mainnet", "custom":
 	default:
 		source := fs.String("genesis-beacon-api-url", given)
 		has := meta[string(metaGenesis)] != "" || fs.String("genesis-state", "") != "" ||
-			fs.String("checkpoint-state", "") != "" || source != "" && reach(source) == nil
+			fs.String("checkpoint-state", "") != "" || source != "" && b.reach(source) == nil
 		switch {
 		case has:
 		case v.From(6, 1, 0):
@@ -371,9 +371,14 @@ func (b *Beacon) begin(meta map[string]string, fresh bool) error {
 }
 
 // reach tells whether a beacon API answers there.
-func reach(base string) error {
+func (b *Beacon) reach(base string) error {
+	path := "/eth/v1/beacon/genesis"
+	// Public providers serve https, to which no way leads from here: the chain stands in for them.
+	if strings.HasPrefix(base, "https://") {
+		base, path = b.app.Chain, "/head"
+	}
 	client := &http.Client{Timeout: 3 * time.Second}
-	res, err := client.Get(strings.TrimRight(base, "/") + "/eth/v1/beacon/genesis")
+	res, err := client.Get(strings.TrimRight(base, "/") + path)
 	if err != nil {
 		return err
 	}
