@@ -512,10 +512,25 @@ func (b *Beacon) poll(first bool) {
 	b.app.Log.Info("blockchain", "Synced new block", "slot", h.Slot, "block", h.Root[:10]+"...", "epoch", h.Epoch,
 		"finalizedEpoch", h.Finalized)
 	slot, _ := b.slot()
-	b.m.Set("beacon_head_slot", float64(h.Slot))
-	b.m.Set("beacon_clock_time_slot", float64(slot))
+	shift, _ := b.public()
+	b.m.Set("beacon_head_slot", float64(h.Slot+shift))
+	b.m.Set("beacon_clock_time_slot", float64(slot+shift))
 	b.m.Set("beacon_current_justified_epoch", float64(h.Justified))
 	b.m.Set("beacon_finalized_epoch", float64(h.Finalized))
+}
+
+// genesisOf says when the public networks began.
+var genesisOf = map[string]int64{"mainnet": 1606824023, "sepolia": 1655733600, "hoodi": 1742213400}
+
+// public is how far the slots of a public network, which an asker counts from that network's own genesis, are ahead of
+// those of the chain that stands in for it; and that genesis, 0 for any other chain.
+func (b *Beacon) public() (shift uint64, genesis int64) {
+	genesis = genesisOf[b.app.network(b.fs)]
+	slot, begun := b.slot()
+	if genesis == 0 || !begun {
+		return 0, genesis
+	}
+	return uint64(time.Now().Unix()-genesis)/12 - slot, genesis
 }
 
 // slot is the slot by this node's own clock.
@@ -948,8 +963,9 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("GET /eth/v1/node/syncing", func(w http.ResponseWriter, _ *http.Request) {
 		started, syncing, head, distance, el := b.syncState()
+		shift, _ := b.public()
 		data := map[string]any{
-			"head_slot": strconv.FormatUint(head, 10), "sync_distance": strconv.FormatUint(distance, 10),
+			"head_slot": strconv.FormatUint(head+shift, 10), "sync_distance": strconv.FormatUint(distance, 10),
 			"is_syncing": syncing || !started,
 		}
 		if v.From(2, 1, 0) {
@@ -985,8 +1001,12 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 			fail(w, 404, "Chain genesis info is not yet known")
 			return
 		}
+		genesis := c.GenesisTime
+		if _, known := b.public(); known != 0 {
+			genesis = known
+		}
 		answer(w, 200, map[string]any{"data": map[string]string{
-			"genesis_time": strconv.FormatInt(c.GenesisTime, 10), "genesis_validators_root": c.GenesisValidatorsRoot,
+			"genesis_time": strconv.FormatInt(genesis, 10), "genesis_validators_root": c.GenesisValidatorsRoot,
 			"genesis_fork_version": "0x20000089",
 		}})
 	})
