@@ -519,8 +519,8 @@ func (b *Beacon) poll(first bool) {
 	b.m.Set("beacon_finalized_epoch", float64(h.Finalized))
 }
 
-// genesisOf says when the public networks began.
-var genesisOf = map[string]int64{"mainnet": 1606824023, "sepolia": 1655733600, "hoodi": 1742213400}
+// genesisOf says when the public test networks began. Without a flag the program stays on the chain's own slots.
+var genesisOf = map[string]int64{"sepolia": 1655733600, "hoodi": 1742213400}
 
 // public is how far the slots of a public network, which an asker counts from that network's own genesis, are ahead of
 // those of the chain that stands in for it; and that genesis, 0 for any other chain.
