@@ -61,7 +61,7 @@ def decide(client: Client, data: str | None, wallet: str | None, new: str, adopt
 
     adopt says that the operator has made sure that the data directory holds the newest database of this client.
     """
-    wanted = client.installed or data or (None if wallet is None else wallet)
+    wanted = client.installed or data or wallet
     if wanted is None:
         return Decision(new, (client.data_dir, client.wallet_dir))
     for what, directory, found in (("data", client.data_dir, data), ("wallet", client.wallet_dir, wallet)):

@@ -168,7 +168,7 @@ def strangers(manifests: t.Iterable[Json], allowed: t.Iterable[Json], server: st
         {client["name"]: client["data_dir"] for client in allowed},
     )
     found = []
-    for kind in ("Pod", "Job", *_signers.TEMPLATES):
+    for kind in ("Pod", *_signers.TEMPLATES):
         for item in listed(kind):
             for signer in _signers.signers(kind, item, namespace, known):
                 if wanted.get(signer.client) != (signer.wallet.path, signer.data.path):
