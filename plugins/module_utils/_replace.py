@@ -362,6 +362,30 @@ def replace(request: Request) -> Outcome:
         raise UnreadableError(request.database, f"cannot be replaced: {reason_of(exc)}") from exc
 
 
+def is_cut_off(database: str) -> bool:
+    """Whether a replacement was begun, and not brought to its end."""
+    return is_there(os.path.join(_check(Request(database, "", (), "v0.0.0", 1)), NOTE))
+
+
+def settle(database: str) -> bool:
+    """End what a run that was cut off had begun, and put nothing else there; whether there was anything to end.
+
+    Afterwards the database is the old one as it was, or the new one with its own number and version.
+    """
+    request = Request(database, "", (), "v0.0.0", 1)
+    data_dir = _check(request)
+    if not is_cut_off(database):
+        return False
+    try:
+        with contextlib.ExitStack() as stack:
+            _take(stack, make_client_lock(data_dir))
+            _take(stack, database)
+            _finish(request, data_dir, stack.enter_context(numbers_of(data_dir)))
+            return True
+    except OSError as exc:
+        raise UnreadableError(database, f"cannot be settled: {reason_of(exc)}") from exc
+
+
 def _already(request: Request, data_dir: str, finished: bool) -> Outcome:
     """There is nothing to put there: only right when what is there is what was to be put there."""
     if _regular(request.database) is None:

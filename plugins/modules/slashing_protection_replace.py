@@ -31,9 +31,15 @@ options:
   replacement:
     description:
       - The database to put there, on the same file system. When it is not there and O(database) already is what it
-        should have become, nothing is changed.
+        should have become, nothing is changed. Required when O(state=present).
     type: path
-    required: true
+  state:
+    description:
+      - With V(settled) nothing is put there. A replacement that was cut off is brought to its end when the database was
+        moved already, and forgotten when it was not. Either way the database is a whole one, and no history is lost.
+    type: str
+    choices: [present, settled]
+    default: present
   wants:
     description:
       - Further histories that the replacement must not fall behind, in any form that
@@ -42,14 +48,14 @@ options:
     elements: path
     default: []
   version:
-    description: The version of Prysm that has written the replacement, such as V(v7.1.6).
+    description:
+      - The version of Prysm that has written the replacement, such as V(v7.1.6). Required when O(state=present).
     type: str
-    required: true
   layout:
     description:
       - How many changes of the layout of C(validator.db) that version knows (V(1) for v1.2.2, V(2) from v1.3.0).
+        Required when O(state=present).
     type: int
-    required: true
   database_lost:
     description:
       - Accept that O(database) is missing, or an older copy, although there was a newer one. O(wants) must then name
@@ -66,17 +72,22 @@ EXAMPLES = r"""
     wants: [/data/prysm/validator1/.backup/validator.db]
     version: v1.2.2
     layout: 1
+
+- name: Forget a replacement that was cut off, or bring it to its end
+  eth2xk8s.staking.slashing_protection_replace:
+    database: /data/prysm/validator1/validator.db
+    state: settled
 """
 
 RETURN = r"""
 transaction:
   description: The number of the newest transaction of the database that is in the place now.
-  returned: success
+  returned: when O(state=present)
   type: int
   sample: 56
 keys:
   description: How many keys it knows.
-  returned: success
+  returned: when O(state=present)
   type: int
   sample: 2
 """
@@ -84,7 +95,22 @@ keys:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._replace import Request, preview, replace
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._replace import (
+    Request,
+    is_cut_off,
+    preview,
+    replace,
+    settle,
+)
+
+
+def _settle(module: AnsibleModule) -> None:
+    """Bring a replacement that was cut off to its end, and end the module."""
+    database = module.params["database"]
+    try:
+        module.exit_json(changed=is_cut_off(database) if module.check_mode else settle(database))
+    except (StakingError, OSError) as exc:
+        module.fail_json(msg=str(exc))
 
 
 def main() -> None:
@@ -92,15 +118,19 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "database": {"type": "path", "required": True},
-            "replacement": {"type": "path", "required": True},
+            "replacement": {"type": "path"},
+            "state": {"type": "str", "choices": ["present", "settled"], "default": "present"},
             "wants": {"type": "list", "elements": "path", "default": []},
-            "version": {"type": "str", "required": True},
-            "layout": {"type": "int", "required": True},
+            "version": {"type": "str"},
+            "layout": {"type": "int"},
             "database_lost": {"type": "bool", "default": False},
         },
+        required_if=[("state", "present", ["replacement", "version", "layout"])],
         supports_check_mode=True,
     )
     params = module.params
+    if params["state"] == "settled":
+        _settle(module)
     request = Request(
         params["database"],
         params["replacement"],

@@ -129,6 +129,13 @@ def killed_at(lab: Lab, task: str, *words: str) -> bool:
     return bool(seen) and task in seen[-1]
 
 
+def leftovers(lab: Lab) -> str:
+    """What a move keeps in the data directories while it is not done."""
+    return lab.on(
+        "nfs", "ls -A /data/prysm/validator1 /data/prysm/validator2 | grep -e hold -e '[.]move' -e replacing || true"
+    )
+
+
 def test_the_site_is_built(lab: Lab, vault: dict[str, str]) -> None:
     assert len(vault) >= 5
     play(lab, "site.yml")
@@ -224,14 +231,28 @@ def test_a_move_that_the_inventory_does_not_want_is_refused(lab: Lab) -> None:
     lab.all_sign_on()
 
 
+@pytest.mark.parametrize("task", ["Put both clients on hold", "Wait for it to end", "Take its database on record"])
+def test_a_move_that_was_begun_is_given_up(lab: Lab, moved: Inventory, task: str) -> None:
+    """Before the key has left its wallet: both clients go on as they were, with the inventory of before."""
+    assert killed_at(lab, task, *MOVE, *moved.words), f"the move never came to {task!r}"
+    done = play(lab, "site.yml", check=False)
+    assert done.failed
+    assert "move_abort=true" in done.output
+    play(lab, *MOVE, "-e", "move_abort=true")
+    assert metrics_keys(lab, "validator1") == set(PUBKEYS[:2])
+    lab.all_sign_on(seconds=120)
+    assert leftovers(lab) == ""
+    assert set(play(lab, *MOVE, "-e", "move_abort=true").changed.values()) == {0}
+
+
 @pytest.mark.parametrize(
     "task",
     [
         "Wait for it to end",
-        "Put it there",
+        "Put the copy in the place of the database",
         "Take the key out of its wallet",
         "Import the keys of every client",
-        "Lift its hold and start it, validator2",
+        "Lift the hold of validator2",
     ],
 )
 def test_a_move_that_is_cut_off_signs_nothing_twice(lab: Lab, moved: Inventory, task: str) -> None:
@@ -244,6 +265,12 @@ def test_a_move_that_is_cut_off_signs_nothing_twice(lab: Lab, moved: Inventory, 
     assert holders.count("0") >= 1
 
 
+def test_a_move_whose_key_has_left_is_not_given_up(lab: Lab, moved: Inventory) -> None:
+    done = play(lab, *MOVE, *moved.words, "-e", "move_abort=true", check=False)
+    assert done.failed
+    assert "Run the command without move_abort to finish the move" in done.output
+
+
 def test_run_again_the_move_finishes(lab: Lab, moved: Inventory) -> None:
     play(lab, *MOVE, *moved.words)
     assert metrics_keys(lab, "validator1") == {PUBKEYS[0]}
@@ -252,7 +279,7 @@ def test_run_again_the_move_finishes(lab: Lab, moved: Inventory) -> None:
     missing = records(history(lab, "validator1", MOVED)) - records(history(lab, "validator2", MOVED))
     assert missing == set()
     assert history(lab, "validator1", MOVED)["attestations"], "it had a history to bring along"
-    assert lab.on("nfs", "ls -A /data/prysm/validator1 /data/prysm/validator2 | grep -e hold -e move || true") == ""
+    assert leftovers(lab) == ""
 
 
 def test_a_second_time_it_changes_nothing(lab: Lab, moved: Inventory) -> None:

@@ -159,6 +159,25 @@ def test_cut_off_at_any_step_it_leaves_no_less_history_and_is_finished_by_the_ne
     assert site.run()["changed"] is False
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_cut_off_at_any_step_it_can_be_given_up_without_less_history(site: Site, step: str) -> None:
+    site.fill()
+    before = {key: part.marks() for key, part in _protection.read_database(str(site.old)).keys.items()}
+    cut_off(site, step)
+    begun = site.mark("replacing") is not None
+    settled = {"state": "settled", "replacement": None, "version": None, "layout": None}
+    assert site.run(check=True, **settled)["changed"] is begun
+    assert site.run(**settled)["changed"] is begun
+    assert site.mark("replacing") is None
+    started = starts_on(site)
+    assert started is not None and all(started[key] == marks for key, marks in before.items())
+    moved = step not in ("proved", "noted")
+    expected = ("12\n", "2 v6.1.4\n") if moved else ("900\n", "2 v7.1.6\n")
+    assert (site.mark("transaction"), site.mark("version")) == expected
+    assert site.new.exists() is not moved
+    assert site.run(**settled)["changed"] is False
+
+
 def test_an_older_copy_put_there_after_a_kill_is_not_taken_for_the_proved_one(site: Site) -> None:
     """Not even with the same inode number, which the disk may give out again."""
     site.fill()
