@@ -192,19 +192,32 @@ def reset(machines: t.Annotated[list[str] | None, typer.Argument(help="Machines 
         _power_on(layout, names)
 
 
-@app.command()
-def judge(format: Format = "text") -> None:
-    """What the judge has seen: signatures, by key, and offences."""
+def _ask_the_judge(path: str, *posted: str) -> t.Any:
     answer = control.run_inside(
         Layout.here(),
-        [sys.executable, "-m", "lab.fetch", f"http://{GATEWAY}:{CHAIN_PORT}/judge"],
+        [sys.executable, "-m", "lab.fetch", f"http://{GATEWAY}:{CHAIN_PORT}{path}", *posted],
         capture=True,
-        timeout=30,
+        timeout=60,
     )
     if answer.returncode:
         reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise LabError(f"The judge does not answer: {reason}.")
-    verdict = json.loads(answer.stdout)
+    return json.loads(answer.stdout)
+
+
+@app.command()
+def judge(
+    format: Format = "text",
+    elsewhere: t.Annotated[
+        Path | None, typer.Option(help="An EIP-3076 file: what keys have signed before, with another program.")
+    ] = None,
+) -> None:
+    """What the judge has seen: signatures, by key, and offences."""
+    if elsewhere is not None:
+        answer = _ask_the_judge("/judge/elsewhere", str(elsewhere.resolve()))
+        print(f"The judge knows {answer['records']} more records.")
+        return
+    verdict = _ask_the_judge("/judge")
     if format == "json":
         print(json.dumps(verdict, indent=1))
         return

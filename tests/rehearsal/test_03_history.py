@@ -16,6 +16,8 @@ DATA = "/data/prysm"
 FIRST = f"{DATA}/validator1"
 DATABASE = f"{FIRST}/validator.db"
 KUBECTL = "/snap/bin/microk8s kubectl -n prysm"
+#: The server's own note of which data it exports.
+MARK = "/var/lib/nfs/eth2xk8s-data-id"
 SLOT = 2.0
 
 
@@ -158,16 +160,17 @@ def test_an_empty_data_disk_is_no_first_start(lab: Lab, rebuilt: bool) -> None:
     names = ("beacon", "validator1", "validator2", "wallet-validator1", "wallet-validator2")
     lab.on("nfs", f"cd {DATA} && mkdir {' '.join(names)} && chown 1001:2000 {' '.join(names)} && chmod 700 *")
     if rebuilt:
-        lab.on("nfs", "mv /var/lib/eth2xk8s /root/away-root")
+        lab.on("nfs", f"mkdir /root/away-root && mv /var/lib/eth2xk8s {MARK} /root/away-root/")
     start_all(lab)
     lab.wait("the guard refuses", lambda: bool(refusal(lab)), seconds=120)
     signs_no_more(lab, keys)
     stop_all(lab)
-    refused(lab.play("site.yml", check=False), "Slashing risk", "is not the data directory")
+    refused(lab.play("site.yml", check=False), "Slashing risk" if rebuilt else "is not the directory exported before")
     signs_no_more(lab, keys)
     lab.on("nfs", f"rm -rf {DATA}/* {DATA}/.[!.]*; mv /root/away/* /root/away/.[!.]* {DATA}/ && rmdir /root/away")
     if rebuilt:
-        lab.on("nfs", "rm -rf /var/lib/eth2xk8s && mv /root/away-root /var/lib/eth2xk8s")
+        lab.on("nfs", f"rm -rf /var/lib/eth2xk8s {MARK}")
+        lab.on("nfs", "cd /root/away-root && mv eth2xk8s /var/lib/ && mv eth2xk8s-data-id /var/lib/nfs/ && rmdir $PWD")
     lab.play("site.yml")
     lab.all_sign_on(seconds=120)
 

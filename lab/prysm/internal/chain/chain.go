@@ -322,6 +322,50 @@ func (c *Chain) Submit(s wire.Submission) (*Record, []*Offence, error) {
 		r.Verified, r.Reason = false, err.Error()
 	}
 	c.mu.Lock()
+	return c.keep(r)
+}
+
+// Elsewhere takes on record what keys have signed before, with another program. Who cannot say where a vote was made
+// gives its target, and the first slot of that epoch stands for it.
+func (c *Chain) Elsewhere(file wire.Interchange) (int, error) {
+	count := 0
+	number := func(text string, to *uint64) (err error) {
+		*to, err = strconv.ParseUint(text, 10, 64)
+		return err
+	}
+	for _, key := range file.Data {
+		add := func(s wire.Submission) error {
+			s.Key, s.SigningRoot, s.Client = strings.ToLower(key.Pubkey), strings.ToLower(s.SigningRoot), "elsewhere"
+			c.mu.Lock()
+			_, _, err := c.keep(&Record{Submission: s, Verified: true, Elsewhere: true})
+			count++
+			return err
+		}
+		for _, b := range key.Blocks {
+			s := wire.Submission{Kind: wire.KindBlock, SigningRoot: b.Root}
+			if err := number(b.Slot, &s.Slot); err != nil {
+				return count, err
+			}
+			if err := add(s); err != nil {
+				return count, err
+			}
+		}
+		for _, a := range key.Attestations {
+			s := wire.Submission{Kind: wire.KindAttestation, SigningRoot: a.Root}
+			if err := errors.Join(number(a.Source, &s.Source), number(a.Target, &s.Target)); err != nil {
+				return count, err
+			}
+			s.Slot = s.Target * c.Config.SlotsPerEpoch
+			if err := add(s); err != nil {
+				return count, err
+			}
+		}
+	}
+	return count, nil
+}
+
+// keep judges a record and waits until it is on the disk. The chain is locked before, and unlocked here.
+func (c *Chain) keep(r *Record) (*Record, []*Offence, error) {
 	if c.broken != nil {
 		c.mu.Unlock()
 		return nil, nil, c.broken
@@ -553,6 +597,18 @@ func (c *Chain) Handler() http.Handler {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		reply(w, c.judge.Report())
+	})
+	mux.HandleFunc("POST /judge/elsewhere", func(w http.ResponseWriter, r *http.Request) {
+		var file wire.Interchange
+		if !body(w, r, &file) {
+			return
+		}
+		count, err := c.Elsewhere(file)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		reply(w, map[string]int{"records": count})
 	})
 	mux.HandleFunc("GET /judge/signatures", func(w http.ResponseWriter, r *http.Request) {
 		since := 0

@@ -14,6 +14,8 @@ type Record struct {
 	Verified bool    `json:"verified"`
 	Reason   string  `json:"reason,omitempty"` // why it was not verified
 	Repeat   bool    `json:"repeat,omitempty"` // the same signature was there before
+	// Made before, by another program, and known from its interchange file: no offence by itself.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 	wire.Submission
 }
 
@@ -92,6 +94,10 @@ func (j *Judge) Add(r *Record) []*Offence {
 		}
 		j.keys[r.Key] = k
 	}
+	if r.Elsewhere {
+		k.elsewhere(r)
+		return nil
+	}
 	id := r.Kind + r.SigningRoot
 	if k.roots[id] != nil {
 		r.Repeat = true
@@ -115,6 +121,23 @@ func (j *Judge) Add(r *Record) []*Offence {
 	}
 	j.offences = append(j.offences, found...)
 	return found
+}
+
+// elsewhere takes a signature on record against which all later ones are held, also one for the same slot.
+func (k *keyState) elsewhere(r *Record) {
+	ignore := func(string, *Record, string) {}
+	if r.SigningRoot != "" {
+		k.roots[r.Kind+r.SigningRoot] = r
+	}
+	k.history(r, ignore)
+	if r.Kind == wire.KindAttestation {
+		k.attestation(r, ignore)
+		k.atts--
+	} else {
+		k.block(r, ignore)
+		k.blks--
+	}
+	k.client(r, ignore)
 }
 
 func (k *keyState) attestation(r *Record, add func(string, *Record, string)) {

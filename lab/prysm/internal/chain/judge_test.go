@@ -305,6 +305,55 @@ func TestNoOffence(t *testing.T) {
 	}
 }
 
+// What a key has signed with another program counts against all that it signs later, and is no offence by itself.
+func TestWhatWasSignedElsewhereCounts(t *testing.T) {
+	file := func(key string) wire.Interchange {
+		return wire.Interchange{Data: []*wire.InterchangeKey{{
+			Pubkey: "0x" + strings.ToUpper(key[2:]),
+			Blocks: []*wire.InterchangeSlot{{Slot: "40"}},
+			Attestations: []*wire.InterchangeVote{
+				{Source: "3", Target: "4", Root: root("v")}, {Source: "4", Target: "5"}, {Source: "2", Target: "6"},
+			},
+		}}}
+	}
+	for name, want := range map[string]string{"knows": "", "knows nothing": LessHistory, "votes again": DoubleVote, "surrounds": Surround} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			k := newSigner(s, 1)
+			in := file(k.key)
+			if code := s.post("/judge/elsewhere", in); code != 200 {
+				t.Fatal(code)
+			}
+			s.stop() // what was learned survives a restart
+			s.start()
+			if got := s.kinds(); got != "" {
+				t.Fatal(got)
+			}
+			if name != "knows nothing" {
+				for _, a := range [][2]uint64{{3, 4}, {4, 5}, {2, 6}} {
+					k.learn(wire.Submission{Kind: wire.KindAttestation, Source: a[0], Target: a[1], SigningRoot: root("v")})
+				}
+				k.learn(wire.Submission{Kind: wire.KindBlock, Slot: 40, SigningRoot: root("b")})
+				k.show = true
+			}
+			switch name {
+			case "votes again":
+				k.send(k.vote(49, 5, 6, "x"))
+			case "surrounds":
+				k.send(k.vote(57, 1, 7, "x"))
+			default:
+				k.send(k.vote(57, 6, 7, "x"))
+			}
+			if got := s.kinds(); !strings.Contains(got, want) || (want == "" && got != "") {
+				t.Fatalf("offences: %q", got)
+			}
+			if rep := s.report(); rep.Keys[k.key].Attestations != 1 || rep.Keys[k.key].Blocks != 0 {
+				t.Fatalf("%+v", rep.Keys[k.key])
+			}
+		})
+	}
+}
+
 // A frozen machine's signature may arrive long after another client took over. It is judged by its slot.
 func TestALateSignatureIsNoOffence(t *testing.T) {
 	s := newSite(t)

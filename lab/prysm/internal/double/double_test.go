@@ -19,6 +19,8 @@ import (
 	"github.com/ulikunitz/xz"
 	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
 	bolt "go.etcd.io/bbolt"
+
+	"eth2xk8s/lab/prysm/internal/wire"
 )
 
 // The test binary is also the program: started with PRYSM_TEST_PLAY it plays that binary.
@@ -545,7 +547,7 @@ func TestAWalletUnderAnotherNameOfItsKindIsNotFound(t *testing.T) {
 // records turns an export into a set, without keys that have none.
 func records(t *testing.T, raw []byte) string {
 	t.Helper()
-	var in interchange
+	var in wire.Interchange
 	if err := json.Unmarshal(raw, &in); err != nil {
 		t.Fatal(err)
 	}
@@ -687,7 +689,7 @@ func TestHistoryMatrix(t *testing.T) {
 		}
 
 		// The same records again, with and without roots: in the file of this test all votes carry roots.
-		var in interchange
+		var in wire.Interchange
 		json.Unmarshal(raw, &in)
 		before := len(votesOf(t, dir, v, in.Data[0].Pubkey))
 		if r = importHistory(t, v, dir, input); r.code != 0 || !strings.Contains(r.err, "Slashing protection JSON successfully imported") {

@@ -18,32 +18,6 @@ import (
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
-// The EIP-3076 interchange file.
-type interchange struct {
-	Metadata struct {
-		Version string `json:"interchange_format_version"`
-		Root    string `json:"genesis_validators_root"`
-	} `json:"metadata"`
-	Data []*interchangeKey `json:"data"`
-}
-
-type interchangeKey struct {
-	Pubkey       string             `json:"pubkey"`
-	Blocks       []*interchangeSlot `json:"signed_blocks"`
-	Attestations []*interchangeVote `json:"signed_attestations"`
-}
-
-type interchangeSlot struct {
-	Slot string `json:"slot"`
-	Root string `json:"signing_root,omitempty"`
-}
-
-type interchangeVote struct {
-	Source string `json:"source_epoch"`
-	Target string `json:"target_epoch"`
-	Root   string `json:"signing_root,omitempty"`
-}
-
 func (a *App) historyPrefix() string {
 	if a.V.Before(2, 0, 3) {
 		return "slashingprotection"
@@ -131,7 +105,7 @@ type keyHistory struct {
 
 // Import takes in an interchange file as this version does.
 func (s *Store) Import(raw []byte) error {
-	var in interchange
+	var in wire.Interchange
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return fmt.Errorf("could not unmarshal slashing protection JSON file: %w", err)
 	}
@@ -217,7 +191,7 @@ func (s *Store) noRoot(root []byte) []byte {
 	return root
 }
 
-func (s *Store) checkMetadata(in *interchange) error {
+func (s *Store) checkMetadata(in *wire.Interchange) error {
 	if in.Metadata.Version != "5" {
 		return fmt.Errorf("slashing protection JSON version '%s' is not supported, wanted '5'", in.Metadata.Version)
 	}
@@ -240,7 +214,7 @@ func (s *Store) checkMetadata(in *interchange) error {
 }
 
 // parse puts together what the file says of each key; a key may come more than once.
-func (s *Store) parse(in *interchange) ([]*keyHistory, error) {
+func (s *Store) parse(in *wire.Interchange) ([]*keyHistory, error) {
 	var out []*keyHistory
 	byKey := map[string]*keyHistory{}
 	root := func(text string) ([]byte, error) {
@@ -316,7 +290,7 @@ func clashingVotes(list []vote) bool {
 var errNoProposals = errors.New("a key has attestations but never proposed")
 
 // Export writes everything down. strict is what it does with a key that has attestations but no bucket of proposals.
-func (s *Store) Export() (*interchange, error) {
+func (s *Store) Export() (*wire.Interchange, error) {
 	root, err := s.GenesisRoot()
 	if err != nil {
 		return nil, err
@@ -327,7 +301,7 @@ func (s *Store) Export() (*interchange, error) {
 		}
 		return nil, errors.New("could not convert genesis validators root to hex string: wanted 32 bytes, got 0")
 	}
-	out := &interchange{Data: []*interchangeKey{}}
+	out := &wire.Interchange{Data: []*wire.InterchangeKey{}}
 	out.Metadata.Version, out.Metadata.Root = "5", wire.Hex(root)
 	err = s.db.View(func(tx *bolt.Tx) error {
 		keys := map[string]bool{}
@@ -351,14 +325,14 @@ func (s *Store) Export() (*interchange, error) {
 		}
 		sort.Strings(order)
 		for _, k := range order {
-			e := &interchangeKey{Pubkey: "0x" + hex.EncodeToString([]byte(k)), Blocks: []*interchangeSlot{}, Attestations: []*interchangeVote{}}
+			e := &wire.InterchangeKey{Pubkey: "0x" + hex.EncodeToString([]byte(k)), Blocks: []*wire.InterchangeSlot{}, Attestations: []*wire.InterchangeVote{}}
 			for _, b := range proposals(tx, []byte(k)) {
 				r := make([]byte, 32)
 				copy(r, b.root)
-				e.Blocks = append(e.Blocks, &interchangeSlot{strconv.FormatUint(b.slot, 10), wire.Hex(r)})
+				e.Blocks = append(e.Blocks, &wire.InterchangeSlot{Slot: strconv.FormatUint(b.slot, 10), Root: wire.Hex(r)})
 			}
 			for _, a := range votes(tx, []byte(k)) {
-				va := &interchangeVote{Source: strconv.FormatUint(a.source, 10), Target: strconv.FormatUint(a.target, 10)}
+				va := &wire.InterchangeVote{Source: strconv.FormatUint(a.source, 10), Target: strconv.FormatUint(a.target, 10)}
 				if hasRoot(a.root) {
 					va.Root = wire.Hex(a.root)
 				}

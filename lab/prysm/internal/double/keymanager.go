@@ -269,7 +269,7 @@ func (val *Validator) apiDelete(pubkeys []string) ([]*importStatus, string, erro
 	if err != nil {
 		return nil, "", err
 	}
-	var data []*interchangeKey
+	var data []*wire.InterchangeKey
 	for _, d := range history.Data {
 		for i, p := range pubkeys {
 			if !strings.EqualFold(p, d.Pubkey) || out[i].Status == "error" {
@@ -283,7 +283,7 @@ func (val *Validator) apiDelete(pubkeys []string) ([]*importStatus, string, erro
 		}
 	}
 	if data == nil {
-		data = []*interchangeKey{}
+		data = []*wire.InterchangeKey{}
 	}
 	history.Data = data
 	raw, err := json.Marshal(history)

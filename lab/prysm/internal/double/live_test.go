@@ -226,7 +226,7 @@ func TestAValidatorsLife(t *testing.T) {
 	if r.code != 0 {
 		t.Fatal(r)
 	}
-	var in interchange
+	var in wire.Interchange
 	json.Unmarshal(mustRead(t, file), &in)
 	for _, d := range in.Data {
 		if k := l.judge().Keys[d.Pubkey]; len(d.Attestations) < k.Attestations || len(d.Blocks) < k.Blocks {
@@ -673,7 +673,7 @@ func TestKeymanagerAPI(t *testing.T) {
 	if code != 200 || status(out, 0) != "deleted" || status(out, 1) != "not_found" {
 		t.Errorf("%d %v", code, out)
 	}
-	var history interchange
+	var history wire.Interchange
 	text, _ := out["slashing_protection"].(string)
 	if err := json.Unmarshal([]byte(text), &history); err != nil || len(history.Data) != 1 || history.Data[0].Pubkey != keys[1].Pub() {
 		t.Errorf("%v %s", err, text)

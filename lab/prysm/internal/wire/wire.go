@@ -154,7 +154,7 @@ func (d *Digest) Forgotten(s *Submission) string {
 		}
 		for _, v := range d.Votes {
 			if v.Source == s.Source && v.Target == s.Target {
-				if v.Root != "" && v.Root != start {
+				if v.Root != "" && s.SigningRoot != "" && v.Root != start {
 					return fmt.Sprintf("the vote %d->%d has become another one", s.Source, s.Target)
 				}
 				return ""
@@ -167,7 +167,7 @@ func (d *Digest) Forgotten(s *Submission) string {
 	}
 	for _, b := range d.Slots {
 		if b.Slot == s.Slot {
-			if b.Root != "" && b.Root != start {
+			if b.Root != "" && s.SigningRoot != "" && b.Root != start {
 				return fmt.Sprintf("the block of slot %d has become another one", s.Slot)
 			}
 			return ""
@@ -194,6 +194,35 @@ type Submission struct {
 	Network     string  `json:"network,omitempty"`
 	Address     string  `json:"address,omitempty"`
 	Beacon      string  `json:"beacon,omitempty"`
+}
+
+// The EIP-3076 interchange file.
+type Interchange struct {
+	Metadata struct {
+		Version string `json:"interchange_format_version"`
+		Root    string `json:"genesis_validators_root"`
+	} `json:"metadata"`
+	Data []*InterchangeKey `json:"data"`
+}
+
+// InterchangeKey is what one key has signed.
+type InterchangeKey struct {
+	Pubkey       string             `json:"pubkey"`
+	Blocks       []*InterchangeSlot `json:"signed_blocks"`
+	Attestations []*InterchangeVote `json:"signed_attestations"`
+}
+
+// InterchangeSlot is a block.
+type InterchangeSlot struct {
+	Slot string `json:"slot"`
+	Root string `json:"signing_root,omitempty"`
+}
+
+// InterchangeVote is an attestation.
+type InterchangeVote struct {
+	Source string `json:"source_epoch"`
+	Target string `json:"target_epoch"`
+	Root   string `json:"signing_root,omitempty"`
 }
 
 // LivenessRequest asks which keys were seen signing in an epoch.
