@@ -14,8 +14,10 @@ import subprocess
 import time
 import typing as t
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from lab import ROOT
 from lab.layout import Layout
@@ -152,6 +154,30 @@ class Play:
     def changed(self) -> dict[str, int]:
         """Host -> number of changed tasks."""
         return {name: int(n) for name, n in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+
+
+class Inventory:
+    """The site's inventory with other variables on top, as an operator would have edited it."""
+
+    def __init__(self, folder: Path, validators: list[dict[str, t.Any]], **more: t.Any) -> None:
+        (folder / "group_vars").mkdir(parents=True)
+        (folder / "hosts.yml").write_text("site: {}\n")
+        (folder / "group_vars/all.yml").write_text(yaml.safe_dump({"prysm_validators": validators, **more}))
+        self.words = ("-i", "inventory/testnet", "-i", "inventory/lab", "-i", str(folder))
+
+
+def history(lab: Lab, client: str, key: str) -> dict[str, t.Any]:
+    """Everything a client's database knows of a key, read on the NFS server."""
+    done = lab.command(
+        "exec", "--", "ansible", "nfs", "-b", "-o", "-m", "eth2xk8s.staking.slashing_protection_info",
+        "-a", f"path=/data/prysm/{client}/validator.db records=true pubkeys={key}",
+    )  # fmt: skip
+    found = json.loads(done.stdout[done.stdout.index("{") :])["keys"]
+    return t.cast("dict[str, t.Any]", found.get(key, {"blocks": [], "attestations": []}))
+
+
+def records(found: dict[str, t.Any]) -> set[str]:
+    return {json.dumps(record, sort_keys=True) for record in [*found["blocks"], *found["attestations"]]}
 
 
 @pytest.fixture(scope="module")

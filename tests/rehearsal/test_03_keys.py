@@ -19,7 +19,7 @@ import yaml
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls, _keystore
 from lab import ROOT
 
-from .conftest import Lab, Play
+from .conftest import Inventory, Lab, Play, history, records
 
 pytestmark = pytest.mark.by_hand
 KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
@@ -55,16 +55,6 @@ def play(lab: Lab, *words: str, check: bool = True) -> Play:
     return done
 
 
-class Inventory:
-    """The site's inventory with other validators on top, as an operator would have edited it."""
-
-    def __init__(self, folder: Path, validators: list[dict[str, t.Any]]) -> None:
-        (folder / "group_vars").mkdir(parents=True)
-        (folder / "hosts.yml").write_text("site: {}\n")
-        (folder / "group_vars/all.yml").write_text(yaml.safe_dump({"prysm_validators": validators}))
-        self.words = ("-i", "inventory/testnet", "-i", "inventory/lab", "-i", str(folder))
-
-
 def validators() -> list[dict[str, t.Any]]:
     """As the site has them, so that a test can change them."""
     site = yaml.safe_load((ROOT / "inventory/testnet/group_vars/all/site.yml").read_text())["prysm_validators"]
@@ -81,20 +71,6 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Inventory:
     site[1]["keystores"].append(str(KEYSTORES[1]))
     site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
     return Inventory(tmp_path_factory.mktemp("moved") / "inventory", site)
-
-
-def history(lab: Lab, client: str, key: str) -> dict[str, t.Any]:
-    """Everything a client's database knows of a key, read on the NFS server."""
-    done = lab.command(
-        "exec", "--", "ansible", "nfs", "-b", "-o", "-m", "eth2xk8s.staking.slashing_protection_info",
-        "-a", f"path=/data/prysm/{client}/validator.db records=true pubkeys={key}",
-    )  # fmt: skip
-    found = json.loads(done.stdout[done.stdout.index("{") :])["keys"]
-    return t.cast("dict[str, t.Any]", found.get(key, {"blocks": [], "attestations": []}))
-
-
-def records(found: dict[str, t.Any]) -> set[str]:
-    return {json.dumps(record, sort_keys=True) for record in [*found["blocks"], *found["attestations"]]}
 
 
 def metrics_keys(lab: Lab, client: str) -> set[str]:
