@@ -81,11 +81,20 @@ class Place:
         for directory in (self.data, self.wallet):
             directory.mkdir()
             self.own(directory)
+        self.own_wallet()
         if shell == "busybox":
             self.tools = str(busybox_alone())
             self.shell = [f"{self.tools}/busybox", "sh"]
         self.mounts = root / "mounts"
         self.mounted(GOOD)
+
+    def own_wallet(self) -> None:
+        """One that was filled before the first start."""
+        self.put(self.own_directory(self.wallet / "direct") / "all-accounts.keystore.json", "{}")
+
+    def own_directory(self, path: Path) -> Path:
+        path.mkdir(exist_ok=True)
+        return self.own(path)
 
     @staticmethod
     def own(path: Path) -> Path:
@@ -232,6 +241,20 @@ def test_a_first_start_that_failed_may_be_tried_again(place: Place) -> None:
     for _ in range(2):
         code, out = place.run(*PROGRAM)
         assert (code, "Prysm runs" in out) == (0, True)
+
+
+@pytest.mark.parametrize("state", ["empty", "missing"])
+def test_without_a_wallet_there_is_no_first_start(place: Place, state: str) -> None:
+    """A data disk that is not mounted leaves neither."""
+    shutil.rmtree(place.wallet / "direct")
+    if state == "missing":
+        place.wallet.rmdir()
+    for program in ([], PROGRAM):
+        code, out = place.run(*program)
+        assert (code, "Is the data disk mounted?" in " ".join(out.split())) == (1, True), out
+    place.database()
+    if state == "empty":
+        assert place.run()[0] == 0
 
 
 def test_a_start_notes_what_opened_the_database(place: Place) -> None:
@@ -696,8 +719,6 @@ def test_a_minimal_database_is_refused_because_it_has_no_lock(place: Place) -> N
 
 def test_a_history_in_the_old_place_is_not_left_behind(place: Place) -> None:
     old = place.wallet / "direct/validator.db"
-    old.parent.mkdir()
-    place.own(old.parent)
     place.put(old, b"history")
     code, out = place.run()
     assert code == 1

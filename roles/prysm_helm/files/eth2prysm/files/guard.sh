@@ -273,6 +273,13 @@ check_history() {
     if [ -n "$wallet" ] && there "$wallet/direct/validator.db"; then
         refuse "the history of this wallet is in $wallet/direct/validator.db, not in $data. Move it first"
     fi
+    if [ -n "$wallet" ]; then
+        # One that the pod cannot look into is said to be so, not to be empty.
+        entries=$(ls -A "$wallet" 2> /dev/null) || refuse "$wallet, the wallet's directory, is missing or cannot be read" \
+            "as $(me), and there is no database either. Is the data disk mounted?"
+        [ -n "$entries" ] || refuse "there is neither a wallet in $wallet nor a database in $data. Is the data disk" \
+            "mounted? A wallet is filled before its client starts for the first time"
+    fi
 }
 
 # The 64 bytes behind a page's header, in hexadecimal -> $number, $size_of_page, $pages; false when they are no state of
