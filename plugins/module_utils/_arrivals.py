@@ -18,6 +18,7 @@ import tempfile
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -246,7 +247,7 @@ def read_source(path: str, wanted: t.Container[str] | None, spool: Spool) -> tup
             raise UnreadableError(path, "is empty")
         if head[16:20] != _BOLT_MAGIC:
             return _read_interchange(path, wanted, spool)
-    elif not any(is_there(os.path.join(path, name)) for name in (_protection.DATABASE, _protection.MINIMAL)):
+    elif not any(is_there(os.path.join(path, name)) for name in (DATABASE, _protection.MINIMAL)):
         raise UnreadableError(path, "is a directory without a validator.db; name the files in it")
     history, place = _protection.read_any(path)
     barred = sorted(key for key in history.blacklisted if wanted is None or key in wanted)

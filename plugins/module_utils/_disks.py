@@ -18,6 +18,7 @@ import re
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection, _stores, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     UnreadableError,
     is_directory,
@@ -178,7 +179,7 @@ def _candidate(entry: os.DirEntry[str], foreign: t.Sequence[str]) -> str | None:
         return _target(entry, foreign)
     if not entry.is_file(follow_symlinks=False):
         return None
-    if entry.name == _protection.DATABASE or _wallet.FILE in entry.name.lower():
+    if entry.name == DATABASE or _wallet.FILE in entry.name.lower():
         return entry.path
     return entry.path if _glance(entry.path) else None
 

@@ -12,6 +12,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import IDENTITY
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -22,7 +23,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     replace_file,
 )
 
-FILE = ".validator-id"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
@@ -44,7 +44,7 @@ class Decision(t.NamedTuple):
 
 def read(directory: str) -> str | None:
     """The identity that a directory carries; None without one, an error when it cannot be read."""
-    path = os.path.join(directory, FILE)
+    path = os.path.join(directory, IDENTITY)
     if not is_there(path):
         return None
     try:
@@ -68,14 +68,14 @@ def decide(client: Client, data: str | None, wallet: str | None, new: str, adopt
         if found not in (None, wanted):
             raise StakingError(
                 f"{client.name}: the {what} directory {directory} belongs to another client or another site (its"
-                f" {FILE} is {found}, not {wanted}). Bring back the directory that belongs to {client.name}"
+                f" {IDENTITY} is {found}, not {wanted}). Bring back the directory that belongs to {client.name}"
             )
     if data is None and not adopt:
         known = "its release" if client.installed else "its wallet"
         raise StakingError(
-            f"{client.name}: {client.data_dir} is not the data directory that {known} knows: it has no {FILE}. Is the"
-            " data disk mounted, was the server rebuilt? Mount it, or restore the newest validator.db; once you have"
-            f' made sure that it is the newest, run again with -e \'{{"prysm_helm_adopt_data": ["{client.name}"]}}\''
+            f"{client.name}: {client.data_dir} is not the data directory that {known} knows: it has no {IDENTITY}."
+            " Is the data disk mounted, was the server rebuilt? Mount it, or restore the newest validator.db. Once"
+            f' you are sure that it is the newest, run again with -e \'{{"prysm_helm_adopt_data": ["{client.name}"]}}\''
         )
     lacking = [place for place, found in ((client.data_dir, data), (client.wallet_dir, wallet)) if found is None]
     return Decision(wanted, tuple(lacking))
@@ -94,8 +94,8 @@ def write(decision: Decision, owner: int, group: int) -> None:
     for directory in decision.write:
         fd = open_directory(directory)
         try:
-            replace_file(fd, FILE, (decision.identity + "\n").encode("ascii"), 0o600, owner, group)
+            replace_file(fd, IDENTITY, (decision.identity + "\n").encode("ascii"), 0o600, owner, group)
         finally:
             os.close(fd)
         if read(directory) != decision.identity:
-            raise UnreadableError(os.path.join(directory, FILE), "does not hold what was written to it")
+            raise UnreadableError(os.path.join(directory, IDENTITY), "does not hold what was written to it")

@@ -25,6 +25,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
     _wallet,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -531,7 +532,7 @@ def _databases(request: Request, found: _wallet.Found) -> list[str]:
                 f"{directory} holds {_protection.MINIMAL}, Prysm's minimal database, which nobody locks: whether a"
                 " validator client runs on this wallet cannot be seen"
             )
-    return [os.path.join(directory, _protection.DATABASE) for directory in directories]
+    return [os.path.join(directory, DATABASE) for directory in directories]
 
 
 def _refuse_live(request: Request, found: _wallet.Found) -> None:
@@ -553,7 +554,7 @@ def _lock_out(request: Request, found: _wallet.Found, stack: contextlib.ExitStac
         # With the lock that its guard waits for, which holds whatever becomes of the database's own.
         if not stack.enter_context(hold_client(request.data_dir)):
             raise StakingError(f"the client of {request.data_dir} is starting this very moment; stop it first")
-        databases.remove(os.path.join(request.data_dir, _protection.DATABASE))
+        databases.remove(os.path.join(request.data_dir, DATABASE))
     for database in databases:
         if not stack.enter_context(hold(database)):
             raise StakingError(f"{database} was locked this very moment: a validator client is starting; stop it first")

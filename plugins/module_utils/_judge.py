@@ -14,6 +14,14 @@ import stat
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import (
+    DATABASE,
+    EXPECTED,
+    HOLD,
+    IDENTITY,
+    TRANSACTION,
+    VERSION,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -43,11 +51,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import 
 SCHEMA_CHANGES = ("1.1.0", "1.3.0")
 
 #: What lies in a data directory beside the database.
-TRANSACTION = ".validator-transaction"
-VERSION = ".validator-version"
-IDENTITY = ".validator-id"
-EXPECTED = ".validator-db-expected"
-HOLD = ".validator-hold"
 #: How the history watcher begins a hold; whatever begins otherwise is not its.
 HOLD_BEGINS = "history:"
 
@@ -323,7 +326,7 @@ def databases(
             if _excluded(path, root, exclude):
                 continue
             try:
-                if name in (_protection.DATABASE, _protection.MINIMAL):
+                if name in (DATABASE, _protection.MINIMAL):
                     there = status(path)
                     if there is None:
                         raise UnreadableError(path, "is a link that leads nowhere")
@@ -336,7 +339,7 @@ def databases(
                     waiting.append((os.path.realpath(path), False))
             except UnreadableError as exc:
                 # A link in a circle leads nowhere, unless it claims to be a database.
-                if not link or name in (_protection.DATABASE, _protection.MINIMAL):
+                if not link or name in (DATABASE, _protection.MINIMAL):
                     complain(exc)
 
 
@@ -483,7 +486,7 @@ class _Judge:
                     twice = f"{client.data_dir} is the data directory of {other.name} too"
             if twice is not None:
                 self.refuse(client.name, twice)
-            for name in (_protection.DATABASE, _protection.MINIMAL) if twice is None else ():
+            for name in (DATABASE, _protection.MINIMAL) if twice is None else ():
                 shared = self._same(os.path.join(client.data_dir, name), client.name, "database")
                 if shared is not None:
                     self.refuse(client.name, shared)
@@ -704,7 +707,7 @@ def lost_clients(live: t.Mapping[str, t.Sequence[str]], data_dirs: t.Mapping[str
 
 
 def _protection_place(data_dir: str) -> None:
-    for name in (_protection.DATABASE, _protection.MINIMAL):
+    for name in (DATABASE, _protection.MINIMAL):
         if is_there(os.path.join(data_dir, name)):
             return
-    raise _protection.NoDatabaseError(data_dir, f"holds no {_protection.DATABASE}")
+    raise _protection.NoDatabaseError(data_dir, f"holds no {DATABASE}")

@@ -20,6 +20,7 @@ import struct
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE, LOCK
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     UnreadableError,
     fsync_directory,
@@ -31,8 +32,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     write_new,
 )
 
-CLIENT_LOCK = ".validator-lock"
-DATABASE = "validator.db"
 #: Seconds to wait for the end of the NFS server's grace period; 90 s is what a server has that nobody configured.
 PATIENCE = 120.0
 
@@ -117,10 +116,10 @@ def take(fd: int, path: str) -> bool:
 
 def make_client_lock(data_dir: str) -> str:
     """The file that the guard locks, made when it is missing; its path."""
-    path = os.path.join(data_dir, CLIENT_LOCK)
+    path = os.path.join(data_dir, LOCK)
     if is_there(path):
         return path
-    temporary = f"{CLIENT_LOCK}.{os.getpid()}.tmp"
+    temporary = f"{LOCK}.{os.getpid()}.tmp"
     try:
         folder = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -129,7 +128,7 @@ def make_client_lock(data_dir: str) -> str:
             write_new(folder, temporary, b"", 0o600, owner.st_uid, owner.st_gid)
             try:
                 # Not a rename: one that another has made, and perhaps locked, meanwhile stays.
-                os.link(temporary, CLIENT_LOCK, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                os.link(temporary, LOCK, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
             except FileExistsError:
                 pass
             finally:

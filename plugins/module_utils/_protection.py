@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._boltdb import Database, Subtree
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     UnreadableError,
     is_directory,
@@ -37,7 +38,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import (
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import read_interchange
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import PubkeyError, from_bytes, normalise
 
-DATABASE = "validator.db"
 MINIMAL = "validator-client-data"
 
 #: Of the format before v1.1: 8 bytes for the newest epoch, then 48 bytes an epoch, wrapping after this many.

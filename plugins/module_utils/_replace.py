@@ -31,6 +31,14 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._compare import compare
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import (
+    DATABASE,
+    EXPECTED,
+    LOCK,
+    REPLACING,
+    TRANSACTION,
+    VERSION,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     MIB,
     StakingError,
@@ -51,16 +59,11 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import Summary
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import (
-    DATABASE,
     hold,
     lock_holder,
     make_client_lock,
 )
 
-TRANSACTION = ".validator-transaction"
-VERSION = ".validator-version"
-EXPECTED = ".validator-db-expected"
-NOTE = ".validator-replacing"
 #: Prysm waits one second for the lock of a database that it has opened, and then gives up.
 SETTLE = 5.0
 _SHOWN = 5
@@ -249,7 +252,7 @@ def _set_numbers(folder: int, transaction: int, version: str, layout: int) -> No
 
 def _finish(request: Request, data_dir: str, folder: int) -> bool:
     """End what a run that was cut off had begun; say whether there was anything to do."""
-    path = os.path.join(data_dir, NOTE)
+    path = os.path.join(data_dir, REPLACING)
     if not is_there(path):
         return False
     note = parse_json(read_file(path, MIB), path)
@@ -265,7 +268,7 @@ def _finish(request: Request, data_dir: str, folder: int) -> bool:
         _check_layout(request.database, found, note["layout"])
         _set_numbers(folder, t.cast(int, found.transaction), note["version"], note["layout"])
     # Not moved: the file that was proved is still where it was, and is proved again.
-    remove_if_there(folder, NOTE)
+    remove_if_there(folder, REPLACING)
     fsync_directory(folder)
     return moved
 
@@ -339,7 +342,7 @@ def replace(request: Request) -> Outcome:
                 "replacement": request.replacement,
                 "version": request.version,
             }
-            _write(folder, NOTE, as_json(note).decode("ascii"))
+            _write(folder, REPLACING, as_json(note).decode("ascii"))
             _step("noted")
             if old is not None:
                 # Before the locks go: a client may have opened the old inode just now, and waits for its lock.
@@ -354,7 +357,7 @@ def replace(request: Request) -> Outcome:
             _set_numbers(folder, t.cast(int, proved.transaction), request.version, request.layout)
             if not is_there(os.path.join(data_dir, EXPECTED)):
                 _write(folder, EXPECTED, time.strftime("written %Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
-            remove_if_there(folder, NOTE)
+            remove_if_there(folder, REPLACING)
             fsync_directory(folder)
             _step("done")
             return Outcome(True, t.cast(int, proved.transaction), len(proved.keys))
@@ -364,7 +367,7 @@ def replace(request: Request) -> Outcome:
 
 def is_cut_off(database: str) -> bool:
     """Whether a replacement was begun, and not brought to its end."""
-    return is_there(os.path.join(_check(Request(database, "", (), "v0.0.0", 1)), NOTE))
+    return is_there(os.path.join(_check(Request(database, "", (), "v0.0.0", 1)), REPLACING))
 
 
 def settle(database: str) -> bool:
@@ -415,7 +418,7 @@ def preview(request: Request) -> Outcome:
     if not is_there(request.replacement):
         return _already(request, data_dir, False)
     old, _new = _check_places(request, data_dir)
-    for path in (os.path.join(data_dir, ".validator-lock"), request.database, request.replacement):
+    for path in (os.path.join(data_dir, LOCK), request.database, request.replacement):
         holder = lock_holder(path)
         if holder is not None:
             raise ReplaceError(f"{path} is locked by {holder}: a validator client runs or waits to run. Stop it first")

@@ -27,6 +27,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
     _wallet,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -417,11 +418,11 @@ class Census:
             return
         for name in sorted(os.listdir(entry.path)):
             path = os.path.join(entry.path, name)
-            if name in (_protection.DATABASE, _protection.MINIMAL):
-                if name == _protection.DATABASE:
+            if name in (DATABASE, _protection.MINIMAL):
+                if name == DATABASE:
                     self._own_file(path, entry.client, "database")
                 self._history(path, entry.client)
-            elif name.startswith(_protection.DATABASE) and file_place(path) not in exclude:
+            elif name.startswith(DATABASE) and file_place(path) not in exclude:
                 self.look(path, (entry,))
 
     def _history(self, path: str, client: str | None) -> None:
@@ -620,7 +621,7 @@ class Census:
 
     def _look(self, path: str, real: str, owners: t.Sequence[Entry]) -> None:
         name = os.path.basename(path).lower()
-        if name in (_protection.DATABASE, _protection.MINIMAL):
+        if name in (DATABASE, _protection.MINIMAL):
             self._history(real, self._owner(path, owners))
             return
         if _wallet.FILE in name:
@@ -628,7 +629,7 @@ class Census:
             return
         kind = _stores.kind_of(real)
         if kind == _stores.BOLT:
-            if name.startswith(_protection.DATABASE) or _stores.is_validators_database(real):
+            if name.startswith(DATABASE) or _stores.is_validators_database(real):
                 self._history(real, self._owner(path, owners))
         elif kind == _stores.JSON:
             self._stray_json(path, real)

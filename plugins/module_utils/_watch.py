@@ -18,6 +18,7 @@ import time
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE, REPLACING
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -53,7 +54,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
 )
 
 #: What slashing_protection_replace leaves in a data directory until it has finished.
-REPLACING = ".validator-replacing"
 #: How often the same must be seen before a client is held: a database may be just about to be replaced, with a proof.
 STRIKES = 3
 #: Seconds until a record that could not be raised is raised again.
@@ -75,7 +75,7 @@ class Client(t.NamedTuple):
     @property
     def database(self) -> str:
         """Where its database lies."""
-        return os.path.join(self.data_dir, _protection.DATABASE)
+        return os.path.join(self.data_dir, DATABASE)
 
 
 class Config(t.NamedTuple):

@@ -70,9 +70,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._clients import KEYS, Surroundings, Verdict
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._command_lines import process
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory
 
-_DATABASE = "validator.db"
 _LIMIT = 1 << 20
 #: File systems without a disk behind them.
 _NO_DISK = frozenset(
@@ -145,7 +145,7 @@ def volumes(folder: str, host: t.Sequence[_Mount]) -> t.List[str]:
         except OSError:
             continue  # Closed since.
         path = path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
-        if os.path.basename(path) == _DATABASE:
+        if os.path.basename(path) == DATABASE:
             over = [one for one in seen if (path + "/").startswith(one.point.rstrip("/") + "/")]
             mount = max(over, key=lambda one: len(one.point), default=None)
             base = _source(mount, host) if mount else ""

@@ -91,6 +91,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import LOCK
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     StakingError,
     UnreadableError,
@@ -98,7 +99,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     is_there,
     reason_of,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import CLIENT_LOCK, local_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import local_holder
 
 
 def _is_missing(path: str) -> bool:
@@ -121,7 +122,7 @@ def look(path: str) -> dict[str, t.Any]:
     hidden = _nfsd.blind()
     missing = _is_missing(path)
     addresses: set[str] = set()
-    for one in (os.path.join(os.path.dirname(path), CLIENT_LOCK), path):
+    for one in (os.path.join(os.path.dirname(path), LOCK), path):
         holder = None if _is_missing(one) else local_holder(one)
         holds = _nfsd.holds(one)
         locked = [hold for hold in holds if hold.kind == "lock"]

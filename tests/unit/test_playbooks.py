@@ -37,6 +37,7 @@ NAMES = sorted(TABLE["playbooks"])
 ACTING = [name for name in NAMES if TABLE["playbooks"][name]["acts"]]
 KNOWN = _requests.known(str(ROOT), TABLE)
 WIRING = ROOT / "playbooks/vars/wiring.yml"
+CLIENTS = ROOT / "playbooks/vars/clients.yml"
 HOSTS = ["nfs-server", "master", "worker"]
 GROUPS = {
     "site": HOSTS,
@@ -138,7 +139,8 @@ def set_by_playbooks() -> set[str]:
     for path in ROOT.glob("playbooks/**/*.yml"):
         if path.parent.name != "vars":
             walk(load(path))
-    walk({"vars": load(WIRING)})
+    for path in (WIRING, CLIENTS):
+        walk({"vars": load(path)})
     playbooks = set(found)
     for path in ROOT.glob("roles/*/tasks/*.yml"):
         walk(load(path))

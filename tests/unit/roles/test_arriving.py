@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_clients import prysm_clients
 from tests.unit.roles.test_host_roles import ROOT, evaluate, render
 
 pytestmark = pytest.mark.thorough
@@ -26,7 +27,9 @@ def pod(**variables: t.Any) -> dict[str, t.Any]:
             "prysm_helm_user_id": 1001,
             "prysm_helm_group_id": 2000,
             "prysm_helm_nfs_server": "172.20.10.10",
-            "__prysm_helm_client": {"name": "validator1", "data_dir": "/data/prysm/validator1"},
+            "__prysm_helm_client": prysm_clients([{"name": "validator1"}], "/data/prysm")[0],
+            "__prysm_helm_import_dir": ".rollback",
+            "__prysm_helm_import_file": "history.json",
             "__prysm_helm_wanted": {"images": {"validator": "registry/validator:v7.1.6"}},
             "__prysm_helm_release_values": {"persistentVolumeType": "nfs", "image": {"version": "v7.1.6"}},
             **variables,

@@ -1,0 +1,84 @@
+"""One definition of where a client keeps what: names on disk are unchanged, and stand nowhere else."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.eth2xk8s.staking.plugins.filter.keys_by_client import keys_by_client
+from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_clients import prysm_clients
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _data_dir
+
+ROOT = Path(__file__).parents[4]
+NAMES = {
+    name: value
+    for name, value in vars(_data_dir).items()
+    if name.isupper() and isinstance(value, str) and name not in ("BEACON", "RECORD")
+}
+
+
+def test_what_an_entry_leaves_out_lies_below_the_data_directory() -> None:
+    """As sites have it since the first version: an update is no move."""
+    assert prysm_clients([{"name": "validator1", "wallet_password": "secret"}], "/data/prysm") == [
+        {
+            "name": "validator1",
+            "data_dir": "/data/prysm/validator1",
+            "wallet_dir": "/data/prysm/wallet-validator1",
+            "database": "/data/prysm/validator1/validator.db",
+            "hold": "/data/prysm/validator1/.validator-hold",
+            "expected": "/data/prysm/validator1/.validator-db-expected",
+            "version": "/data/prysm/validator1/.validator-version",
+            "replacing": "/data/prysm/validator1/.validator-replacing",
+            "fee_recipient": "",
+            "graffiti": "",
+        }
+    ]
+
+
+text = st.text("abc/-.", min_size=1)
+
+
+@given(st.dictionaries(st.sampled_from(["data_dir", "wallet_dir", "graffiti", "fee_recipient"]), text), text)
+def test_what_an_entry_says_is_kept(entry: dict[str, t.Any], name: str) -> None:
+    (client,) = prysm_clients([{"name": name, **entry}], "/data")
+    assert {field: client[field] for field in entry} == entry
+    assert client["database"] == f"{client['data_dir'].rstrip('/')}/validator.db" or client["data_dir"].endswith("/")
+
+
+def test_keys_by_client() -> None:
+    places = [{"kind": "wallet", "client": "a"}, {"kind": "history", "client": "b"}, {"kind": "wallet", "client": None}]
+    assert keys_by_client({"0x1": places, "0x2": places[:1], "0x3": []}) == {"a": ["0x1", "0x2"]}
+
+
+def sources() -> list[Path]:
+    found = [*ROOT.glob("plugins/**/*.py"), *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/**/*.yml")]
+    found += [*ROOT.glob("roles/*/templates/*"), *ROOT.glob("playbooks/templates/*")]
+    return [path for path in found if path.name != "_data_dir.py"]
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_no_name_on_disk_is_written_a_second_time(name: str) -> None:
+    """In sentences, comments and documentation they may stand, in code they may not."""
+    value = re.escape(NAMES[name])
+    code = re.compile(rf"""["'/]{value}(\.\w+)?["']|/{value}(?=["'\s]|$)|\[{value}[],]""")
+    found = []
+    for path in sources():
+        content = path.read_text(encoding="utf-8")
+        for quoted in re.findall(r'r"""\n(?:.*\n)*?"""', content):  # documentation and examples of plugins
+            content = content.replace(quoted, "\n" * quoted.count("\n"))
+        for number, line in enumerate(content.splitlines(), 1):
+            if code.search(line) and not line.lstrip().startswith(("#", "{#")):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []
+
+
+def test_the_guard_has_the_same_names() -> None:
+    guard = (ROOT / "roles/prysm_helm/files/eth2prysm/files/guard.sh").read_text()
+    for name in ("DATABASE", "HOLD", "EXPECTED", "TRANSACTION", "VERSION", "IDENTITY"):
+        assert NAMES[name] in guard, name
+    assert ".$kind-lock" in guard and NAMES["LOCK"] == ".validator-lock"
