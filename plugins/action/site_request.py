@@ -47,6 +47,9 @@ class ActionModule(ActionBase):
         problems += _requests.machines(groups, task_vars.get("ansible_play_hosts_all", []), name, requests)
         problems += _requests.unknown_typed(typed, own, name, ours, requests)
         problems += _requests.unknown_stored(stored, own, ours, requests)
+        for variable, known_options in _requests.entries(ROOT).items():
+            given = self._raw(variable, groups.get("site") or [], task_vars["hostvars"])
+            problems += _requests.unknown_options(variable, given, known_options)
         specs = {**requests["playbooks"][name]["variables"], **requests["everywhere"]}
         for variable, spec in specs.items():
             problem = self._wrong(variable, spec, variable in stored and variable not in typed, task_vars)
@@ -76,6 +79,13 @@ class ActionModule(ActionBase):
                 if not name.startswith("_"):
                     found.setdefault(str(name), set()).add(host)
         return found
+
+    def _raw(self, variable: str, hosts: t.Sequence[str], hostvars: t.Any) -> t.Any:
+        """A variable as the inventory has it: no template is followed, and nothing is decrypted."""
+        for host in hosts:
+            if variable in hostvars.raw_get(host):
+                return hostvars.raw_get(host)[variable]
+        return None
 
     def _own(self, task_vars: dict[str, t.Any]) -> tuple[list[str], list[str]]:
         own = self._templar.template(task_vars.get("site_extra_variables") or [])

@@ -66,6 +66,38 @@ def known(root: str, requests: Table) -> set[str]:
     return found - set(requests["owned"])
 
 
+def entries(root: str) -> dict[str, set[str]]:
+    """The options of a list's entries, by each variable that gives the list."""
+    found: dict[str, set[str]] = {}
+    for role in _roles(root):
+        main = load(os.path.join(role, "meta/argument_specs.yml"))["argument_specs"]["main"]["options"]
+        for name, spec in main.items():
+            if spec.get("elements") == "dict" and "options" in spec:
+                given = re.fullmatch(r"\{\{ (\w+) \}\}", str(spec.get("default", "")))
+                for variable in {name, *(given.groups() if given else ())}:
+                    found.setdefault(variable, set()).update(spec["options"])
+    return found
+
+
+def unknown_options(variable: str, given: t.Any, known_options: set[str]) -> list[str]:
+    """Options of entries that are none, with the nearest one. Only names are read, and a template is not followed."""
+    if not isinstance(given, (list, tuple)):
+        return []
+    found = []
+    for number, entry in enumerate(given, 1):
+        if not isinstance(entry, t.Mapping):
+            continue
+        name = entry.get("name")
+        where = f"{name} in {variable}" if isinstance(name, str) and name else f"entry {number} of {variable}"
+        for option in sorted(str(one) for one in set(entry) - known_options):
+            near = _nearest(option, known_options, 0.6) or _part_of(option, known_options)
+            found.append(
+                f"{where} has an option {option}, which is none of this collection"
+                + (f"; {near} is the nearest" if near else f" ({', '.join(sorted(known_options))})")
+            )
+    return found
+
+
 def _tags(tasks: list[Table]) -> t.Iterator[str]:
     for task in tasks:
         given = task.get("tags") or []

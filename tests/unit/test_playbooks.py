@@ -191,6 +191,31 @@ def test_the_page_shows_every_playbook_and_every_variable() -> None:
         assert variable in page
 
 
+ENTRIES = _requests.entries(str(ROOT))
+
+
+def test_entries_are_typed_alike_wherever_they_are_taken() -> None:
+    assert ENTRIES["prysm_validators"] == ENTRIES["prysm_wallet_validators"] == ENTRIES["prysm_helm_validators"]
+    specs = [
+        load(ROOT / f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"][f"{role}_validators"]
+        for role in ("prysm_helm", "prysm_wallet")
+    ]
+    assert specs[0] == specs[1]
+    assert "mutually_exclusive" in specs[0] and "required_one_of" in specs[0]
+
+
+@pytest.mark.parametrize("variable", sorted(ENTRIES))
+def test_an_option_mistyped_is_named_with_the_right_one(variable: str) -> None:
+    assert _requests.unknown_options(variable, [dict.fromkeys(ENTRIES[variable], "x")], ENTRIES[variable]) == []
+    for option in sorted(ENTRIES[variable]):
+        for slip in set(slips(option)) - ENTRIES[variable]:
+            (problem,) = _requests.unknown_options(variable, [{slip: "{{ secret }}"}], ENTRIES[variable])
+            assert f"entry 1 of {variable} has an option {slip}" in problem
+            assert "nearest" in problem or len(option) < 4, problem
+    for given in (None, "{{ other }}", {}, ["{{ other }}"], 7):
+        assert _requests.unknown_options(variable, given, ENTRIES[variable]) == []
+
+
 # --- options, machines, names: every case -----------------------------------------------------------------------------
 
 
