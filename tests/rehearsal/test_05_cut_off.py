@@ -1,0 +1,162 @@
+"""Every operation, killed where it changes something, is finished by the same command.
+
+An operation is run once as a whole, to see which of its tasks change something; then it is killed in some of them, and
+run again. Two of each operation are chosen by the day; CUT_OFF=all tries every one, CUT_OFF=drain,move_key all of those
+operations, so that several machines can share the work. What was tried is printed, as a part of what there is.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+import typing as t
+from collections.abc import Callable, Iterator
+
+import pytest
+import yaml
+
+from lab import ROOT
+
+from .conftest import Inventory, Lab
+
+pytestmark = pytest.mark.by_hand
+ASKED = os.environ.get("CUT_OFF", "")
+CHANCE = random.Random(datetime.date.today().toordinal())
+KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
+#: A task, and which time it is that it comes in a run.
+Place = tuple[str, int]
+
+
+class Operation(t.NamedTuple):
+    """What is cut off, and what brings the site back to where it begins."""
+
+    forward: tuple[str, ...]
+    back: tuple[str, ...]
+    signs: bool = True
+
+
+@pytest.fixture(scope="module")
+def operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Operation]:
+    site = yaml.safe_load((ROOT / "inventory/testnet/group_vars/all/site.yml").read_text())["prysm_validators"]
+    folder = tmp_path_factory.mktemp("inventories")
+    for number, entry in enumerate(site, 1):
+        entry["keystores"] = [str(path) for path in KEYSTORES if path.parent.name == f"validator{number}"]
+    plain = Inventory(folder / "plain", site)
+    site[0]["graffiti"] = "another text"
+    changed = Inventory(folder / "changed", site)
+    site[0]["graffiti"] = "eth2 x k8s"
+    site[0]["keystores"].remove(str(KEYSTORES[1]))
+    site[1]["keystores"].append(str(KEYSTORES[1]))
+    site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
+    moved = Inventory(folder / "moved", site)
+    key = "0x" + yaml.safe_load(KEYSTORES[1].read_text())["pubkey"]
+    move = ("playbooks/move_key.yml", "-e", f"move_key={key}")
+    node = "worker"
+    return {
+        "site": Operation(("site.yml", *changed.words), ("site.yml", *plain.words)),
+        "upgrade": Operation(
+            ("upgrade.yml", "-e", "prysm_version=v1.3.4"), ("playbooks/rollback.yml", "-e", "prysm_version=v1.3.3")
+        ),
+        "rollback": Operation(
+            ("playbooks/rollback.yml", "-e", "prysm_version=v1.2.2"), ("upgrade.yml", "-e", "prysm_version=v1.3.3")
+        ),
+        "drain": Operation(
+            ("playbooks/drain.yml", "-e", f"node={node}"),
+            ("playbooks/drain.yml", "-e", f"node={node}", "-e", "node_state=uncordoned"),
+        ),
+        "move_key": Operation(
+            (*move, "-e", "move_from=validator1", "-e", "move_to=validator2", *moved.words),
+            (*move, "-e", "move_from=validator2", "-e", "move_to=validator1", *plain.words),
+        ),
+        "uninstall": Operation(
+            ("playbooks/uninstall.yml", "-e", "prysm_uninstall=eth2prysm"), ("site.yml", *plain.words), signs=False
+        ),
+    }
+
+
+NAMES = ["drain", "upgrade", "rollback", "move_key", "uninstall", "site"]
+
+
+def changes(output: str) -> list[Place]:
+    """The tasks of a run that have changed something, in their order."""
+    found: list[Place] = []
+    count: dict[str, int] = {}
+    task = ""
+    for line in output.splitlines():
+        begun = re.match(r"TASK \[(.+?)\] \**$", line)
+        if begun:
+            task = begun.group(1)
+            count[task] = count.get(task, 0) + 1
+        elif line.startswith("changed: [") and (task, count[task]) not in found:
+            found.append((task, count[task]))
+    return found
+
+
+def cut_off(place: Place, words: tuple[str, ...], seconds: float) -> bool:
+    """Run a playbook and kill it, with all that it has started here, in a task; whether it came there."""
+    run = subprocess.Popen(
+        [str(ROOT / "bin/lab"), "exec", "--", "ansible-playbook", *words],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
+    )
+    assert run.stdout is not None
+    seen = 0
+    for line in run.stdout:
+        seen += line.startswith(f"TASK [{place[0]}]")
+        if seen == place[1]:
+            time.sleep(seconds)
+            os.killpg(run.pid, signal.SIGKILL)
+            break
+    run.wait()
+    return seen == place[1]
+
+
+@pytest.fixture(scope="module")
+def coverage() -> Iterator[dict[str, str]]:
+    tried: dict[str, str] = {}
+    yield tried
+    print("\ntasks that change something, cut off: " + ", ".join(f"{name} {what}" for name, what in tried.items()))
+
+
+def test_the_site_is_built(lab: Lab) -> None:
+    lab.play("site.yml")
+    lab.wait("four keys have attested", lambda: len(lab.attested()) == 4, seconds=90)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_command_finishes_it(
+    lab: Lab, operations: dict[str, Operation], coverage: dict[str, str], name: str
+) -> None:
+    wanted = ASKED.split(",")
+    if ASKED and name not in wanted and "all" not in wanted:
+        pytest.skip("another machine's work")
+    operation = operations[name]
+    places = changes(lab.play(*operation.forward).output)
+    lab.play(*operation.back)
+    assert places, "it changes nothing"
+    chosen = places if ASKED else sorted(CHANCE.sample(places, min(2, len(places))), key=places.index)
+    after: Callable[[], None] = lambda: lab.all_sign_on(seconds=180)  # noqa: E731
+    for place in chosen:
+        assert cut_off(place, operation.forward, CHANCE.uniform(0.2, 2)), f"the run never came to {place}"
+        time.sleep(3)
+        assert lab.judge()["offences"] == [], place
+        finished = lab.play(*operation.forward, check=False)
+        assert not finished.failed, f"cut off in {place}: {finished.output[-6000:]}"
+        assert lab.judge()["offences"] == [], place
+        if operation.signs:
+            after()
+        again = lab.play(*operation.forward)
+        assert set(again.changed.values()) == {0}, f"after {place}: {again.output[-3000:]}"
+        lab.play(*operation.back)
+        after()
+    coverage[name] = f"{len(chosen)} of {len(places)}"
