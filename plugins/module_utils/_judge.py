@@ -34,7 +34,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     remove_if_there,
     status,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import MAX_EPOCH, Marks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import MAX_EPOCH, KeySummary, Marks
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     BLOCKS,
@@ -69,30 +69,11 @@ _BEACON_STORES = ("blobs", "data-columns", _BEACON)
 # -- what a place knows -----------------------------------------------------------------------------------------------
 
 
-class Part(t.NamedTuple):
-    """What a database knows of one key."""
-
-    highest_slot: int | None = None
-    highest_source: int | None = None
-    highest_target: int | None = None
-    floor_slot: int | None = None
-    floor_source: int | None = None
-    floor_target: int | None = None
-    #: As in Key.
-    slots: tuple[int, ...] = ()
-    last_target: int | None = None
-    targets: int = 0
-
-    def marks(self) -> Marks:
-        """The three numbers that must never go down."""
-        return Marks(self.highest_slot, self.highest_source, self.highest_target)
-
-
 class Known(t.NamedTuple):
     """What a database knows."""
 
     genesis_validators_root: str | None
-    keys: dict[str, Part]
+    keys: dict[str, KeySummary]
     blacklisted: frozenset[str] = frozenset()
     format: str = "none"
     transaction: int | None = None
@@ -112,25 +93,14 @@ NOTHING = Known(None, {})
 def look(path: str) -> tuple[Known, str]:
     """What the database of a data directory, or a database itself, knows; and the path that was read in the end."""
     found, place = _protection.read_any_marks(path)
-    keys = {
-        key: Part(
-            *part.marks(),
-            part.floor_slot,
-            part.floor_source,
-            part.floor_target,
-            part.slots,
-            part.last_target,
-            part.targets,
-        )
-        for key, part in found.keys.items()
-    }
     known = Known(
         found.genesis_validators_root,
-        keys,
+        found.keys,
         found.blacklisted,
         found.format,
         found.transaction,
         found.findings,
+        found.layout,
     )
     return known, place
 
@@ -140,19 +110,19 @@ def as_record(known: Known) -> Record:
     return Record(None, {key: _as_key(part) for key, part in known.keys.items()})
 
 
-def _as_key(part: Part) -> Key:
+def _as_key(part: KeySummary) -> Key:
     # A database can know a highest number without the record of it, not the other way round.
     marks = part.marks().join(Marks(max(part.slots, default=None), None, part.last_target))
     return Key(*marks, blocks=tuple(part.slots), last=part.last_target, votes=part.targets)
 
 
-def shortfall(want: Key, part: Part | None) -> list[str]:
+def shortfall(want: Key, part: KeySummary | None) -> list[str]:
     """What a database lacks of what is on record of a key, in words.
 
     Records may be missing where the database forbids them all the same (its floors), or where Prysm has pruned.
     """
     if part is None:
-        part = Part()
+        part = KeySummary()
     have = _as_key(part)
     short = have.marks().missing(want.marks())
     if want.last is not None and not any(text.startswith("highest target") for text in short):
@@ -617,11 +587,12 @@ class _Judge:
         try:
             wanted = layout(client.version, self.request.schema_changes)
             notes = found.notes
-            seen = [(notes.layout, notes.version, VERSION), (found.known.layout, "of a newer layout", found.place)]
+            seen = [(notes.layout, notes.version, VERSION)]
             if counted.version is not None:
                 seen.append(
                     (layout(counted.version, self.request.schema_changes), counted.version, "the site's record")
                 )
+            seen.append((found.known.layout, "of a newer layout", found.place))
         except StakingError as exc:
             self.refuse(client.name, str(exc))
             return
@@ -682,11 +653,7 @@ def _is_below(now: ClientState, before: ClientState) -> bool:
 
 def _minimal(path: str) -> Known:
     history = _protection.read_minimal(path)
-    keys = {
-        key: Part(*part.marks(), part.floor_slot, part.floor_source, part.floor_target)
-        for key, part in history.keys.items()
-    }
-    return Known(history.genesis_validators_root, keys, format=history.format)
+    return Known(history.genesis_validators_root, history.summary().keys, format=history.format)
 
 
 def lost_clients(live: t.Mapping[str, t.Sequence[str]], data_dirs: t.Mapping[str, str]) -> list[str]:

@@ -347,54 +347,34 @@ class Reader:
 
 def read_database(path: str, attempts: int = 20) -> History:
     """A validator.db with all its records; also while its validator runs."""
-
-    def work(database: Database) -> History:
-        reader = Reader(database)
-        keys, barred, findings = {}, set(), []
-        for entry in reader.entries():
-            if entry.known:
-                keys[entry.pubkey] = entry.history()
-            if entry.blacklisted:
-                barred.add(entry.pubkey)
-            findings += [f"{entry.pubkey}: {finding}" for finding in entry.findings]
-        return History(
-            reader.root,
-            keys,
-            frozenset(barred),
-            "prysm",
-            tuple(findings),
-            reader.notes,
-            reader.transaction,
-            reader.layout,
-        )
-
-    return _boltdb.consistently(path, work, attempts)
+    return _boltdb.consistently(path, lambda database: History(*_read(database, Entry.history)), attempts)
 
 
 def read_marks(path: str, attempts: int = 20) -> Summary:
     """What a validator.db amounts to; memory does not grow with its records, and it may run meanwhile."""
+    return _boltdb.consistently(path, lambda database: Summary(*_read(database, Entry.summary)), attempts)
 
-    def work(database: Database) -> Summary:
-        reader = Reader(database)
-        keys, barred, findings = {}, set(), []
-        for entry in reader.entries():
-            if entry.known:
-                keys[entry.pubkey] = entry.summary()
-            if entry.blacklisted:
-                barred.add(entry.pubkey)
-            findings += [f"{entry.pubkey}: {finding}" for finding in entry.findings]
-        return Summary(
-            reader.root,
-            keys,
-            frozenset(barred),
-            "prysm",
-            tuple(findings),
-            reader.notes,
-            reader.transaction,
-            reader.layout,
-        )
 
-    return _boltdb.consistently(path, work, attempts)
+def _read(database: Database, take: t.Callable[[Entry], t.Any]) -> tuple[t.Any, ...]:
+    """The fields of a History or Summary, with what is taken of each key."""
+    reader = Reader(database)
+    keys, barred, findings = {}, set(), []
+    for entry in reader.entries():
+        if entry.known:
+            keys[entry.pubkey] = take(entry)
+        if entry.blacklisted:
+            barred.add(entry.pubkey)
+        findings += [f"{entry.pubkey}: {finding}" for finding in entry.findings]
+    return (
+        reader.root,
+        keys,
+        frozenset(barred),
+        "prysm",
+        tuple(findings),
+        reader.notes,
+        reader.transaction,
+        reader.layout,
+    )
 
 
 def _yaml(path: str) -> t.Any:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _judge, _record
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeySummary
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import Request
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import ClientState, Key, Record
 from tests.unit.plugins.keys_support import (
@@ -58,6 +59,17 @@ def write_at(directory: Path, transaction: int, *args: t.Any, **more: t.Any) -> 
     path = write_database(directory, *args, **more)
     path.write_bytes(BoltWriter(transaction).dump(prysm_tree(*args, **more)))
     return path
+
+
+def write_layout(directory: Path, layout: int, transaction: int = 7) -> None:
+    """A database as Prysm before v1.3.0 (layout 1), or since, has it."""
+    tree = prysm_tree(keys(0))
+    if layout == 1:
+        del tree[b"migrations"][b"source_target_epochs_bucket_0"]
+        for bucket in tree[b"pubkeys-bucket"].values():
+            del bucket[b"att-target-epochs-bucket"]
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "validator.db").write_bytes(BoltWriter(transaction).dump(tree))
 
 
 def reasons(verdict: _judge.Verdict) -> str:
@@ -265,7 +277,7 @@ def test_a_missing_vote_is_loss_unless_the_floor_forbids_it_or_it_is_out_of_the_
         return Key(None, None, last, last=last, votes=bits)
 
     want, have = key(had), key(left)
-    part = _judge.Part(None, None, have.target, None, None, floor, (), have.last, have.votes)
+    part = KeySummary(None, None, have.target, None, None, floor, (), have.last, have.votes)
     expected = {
         target
         for target in had - left
@@ -477,7 +489,7 @@ def test_an_older_copy_is_known_by_its_transaction(tmp_path: Path, where: str) -
 
 
 def test_a_database_replaced_on_purpose_is_taken_anew_and_judged_by_its_history(tmp_path: Path) -> None:
-    write_at(tmp_path, 90, keys(0))
+    write_layout(tmp_path, 1, 90)
     noted(tmp_path, transaction="90\n", version="1 v1.2.2\n", id=f"{ID_2}\n")
     record = Record(ROOT_A, {K[0]: Key(72, 8, 9, "v1")}, {"v1": ClientState(ID_1, 900, "v1.3.4")})
     assert len(one(tmp_path, record, version="v1.2.2").refusals) == 3
@@ -525,7 +537,8 @@ def test_a_database_that_was_there_and_is_gone_is_a_refusal_though_nothing_was_s
 def test_an_older_layout_than_the_database_has_is_refused(
     tmp_path: Path, seen: str, wanted: str, refused: bool
 ) -> None:
-    write_database(tmp_path, keys(0))
+    physical = min(int(seen[0]), 2)
+    write_layout(tmp_path, physical)
     noted(tmp_path, version=seen + "\n")
     verdict = one(tmp_path, version=wanted)
     assert bool(verdict.refusals) is refused
@@ -534,7 +547,8 @@ def test_an_older_layout_than_the_database_has_is_refused(
     if not seen.startswith("3"):
         record = Record(ROOT_A, {}, {"v1": ClientState(version=seen.split()[1])})
         assert bool(one(tmp_path, record, version=wanted).refusals) is refused
-    assert not one(tmp_path, version=wanted).refusals
+    # Without any note, the database itself says in which layout it is.
+    assert bool(one(tmp_path, version=wanted).refusals) is (physical > _judge.layout(wanted))
 
 
 def test_an_uninstalled_release_that_comes_back_at_an_older_version_is_refused(tmp_path: Path) -> None:
