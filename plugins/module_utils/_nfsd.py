@@ -374,7 +374,7 @@ def parse_conf(text: str, file: str, section: str = "nfsd") -> t.List[Setting]:
         key, equals, value = line.partition("=")
         key = key.strip().lower()
         if equals and (now == section or key == "include"):
-            value = re.sub(r"\s+[#;].*$", "", value).strip().strip("\"'")
+            value = re.sub(r"(#|\s;).*$", "", value).strip().strip("\"'")
             found.append(Setting(file, key, value))
     return found
 
