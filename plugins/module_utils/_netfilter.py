@@ -367,6 +367,9 @@ class _Walk:
             else:
                 self._changes(rule, sure)
                 leaves = True if rule.target in _ON or rule.target in ("", "MARK") else None
+                if leaves is None:
+                    # A program, or a target that is not known here, decides.
+                    found += [Verdict(verdict, False, rule.text) for verdict in (ACCEPT, DROP)]
             if leaves is False and holds is True:
                 return found, None if away else False
             maybe = maybe or leaves is not True
@@ -532,7 +535,12 @@ class Ruleset:
                     holds = _all([holds, self._match(value, packet, key)])
                     if holds is False:
                         break
-                elif kind in ("accept", "drop", "reject", "queue"):
+                elif kind == "queue":
+                    found += [
+                        Verdict(verdict, False, "a queue in table {0} {1}".format(*key)) for verdict in (ACCEPT, DROP)
+                    ]
+                    leaves = None
+                elif kind in ("accept", "drop", "reject"):
                     verdict = {"drop": DROP, "reject": REJECT}.get(kind, ACCEPT)
                     text = "chain {2} in table {0} {1}, rule {3}: {4}".format(*key, rule.get("handle", "?"), kind)
                     found.append(Verdict(verdict, certain and holds is True and not maybe, text))
