@@ -68,6 +68,16 @@ class Packet(t.NamedTuple):
         return ipaddress.ip_address(self.source).version
 
 
+_ALL = 0xFFFFFFFF
+
+
+class Mark(t.NamedTuple):
+    """The mark of a packet, and those of its bits that are not known."""
+
+    bits: int
+    unknown: int
+
+
 class Rule(t.NamedTuple):
     """A rule of a chain: conditions, what it does, and its text."""
 
@@ -234,12 +244,11 @@ def _proto(value: str, packet: Packet) -> t.Optional[bool]:
     return value in ("all", packet.proto)
 
 
-def _mark(value: str, mark: t.Optional[int]) -> t.Optional[bool]:
-    if mark is None:
-        return None
-    wanted, slash, mask = value.partition("/")
+def _mark(value: str, mark: Mark) -> t.Optional[bool]:
+    wanted, slash, cover = value.partition("/")
     try:
-        return mark & (int(mask, 0) if slash else 0xFFFFFFFF) == int(wanted, 0)
+        mask = int(cover, 0) if slash else _ALL
+        return None if mask & mark.unknown else mark.bits & mask == int(wanted, 0)
     except ValueError:
         return None
 
@@ -251,7 +260,7 @@ def _type(value: str, local: t.Optional[bool]) -> t.Optional[bool]:
     return False if kinds <= {"BROADCAST", "MULTICAST", "ANYCAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT"} else None
 
 
-def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: t.Optional[int]) -> t.Optional[bool]:
+def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark) -> t.Optional[bool]:
     kind, wanted, value = condition
     found: t.Optional[bool]
     if kind in ("source", "target"):
@@ -303,6 +312,9 @@ def _all(found: t.Iterable[t.Optional[bool]]) -> t.Optional[bool]:
 # --- Walking -------------------------------------------------------------------------------------------------------
 
 _FINAL = {"ACCEPT": ACCEPT, "DROP": DROP, "REJECT": REJECT}
+#: Chains of Kubernetes and its network. Which pods there are, and what may reach them, changes all the time and is
+#: their affair: they are taken to let through what is theirs.
+_MANAGED = ("cali-", "KUBE-", "CNI-", "FLANNEL-")
 #: Targets that let the packet go on.
 _ON = (
     "LOG",
@@ -329,7 +341,7 @@ class _Walk:
         self.chains = chains
         self.packet = packet
         self.opaque = opaque
-        self.mark: t.Optional[int] = packet.mark
+        self.mark = Mark(packet.mark, 0)
 
     def chain(self, name: str, certain: bool, depth: int = 0) -> t.Tuple[t.List[Verdict], t.Optional[bool]]:
         """Verdicts in a chain, and whether the packet leaves it without one (None: it may).
@@ -344,6 +356,8 @@ class _Walk:
         maybe = False  # whether an earlier rule may have ended the packet's way through this chain
         away = False  # whether it may have left the chain without a verdict
         for rule in self.chains[name].rules:
+            if rule.target in (DROP, REJECT) and name.startswith(_MANAGED):
+                continue
             holds = _all(_holds(condition, self.packet, self.mark) for condition in rule.conditions)
             if holds is False:
                 continue
@@ -381,22 +395,26 @@ class _Walk:
         option, _space, value = " ".join(rule.options).partition(" ")
         number, slash, mask = value.partition("/")
         try:
-            bits, cover = int(number, 0), int(mask, 0) if slash else 0xFFFFFFFF
+            bits, cover = int(number, 0), int(mask, 0) if slash else _ALL
         except ValueError:
-            self.mark = None
+            self.mark = Mark(0, _ALL)
             return
-        if not sure or self.mark is None:
-            self.mark = None
-        elif option == "--set-xmark":
-            self.mark = (self.mark & ~cover) ^ bits
-        elif option == "--set-mark":
-            self.mark = (self.mark & ~cover) | bits
-        elif option == "--or-mark":
-            self.mark |= bits
+        if option == "--or-mark":
+            cover = bits
         elif option == "--and-mark":
-            self.mark &= bits
+            bits, cover = 0, ~bits & _ALL
+        elif option == "--set-mark":
+            cover |= bits
+        elif option != "--set-xmark":
+            sure, cover = False, _ALL
+        known, unknown = self.mark
+        if option == "--set-xmark" and bits & ~cover:
+            # What is outside of the mask is turned over.
+            sure, cover = False, cover | bits
+        if sure:
+            self.mark = Mark((known & ~cover) | bits, unknown & ~cover)
         else:
-            self.mark = None
+            self.mark = Mark(known, unknown | cover)
 
 
 def _in_table(

@@ -27,8 +27,6 @@ WORLD = {
 }
 #: What is asked of a rule for every port: the ports that the machines of a site have for each other.
 _EVERY = (("tcp", 2049), ("tcp", 16443), ("tcp", 10250), ("udp", 4789))
-#: Chains of programs that write their rules anew all the time, for the connections that there are.
-_MANAGED = ("cali-", "KUBE-", "CNI-", "FLANNEL-")
 
 
 class Route(t.NamedTuple):
@@ -122,15 +120,11 @@ def _passed_on(
     return Packet(FORWARD, proto, source, target, port, arrives, leaves)
 
 
-def _managed(by: str) -> bool:
-    return any("-A " + name in by for name in _MANAGED)
-
-
 def blocked(groups: t.Iterable[t.Sequence[Packet]], fates: Fates) -> t.Iterator[t.Tuple[Packet, str]]:
     """For each group none of whose packets gets through: one of them, and what stops it."""
     for group in groups:
         found = [(packet, fates(packet)) for packet in group]
-        if all(fate.passes is False and not _managed(fate.by) for _packet, fate in found):
+        if all(fate.passes is False for _packet, fate in found):
             yield found[0][0], found[0][1].by
 
 

@@ -214,7 +214,6 @@ def test_anybody_is_somebody_in_each_part_of_the_world() -> None:
     blocked = _reach.blocked([group], lambda p: _netfilter.Fate(p.source.startswith("8."), "x"))
     assert list(blocked) == [], "a rule for one part of the world is somebody's own affair"
     assert list(_reach.blocked([group], lambda _p: _netfilter.Fate(False, "-A INPUT -j DROP")))
-    assert list(_reach.blocked([group], lambda _p: _netfilter.Fate(False, "-A cali-fw-1 -j DROP"))) == []
     assert list(_reach.blocked([group], lambda _p: _netfilter.Fate(None, ""))) == []
 
 
@@ -320,3 +319,113 @@ def test_tables_of_iptables_are_left_to_its_own_words() -> None:
     document = {"nftables": [{"chain": chain}]}
     assert _netfilter.Ruleset(document).fate(NODE).passes is False
     assert _netfilter.Ruleset(document, {("ip", "filter")}).fate(NODE).passes is True
+
+
+# --- What Kubernetes and Calico write, ahead of ufw ----------------------------------------------------------------
+
+NODE_FILTER = """\
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:KUBE-FIREWALL - [0:0]
+:KUBE-FORWARD - [0:0]
+:KUBE-PROXY-FIREWALL - [0:0]
+:cali-INPUT - [0:0]
+:cali-FORWARD - [0:0]
+:cali-wl-to-host - [0:0]
+:cali-from-wl-dispatch - [0:0]
+:cali-to-wl-dispatch - [0:0]
+:cali-fw-cali0a - [0:0]
+:cali-tw-cali0a - [0:0]
+:cali-pro-x - [0:0]
+:ufw-user-input - [0:0]
+:ufw-user-forward - [0:0]
+-A INPUT -m comment --comment "cali:Cz_u1IQiXIMmKD4c" -j cali-INPUT
+-A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -j ufw-user-input
+-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A FORWARD -j ufw-user-forward
+-A FORWARD -m comment --comment "cali:S93hcgKJrXEqnTfs" -m mark --mark 0x10000/0x10000 -j ACCEPT
+-A FORWARD -m comment --comment "cali:mp77cMpurHhyjLrM" -j MARK --set-xmark 0x10000/0x10000
+-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+-A KUBE-FORWARD -m conntrack --ctstate INVALID -m nfacct --nfacct-name ct_state_invalid_dropped_pkts -j DROP
+-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
+-A cali-INPUT -p udp -m comment --comment "Allow" -m multiport --dports 4789 -m set --match-set cali40v src -j ACCEPT
+-A cali-INPUT -p udp -m comment --comment "Drop" -m multiport --dports 4789 -m addrtype --dst-type LOCAL -j DROP
+-A cali-INPUT -i cali+ -g cali-wl-to-host
+-A cali-INPUT -m mark --mark 0x10000/0x10000 -j ACCEPT
+-A cali-INPUT -j MARK --set-xmark 0x0/0xf0000
+-A cali-wl-to-host -j cali-from-wl-dispatch
+-A cali-wl-to-host -j ACCEPT
+-A cali-FORWARD -j MARK --set-xmark 0x0/0xe0000
+-A cali-FORWARD -i cali+ -j cali-from-wl-dispatch
+-A cali-FORWARD -o cali+ -j cali-to-wl-dispatch
+%s-A cali-from-wl-dispatch -m comment --comment "Unknown interface" -j DROP
+-A cali-to-wl-dispatch -m comment --comment "Unknown interface" -j DROP
+-A cali-fw-cali0a -m conntrack --ctstate INVALID -j DROP
+-A cali-fw-cali0a -j MARK --set-xmark 0x0/0x10000
+-A cali-fw-cali0a -p udp -m multiport --dports 4789 -j DROP
+-A cali-fw-cali0a -j cali-pro-x
+-A cali-fw-cali0a -m mark --mark 0x10000/0x10000 -j RETURN
+-A cali-fw-cali0a -j DROP
+-A cali-pro-x -j MARK --set-xmark 0x10000/0x10000
+-A cali-tw-cali0a -m set --match-set cali40s src -j RETURN
+-A cali-tw-cali0a -j DROP
+-A ufw-user-input -s 172.20.10.11/32 -j ACCEPT
+-A ufw-user-input -i cali+ -j ACCEPT
+-A ufw-user-forward -i cali+ -o cali+ -j ACCEPT
+-A ufw-user-forward -s 10.1.0.0/16 -j ACCEPT
+-A ufw-user-forward -p udp -m udp --dport 13000 -j ACCEPT
+COMMIT
+"""
+PODS = """\
+-A cali-from-wl-dispatch -i cali0a -g cali-fw-cali0a
+-A cali-to-wl-dispatch -o cali0a -g cali-tw-cali0a
+"""
+NEEDED = [
+    {"proto": "tcp", "port": "10250,25000", "from_ip": "172.20.10.11"},
+    {"proto": "udp", "port": "4789", "from_ip": "172.20.10.11"},
+    {"interface_in": "cali+"},
+    {"direction": "out", "interface_out": "cali+"},
+    {"route": True, "interface_in": "cali+", "interface_out": "cali+"},
+    {"route": True, "from_ip": "10.1.0.0/16"},
+    {"route": True, "from_ip": "10.1.0.0/16", "to_ip": "172.20.10.11"},
+    {"route": True, "proto": "udp", "port": "13000", "to_ip": "10.1.0.0/16"},
+]
+
+
+@pytest.mark.parametrize("pods", ["", PODS], ids=["no-pods", "pods"])
+@pytest.mark.parametrize(
+    ("ahead", "stopped"),
+    [
+        pytest.param("", set(), id="nothing-else"),
+        pytest.param("-A INPUT -p tcp -j REJECT\n", {0}, id="tcp"),
+        pytest.param("-A FORWARD -j REJECT\n", {4, 5, 6, 7}, id="forward"),
+        pytest.param("-A FORWARD -d 172.16.0.0/12 -j DROP\n", {6}, id="private-networks"),
+    ],
+)
+def test_what_kubernetes_writes_stops_nothing_and_hides_nothing(pods: str, ahead: str, stopped: set[int]) -> None:
+    text = NODE_FILTER % pods
+    # After Calico's and Kubernetes' rules, as those of an image that is there first come to stand.
+    for chain in ("INPUT", "FORWARD"):
+        text = text.replace(f"-A {chain} -j ufw", "".join(
+            line + "\n" for line in ahead.splitlines() if f"-A {chain} " in line
+        ) + f"-A {chain} -j ufw")  # fmt: skip
+    tables = [_netfilter.parse_save(text)]
+    found = set()
+    for number, options in enumerate(NEEDED):
+        groups = _reach.packets(_ufw.wanted(options), 4, routes, INSIDE)
+        assert groups
+        if list(_reach.blocked(groups, lambda packet: _netfilter.fate(packet, tables))):
+            found.add(number)
+    assert found == stopped
+
+
+@pytest.mark.parametrize("pods", ["", PODS])
+def test_what_kubernetes_writes_opens_nothing(pods: str) -> None:
+    tables = [_netfilter.parse_save(NODE_FILTER % pods)]
+    ports = [("tcp", 10250), ("tcp", 2049), ("udp", 4789), ("tcp", 47011)]
+    assert list(_reach.exposed(ports, 4, routes, lambda packet: _netfilter.fate(packet, tables))) == []
