@@ -135,8 +135,11 @@ _SHORT = {
 _TWO = ("--tcp-flags",)
 
 
-def parse_save(text: str) -> Tables:
-    """The tables in the answer of iptables-save, or of `iptables -S` for the table filter."""
+def parse_save(text: str, label: str = "") -> Tables:
+    """The tables in the answer of iptables-save, or of `iptables -S` for the table filter.
+
+    label is put before the text of each rule.
+    """
     tables: Tables = {}
     table = tables.setdefault("filter", {})
     for line in text.splitlines():
@@ -152,7 +155,7 @@ def parse_save(text: str) -> Tables:
             table[line.split()[1]] = Chain("", [])
         elif line.startswith("-A "):
             name, rule = _parse_rule(line)
-            table.setdefault(name, Chain("", [])).rules.append(rule)
+            table.setdefault(name, Chain("", [])).rules.append(rule._replace(text=label + rule.text))
     return tables
 
 

@@ -327,36 +327,42 @@ class Firewall:
             return None
         return _reach.Route(interface.group(1), own.group(1))
 
-    def _save(self, program: str) -> str:
-        rc, out, err = self.module.run_command([program])
-        if rc != 0:
-            raise _netfilter.FilterError("{0} failed: {1}".format(program, err.strip()))
-        return str(out)
-
     @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
     def tables(self, family: int) -> t.Tuple[t.List[_netfilter.Tables], t.Set[t.Tuple[str, str]]]:
         """The rules in force of iptables, in either of its forms, and which tables of nftables these are."""
-        begin, found, skip = ("iptables" if family == 4 else "ip6tables"), [], set()
+        begin = "iptables" if family == 4 else "ip6tables"
+        found: t.List[_netfilter.Tables] = []
+        skip: t.Set[t.Tuple[str, str]] = set()
+        wrong = []
         modern = self.module.get_bin_path(begin + "-nft-save")
-        plain = self.module.get_bin_path(begin + "-save")
         legacy = self.module.get_bin_path(begin + "-legacy-save")
-        if modern or (plain and not legacy):
-            text = self._save(str(modern or plain))
-            found.append(_netfilter.parse_save(text))
-            foreign = set(re.findall(r"^# Table `(\w+)' is incompatible", text, re.MULTILINE))
-            skip = {("ip" if family == 4 else "ip6", name) for name in ("filter", "mangle", "nat", "raw", "security")}
-            skip = {item for item in skip if item[1] not in foreign}
         # To ask the older form makes its tables, so it is asked only where these are there.
-        if legacy and is_there(LEGACY[family]) and read(LEGACY[family]).strip():
-            found.append(_netfilter.parse_save(self._save(str(legacy))))
+        programs = [modern] + ([legacy] if is_there(LEGACY[family]) and read(LEGACY[family]).strip() else [])
+        if not (modern or legacy):
+            programs = [self.module.get_bin_path(begin + "-save")]
+        for program in (program for program in programs if program):
+            rc, text, err = self.module.run_command([program])
+            if rc != 0:
+                wrong.append("{0} failed: {1}".format(program, err.strip()))
+                continue
+            found.append(_netfilter.parse_save(text, "(iptables-legacy) " if program == legacy else ""))
+            if program != legacy:
+                foreign = re.findall(r"^# Table `(\w+)' is incompatible", text, re.MULTILINE)
+                names = {"filter", "mangle", "nat", "raw", "security"} - set(foreign)
+                skip = {("ip" if family == 4 else "ip6", name) for name in names}
+        # A kernel without nftables has but the older form.
+        if wrong and not found:
+            raise _netfilter.FilterError("; ".join(wrong))
         return found, skip
 
     def ruleset(self, skip: t.Set[t.Tuple[str, str]]) -> t.Optional[_netfilter.Ruleset]:
-        """The rules in force of nftables."""
+        """The rules in force of nftables; a kernel without it has none."""
         nft = self.module.get_bin_path("nft")
         if nft is None:
             return None
         rc, out, err = self.module.run_command([nft, "-j", "list", "ruleset"])
+        if rc != 0 and re.search(r"(Protocol|Operation) not supported", err):
+            return None
         if rc != 0:
             raise _netfilter.FilterError("nft -j list ruleset failed: {0}".format(err.strip()))
         try:
@@ -368,7 +374,7 @@ class Firewall:
 
     def named(self, by: str) -> str:
         """A rule, and the file that it comes from where one holds it."""
-        rule = re.sub(r"^-t \w+ ", "", by)
+        rule = re.sub(r"^(-t \w+ )?(\(iptables-legacy\) )?", "", by)
         for place in PLACES if rule.startswith("-A ") else ():
             if rule in (re.sub(r"\s+", " ", line.strip()) for line in read(place).splitlines()):
                 return "{0} ({1})".format(by, place)
