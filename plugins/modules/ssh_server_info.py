@@ -27,10 +27,14 @@ options:
     type: list
     elements: path
     default: []
-  config_file:
-    description: A file of sshd's configuration, written or not, of which RV(reads_config_file) speaks.
-    type: path
-    default: /etc/ssh/sshd_config.d/10-eth2xk8s-port.conf
+  config_files:
+    description:
+      - Files for a setting of our own, written or not. The first that sshd reads outside of any Match block is used,
+        else the last.
+      - Its ports are not reported in RV(port_lines).
+    type: list
+    elements: path
+    default: [/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf, /etc/ssh/eth2xk8s-port.conf]
 """
 
 EXAMPLES = r"""
@@ -69,8 +73,18 @@ socket_others:
   type: list
   elements: str
   sample: []
+config_file:
+  description: Which of O(config_files) is used.
+  returned: always
+  type: str
+  sample: /etc/ssh/sshd_config.d/10-eth2xk8s-port.conf
+config_file_there:
+  description: Whether it is written.
+  returned: always
+  type: bool
+  sample: false
 reads_config_file:
-  description: Whether sshd's configuration includes O(config_file), outside of any Match block.
+  description: Whether sshd's configuration includes it, outside of any Match block.
   returned: always
   type: bool
   sample: true
@@ -139,6 +153,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_
 
 CONFIG_FILE = "/etc/ssh/sshd_config"
 OPTIONS_FILE = "/etc/default/ssh"
+OWN = ["/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf", "/etc/ssh/eth2xk8s-port.conf"]
 SSH_PROGRAMS = ("sshd", "sshd-session", "sshd-auth")
 
 
@@ -222,11 +237,14 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
             others[str(port)] = owner
     port_lines, listen_lines = {}, {}
     configuration = _sshd.files(CONFIG_FILE, read, lambda pattern: sorted(glob.glob(pattern)))
+    files = module.params["config_files"]
+    taken = [path for path in files if _sshd.reads(configuration, path, CONFIG_FILE, read)]
+    own = (taken or files[-1:])[0]
     for path, lines in configuration:
         text = "\n".join(lines)
         if _sshd.listen_lines(text):
             listen_lines[path] = _sshd.listen_lines(text)
-        if _sshd.port_lines(text) and path not in module.params["ignore_files"]:
+        if _sshd.port_lines(text) and path not in [own, *module.params["ignore_files"]]:
             port_lines[path] = _sshd.port_lines(text)
     options = re.findall(r"^\s*SSHD_OPTS=(.*)$", read(OPTIONS_FILE), re.MULTILINE)
     connection = came_by()
@@ -242,7 +260,9 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         "socket_ports": socket_ports,
         "socket_addresses": addresses,
         "socket_others": beside,
-        "reads_config_file": _sshd.reads(configuration, module.params["config_file"], CONFIG_FILE, read),
+        "config_file": own,
+        "config_file_there": is_there(own),
+        "reads_config_file": own in taken,
         "command_line": _sshd.told(options[-1].strip("\"'")) if options else [],
         "serving_ports": sorted(serving),
         "other_ports": others,
@@ -261,7 +281,7 @@ def main() -> None:
         argument_spec={
             "sources": {"type": "list", "elements": "str", "default": []},
             "ignore_files": {"type": "list", "elements": "path", "default": []},
-            "config_file": {"type": "path", "default": "/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf"},
+            "config_files": {"type": "list", "elements": "path", "default": OWN},
         },
         supports_check_mode=True,
     )
