@@ -53,6 +53,7 @@ _COMPANIONS = (
     (re.compile(r"deposit[_-]data", re.I), "is deposit data"),
     (re.compile(r"pubkeys?\b|validators?\.json", re.I), "is a list of keys"),
     (re.compile(r"\.(?:zip|gz|xz|bz2|zst|7z|tar|tgz)\Z", re.I), "is an archive, which is not opened"),
+    (re.compile(r"\.(?:gpg|pgp|asc|age|enc|p7m)\Z", re.I), "is encrypted, and is not opened"),
     (re.compile(r"\.(?:txt|pass|password|passwd|pwd|secret)\Z", re.I), "may be a password"),
 )
 _HISTORY = re.compile(r"slashing[-_ ]?protection", re.I)

@@ -18,13 +18,13 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     reason_of,
     status,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._places import resolve
 
 #: Where the kernel's NFS server shows itself; the file threads is there only when this machine can serve.
 ROOT = "/proc/fs/nfsd"
 
 STATE = re.compile(r"^- (?P<id>\S+): \{(?P<body>.*)\}\s*$")
 FIELD = re.compile(r'(\w[\w-]*): ("(?:[^"\\]|\\.)*"|[^,}]+)')
-CLIENT = re.compile(r"(\S+?)\(([^)]*)\)")
 
 
 class NfsdError(Exception):
@@ -169,26 +169,47 @@ def holds(path: str) -> t.List[Hold]:
     return sorted(found)
 
 
-def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:
-    """Path, client and options of each line of an export table (etab, exports, *.exports)."""
-    found = []
-    for line in text.replace("\\\n", " ").splitlines():
-        line = line.split("#", 1)[0].strip()
-        if not line:
+def _words(text: str) -> t.Iterator[t.List[str]]:
+    """The words of each line of an export table, as exportfs splits them: white space, quotes, `#` before a word."""
+    line: t.List[str] = []
+    word, quoted, begun = "", False, False
+    comment = False
+    # A line that ends in a backslash goes on, also within a comment.
+    for char in text.replace("\\\n", " ") + "\n":
+        if char == "\n":
+            if begun:
+                line.append(word)
+            if line:
+                yield line
+            line, word, quoted, begun, comment = [], "", False, False, False
+        elif comment:
             continue
-        if line.startswith('"'):
-            path, _, rest = line[1:].partition('"')
+        elif char == '"':
+            quoted, begun = not quoted, True
+        elif char.isspace() and not quoted:
+            if begun:
+                line.append(word)
+            word, begun = "", False
+        elif char == "#" and not begun:
+            comment = True
         else:
-            path, _, rest = line.partition(" ") if " " in line else line.partition("\t")
-        path = _unescape(path.strip())
-        clients = CLIENT.findall(rest)
-        for client, options in clients:
-            found.append({"path": path, "client": client, "options": options.split(",")})
-        # A client without parentheses takes the defaults; no client at all is everybody.
-        bare = CLIENT.sub(" ", rest).split()
-        found += [{"path": path, "client": client, "options": []} for client in bare if not client.startswith("-")]
-        if not clients and not bare:
-            found.append({"path": path, "client": "*", "options": []})
+            word, begun = word + char, True
+
+
+def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:
+    """Path, client and options of each line of an export table (etab, exports, *.exports).
+
+    `host (rw)` is two clients: host with the defaults, and everybody with rw. No client at all is everybody.
+    """
+    found = []
+    for path, *clients in _words(text):
+        common: t.List[str] = []
+        while clients and clients[0].startswith("-"):
+            common += clients.pop(0)[1:].split(",")
+        for word in clients or [""]:
+            client, bracket, options = word.partition("(")
+            given = options.rstrip(")").split(",") if bracket else []
+            found.append({"path": _unescape(path), "client": client or "*", "options": common + given})
     return found
 
 
@@ -196,14 +217,224 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
 
+def who(client: str) -> str:
+    """A client of an export in words."""
+    return client + " (everybody)" if client in ("*", "0.0.0.0/0", "::/0", "0.0.0.0/0.0.0.0") else client
+
+
+def is_client(client: str, allowed: t.Sequence[str]) -> bool:
+    """Whether a client of an export is one of these addresses, however both are written."""
+    address = client.partition("/")
+    if address[1] and address[2] in ("32", "128", "255.255.255.255"):
+        client = address[0]
+    return canonical(client) in {canonical(item) for item in allowed}
+
+
+def below(path: str, other: str) -> bool:
+    """Whether a path is the other or below it, by the text of both."""
+    return (path.rstrip("/") + "/").startswith(other.rstrip("/") + "/")
+
+
 def covers(export: str, path: str) -> bool:
     """Whether an export of one path hands out the other: the same, above it, or below it."""
-    one, other = export.rstrip("/") + "/", path.rstrip("/") + "/"
-    return one.startswith(other) or other.startswith(one)
+    one, other = (os.path.normpath("/" + item.lstrip("/")) for item in (export, path))
+    return below(one, other) or below(other, one)
+
+
+class Mount(t.NamedTuple):
+    """A mount: which part of which file system is seen where."""
+
+    device: str
+    root: str
+    point: str
+
+
+def parse_mounts(text: str) -> t.List[Mount]:
+    """The mounts in /proc/self/mountinfo."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 5:
+            found.append(Mount(fields[2], _unescape(fields[3]), _unescape(fields[4])))
+    return found
+
+
+def located(path: str, mounts: t.Sequence[Mount]) -> t.Tuple[str, str] | None:
+    """Device of a real path, and its place within that file system: the same for every name that it has."""
+    best: Mount | None = None
+    for mount in mounts:
+        # Of two mounts on one point the later one is seen.
+        if below(path, mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    if best is None:
+        return None
+    rest = path[len(best.point.rstrip("/")) :].strip("/")
+    return best.device, os.path.normpath(os.path.join(best.root, rest))
+
+
+class Tree:
+    """Directories compared by what they are: behind links, bind mounts, `..` and `//`."""
+
+    def __init__(self, root: str, mounts: t.Sequence[Mount]) -> None:
+        self.root = root
+        self.mounts = mounts
+
+    def real(self, path: str) -> str:
+        """Where a path leads, below our root."""
+        return resolve(os.path.join(self.root, path.lstrip("/")))
+
+    def is_there(self, path: str) -> bool:
+        """Whether a path leads to anything."""
+        return status(self.real(path)) is not None
+
+    def covers(self, export: str, path: str, options: t.Sequence[str] = ()) -> bool:
+        """Whether an export gives a directory, one above it, or one below it."""
+        if covers(export, path):
+            return True
+        one, other = self.real(export), self.real(path)
+        if covers(one, other):
+            return True
+        first, second = status(one), status(other)
+        if first is not None and second is not None and os.path.samestat(first, second):
+            return True
+        there, here = located(one, self.mounts), located(other, self.mounts)
+        if there is None or here is None:
+            return False
+        if there[0] == here[0] and covers(there[1], here[1]):
+            return True
+        # With crossmnt what is mounted below it is handed out as well.
+        return "crossmnt" in options and any(
+            below(mount.point, one) and mount.device == here[0] and covers(mount.root, here[1]) for mount in self.mounts
+        )
 
 
 def strangers(
-    exports: t.Sequence[t.Mapping[str, t.Any]], path: str, clients: t.Sequence[str]
+    exports: t.Sequence[t.Mapping[str, t.Any]], path: str, clients: t.Sequence[str], tree: Tree | None = None
 ) -> t.List[t.Mapping[str, t.Any]]:
-    """Exports that give anything of the path to somebody who is not one of the clients."""
-    return [item for item in exports if covers(str(item["path"]), path) and item["client"] not in clients]
+    """Exports that give anything of the path to a machine that is not one of the clients.
+
+    What is not there hands out nothing; but below NFSv4's pseudo root (fsid=0) directories appear as they are bound.
+    """
+    foreign = [item for item in exports if not is_client(str(item["client"]), clients)]
+    pseudo = [str(item["path"]) for item in foreign if {"fsid=0", "fsid=root"} & set(item["options"])]
+    found = []
+    for item in foreign:
+        export = str(item["path"])
+        given = tree.covers(export, path, item["options"]) if tree else covers(export, path)
+        absent = tree is not None and not given and not tree.is_there(export)
+        if given or (absent and any(below(export, root) for root in pseudo)):
+            found.append(item)
+    return found
+
+
+def unseen(directories: t.Sequence[str], path: str, tree: Tree) -> t.List[str]:
+    """Directories of an export that its clients do not see as the server does, and why."""
+    top = tree.real(path)
+    found = []
+    for directory in directories:
+        real = tree.real(directory)
+        hidden = [mount.point for mount in tree.mounts if below(real, mount.point) and below(mount.point, top)]
+        hidden = [point for point in hidden if point != top]
+        if real != os.path.normpath(os.path.join(top, os.path.relpath(directory, path))):
+            found.append("{0} is a link that leads to {1}".format(directory, real))
+        elif hidden:
+            found.append("{0} is on a mount of its own ({1})".format(directory, max(hidden, key=len)))
+    return found
+
+
+class Setting(t.NamedTuple):
+    """A value in the configuration of the NFS server, and the file that sets it."""
+
+    file: str
+    key: str
+    value: str
+
+
+def conf_order(names: t.Iterable[str]) -> t.List[str]:
+    """The files of a directory like /etc/nfs.conf.d that are read, in their order (numbers as numbers)."""
+    taken = [name for name in names if name.endswith(".conf") and not name.startswith(".") and name != ".conf"]
+    return sorted(
+        taken,
+        key=lambda name: [
+            (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)
+        ],
+    )
+
+
+def parse_conf(text: str, file: str, section: str = "nfsd") -> t.List[Setting]:
+    """What a file like /etc/nfs.conf says about the server, in its order; `include` comes back as a key."""
+    found, now = [], ""
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue
+        if line.startswith("["):
+            now = line[1:].partition("]")[0].split('"')[0].strip().lower()
+            continue
+        key, equals, value = line.partition("=")
+        key = key.strip().lower()
+        if equals and (now == section or key == "include"):
+            value = re.sub(r"(#|\s;).*$", "", value).strip().strip("\"'")
+            found.append(Setting(file, key, value))
+    return found
+
+
+_WORDS = {
+    "y": "1",
+    "yes": "1",
+    "on": "1",
+    "true": "1",
+    "t": "1",
+    "n": "0",
+    "no": "0",
+    "off": "0",
+    "false": "0",
+    "f": "0",
+}
+#: What we leave alone: the server listens on every address at the port that clients know, and its unit sets nothing.
+_ALWAYS = {"host": "", "port": "2049", "ExecStart": ""}
+
+
+def same_value(one: str, other: str) -> bool:
+    """Whether two values mean the same."""
+    first, second = (_WORDS.get(item.lower(), item.lower().lstrip("0") or "0") for item in (one, other))
+    return first == second
+
+
+def overrides(settings: t.Sequence[Setting], wanted: t.Mapping[str, str], file: str) -> t.List[Setting]:
+    """Values that win over those of our file, and differ; settings are in the order in which they are read."""
+    after = max((number for number, item in enumerate(settings) if item.file == file), default=-1)
+    found: t.Dict[str, Setting] = {}
+    for number, item in enumerate(settings):
+        if item.key in wanted:
+            later, want = number > after, wanted[item.key]
+        elif item.key in _ALWAYS:
+            later, want = True, _ALWAYS[item.key]
+        else:
+            continue
+        if item.file == file or not later:
+            continue
+        if same_value(item.value, want):
+            found.pop(item.key, None)
+        else:
+            found[item.key] = item
+    return list(found.values())
+
+
+_STARTS = re.compile(r"\b(rpc\.nfsd|nfsdctl)\b(?P<rest>[^|;&'\"]*)")
+
+
+def parse_unit(text: str, file: str) -> t.List[Setting]:
+    """How a unit file starts the server, where it gives settings on the command line: these win over every file."""
+    found: t.List[Setting] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        key, equals, value = line.strip().partition("=")
+        if not equals or key.strip() != "ExecStart":
+            continue
+        if not value.strip():
+            found = []
+        for match in _STARTS.finditer(value):
+            rest = [word for word in match.group("rest").split() if not word.startswith("$")]
+            if rest not in ([], ["autostart"]):
+                found.append(Setting(file, "ExecStart", value.strip()))
+    return found

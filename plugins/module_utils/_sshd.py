@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
+import os
 import re
 import typing as t
 
@@ -45,6 +47,94 @@ def listen_lines(text: str) -> t.List[str]:
     return [
         line for line in lines_of(text, "listenaddress") if re.search(r"(\]|[^:]):\d+(\s|$)", line.split(None, 1)[-1])
     ]
+
+
+Read = t.Callable[[str], str]
+Find = t.Callable[[str], t.Sequence[str]]
+_DEPTH = 16  # sshd follows no more
+
+
+def _arguments(line: str) -> t.List[str]:
+    """The words of a line as sshd splits them: quotes, and an equals sign after the keyword."""
+    words = re.findall(r'"[^"]*"|[^\s"]+', re.sub(r"^(\s*\w+)\s*=\s*", r"\1 ", line))
+    return [word.strip('"') for word in words]
+
+
+def files(main: str, read: Read, find: Find) -> t.List[t.Tuple[str, t.List[str]]]:
+    """Every file of a configuration in the order in which sshd reads it, with its lines outside of Match blocks.
+
+    A file can come more than once. What is included inside a Match block is for some connections only.
+    """
+    found: t.List[t.Tuple[str, t.List[str]]] = []
+
+    def walk(path: str, depth: int, matched: bool) -> None:
+        lines: t.List[str] = []
+        if not matched:
+            found.append((path, lines))
+        for line in read(path).splitlines():
+            words = _arguments(line.strip())
+            if not words or words[0].startswith("#"):
+                continue
+            keyword = words[0].lower()
+            if keyword == "match":
+                # `Match all` is for everything again.
+                matched = [word.lower() for word in words[1:]] != ["all"]
+            elif keyword == "include" and depth < _DEPTH:
+                for pattern in words[1:]:
+                    for name in find(os.path.join(os.path.dirname(main), pattern)):
+                        walk(name, depth + 1, matched)
+            elif not matched:
+                lines.append(line.strip())
+
+    walk(main, 0, False)
+    return found
+
+
+def reads(found: t.Sequence[t.Tuple[str, t.List[str]]], path: str, main: str, read: Read) -> bool:
+    """Whether sshd reads a file, or would if it were there."""
+    if any(name == path for name, _lines in found):
+        return True
+    for name, _lines in found:
+        for line in lines_of(read(name), "include"):
+            for pattern in _arguments(line)[1:]:
+                if fnmatch.fnmatchcase(path, os.path.join(os.path.dirname(main), pattern)):
+                    return True
+    return False
+
+
+def told(options: str) -> t.List[str]:
+    """Options on sshd's command line that decide where it listens; these win over every file."""
+    found = []
+    words = options.split()
+    for number, word in enumerate(words):
+        rest = words[number + 1] if number + 1 < len(words) else ""
+        decides = word.startswith("-o") and re.match(r"(?i)(port|listenaddress)\b", word[2:] or rest)
+        if decides or word.startswith(("-p", "-f")):
+            found.append(word if len(word) > 2 else word + " " + rest)
+    return found
+
+
+def listens(text: str) -> t.List[str]:
+    """What ssh.socket listens on in the answer of `systemctl show -p Listen`, each as ListenStream takes it."""
+    return re.findall(r"(\S+) \(Stream\)", text.replace("Listen=", " "))
+
+
+def addresses(streams: t.Sequence[str], both: bool) -> t.Tuple[t.List[str], t.List[str]]:
+    """The addresses that ssh.socket listens on, without their ports, and what else it listens on.
+
+    both says that [::] stands for IPv4 as well.
+    """
+    found: t.List[str] = []
+    others: t.List[str] = []
+    for stream in streams:
+        address, colon, port = stream.rpartition(":")
+        if not colon or not port.isdigit() or stream.startswith(("/", "@", "vsock:")):
+            others.append(stream)
+        elif address in ("[::]", "*", "") and both:
+            found += ["0.0.0.0", "[::]"]
+        else:
+            found.append(address)
+    return list(dict.fromkeys(found)), others
 
 
 def socket_ports(text: str) -> t.List[int]:

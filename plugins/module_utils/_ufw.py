@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import ipaddress
+import re
 import typing as t
 
 TUPLE = "### tuple ### "
@@ -15,6 +16,7 @@ KERNEL_CHAINS = ("INPUT", "OUTPUT", "FORWARD")
 POLICIES = {"deny": "DROP", "allow": "ACCEPT", "reject": "REJECT"}
 # How the kernel's own chains lead to ufw's, in this order.
 STEPS = ("before-logging", "before", "after", "after-logging", "reject", "track")
+_BLANKET = re.compile(r'-A \S+( -m comment --comment ("[^"]*"|\S+))* -j (ACCEPT|DROP|REJECT)\b')
 CHAINS = ("ufw{n}-user-input", "ufw{n}-user-output", "ufw{n}-user-forward")
 
 
@@ -36,11 +38,11 @@ class Rule(t.NamedTuple):
     source_port: str
     target: str
 
-    def arguments(self, delete: bool = False, comment: str = "") -> t.List[str]:
-        """The words that follow `ufw` to add or delete this rule."""
+    def arguments(self, delete: bool = False, comment: str = "", first: bool = False) -> t.List[str]:
+        """The words that follow `ufw` to add this rule, at the end or before all others, or to delete it."""
         words = ["route"] if self.route else []
-        if delete:
-            words.append("delete")
+        if delete or first:
+            words.append("delete" if delete else "prepend")
         words.append(self.action)
         if self.route:
             if self.interface_in:
@@ -63,6 +65,37 @@ class Rule(t.NamedTuple):
             words += ["comment", comment]
         return words
 
+    def denies(self) -> bool:
+        """Whether the rule keeps packets out."""
+        return self.action in ("deny", "reject")
+
+    def overlaps(self, other: Rule) -> bool:
+        """Whether there may be a packet of both rules."""
+        return self._same_way(other) and all(
+            (
+                _interfaces_meet(self.interface_in, other.interface_in),
+                _interfaces_meet(self.interface_out, other.interface_out),
+                self.proto == other.proto or "any" in (self.proto, other.proto),
+                _ports_meet(self.port, other.port),
+                _ports_meet(self.source_port, other.source_port),
+                _network_in(self.source, other.source) or _network_in(other.source, self.source),
+                _network_in(self.target, other.target) or _network_in(other.target, self.target),
+            )
+        )
+
+    def _same_way(self, other: Rule) -> bool:
+        return self.route == other.route and (self.route or self.direction == other.direction)
+
+    def to_the_world(self) -> bool:
+        """Whether the other side is anybody: then a rule that keeps some of them out may well be meant."""
+        source = self.source == "any" and not self.interface_in
+        target = self.target == "any" and not self.interface_out
+        return source or target if self.route else (source if self.direction == "in" else target)
+
+    def stops(self, other: Rule) -> bool:
+        """Whether this rule, met first, keeps out what the other lets in."""
+        return self.denies() and not other.to_the_world() and self.overlaps(other)
+
     def families(self, ipv6: bool) -> t.Tuple[int, ...]:
         """The address families for which ufw writes this rule."""
         for address in (self.source, self.target):
@@ -72,6 +105,40 @@ class Rule(t.NamedTuple):
 
     def __str__(self) -> str:
         return " ".join(self.arguments())
+
+
+def _ranges(ports: str) -> t.List[t.Tuple[int, int]]:
+    if ports == "any":
+        return [(0, 65535)]
+    ends = [part.split(":") for part in ports.split(",")]
+    return [(int(end[0]), int(end[-1])) for end in ends]
+
+
+def _ports_meet(one: str, other: str) -> bool:
+    return any(low <= last and high >= first for first, last in _ranges(one) for low, high in _ranges(other))
+
+
+def _network_in(inner: str, outer: str) -> bool:
+    if outer == "any" or inner == outer:
+        return True
+    if inner == "any":
+        return False
+    one, other = ipaddress.ip_network(inner), ipaddress.ip_network(outer)
+    if isinstance(one, ipaddress.IPv4Network) and isinstance(other, ipaddress.IPv4Network):
+        return one.subnet_of(other)
+    return isinstance(one, ipaddress.IPv6Network) and isinstance(other, ipaddress.IPv6Network) and one.subnet_of(other)
+
+
+def _interface_in(inner: str, outer: str) -> bool:
+    if not outer or inner == outer:
+        return True
+    return outer.endswith("+") and inner.startswith(outer[:-1])
+
+
+def _interfaces_meet(one: str, other: str) -> bool:
+    if one.endswith("+") and other.endswith("+"):
+        return one.startswith(other[:-1]) or other.startswith(one[:-1])
+    return not one or not other or _interface_in(one, other) or _interface_in(other, one)
 
 
 class Known(t.NamedTuple):
@@ -190,26 +257,59 @@ def routed(rule: Rule) -> Rule:
 
 
 class Plan(t.NamedTuple):
-    """What has to be added and what has to go."""
+    """What has to be added, what has to go, and which of the former has to be met before which rules of others."""
 
     add: t.List[Rule]
     remove: t.List[Rule]
+    first: t.Sequence[t.Tuple[Rule, t.Tuple[Rule, ...]]] = ()
 
 
-def plan(rules: t.Sequence[Rule], known: t.Sequence[Known], prefix: str, ipv6: bool) -> Plan:
-    """Compare: a rule is satisfied whoever added it; only rules that carry the prefix may be removed."""
+def _before(rule: Rule, known: t.Sequence[Known], families: t.Sequence[int], prefix: str) -> t.Tuple[Rule, ...]:
+    """Rules of others that are met before a rule, or before its place at the end, and keep out what it lets in."""
+    found: t.List[Rule] = []
+    for family in families:
+        for item in known:
+            if item.family != family:
+                continue
+            if routed(item.rule) == routed(rule):
+                break
+            if not item.comment.startswith(prefix) and item.rule.stops(rule) and item.rule not in found:
+                found.append(item.rule)
+    return tuple(found)
+
+
+def plan(
+    rules: t.Sequence[Rule],
+    known: t.Sequence[Known],
+    prefix: str,
+    ipv6: bool,
+    needs: t.Sequence[Rule] = (),
+) -> Plan:
+    """Compare: a rule is satisfied whoever added it; only rules that carry the prefix may be removed.
+
+    The first rule that fits a packet counts, so a rule of others that keeps out what ours lets in is preceded by ours
+    and stays. needs are rules that are wanted only where a rule of others keeps out what they let through.
+    """
+    wanted_now = list(dict.fromkeys(rules))
+    for need in needs:
+        others = [item for item in known if item.family in need.families(ipv6) and not item.comment.startswith(prefix)]
+        if need not in wanted_now and any(item.rule.stops(need) for item in others):
+            wanted_now.append(need)
     present = {(routed(item.rule), item.family) for item in known}
-    add = []
-    for rule in rules:
+    add, first = [], []
+    for rule in wanted_now:
         families = rule.families(ipv6)
-        if not all((routed(rule), family) in present for family in families) and rule not in add:
+        before = _before(rule, known, families, prefix) if not rule.denies() else ()
+        if before:
+            first.append((rule, before))
+        if before or not all((routed(rule), family) in present for family in families):
             add.append(rule)
-    keep = {routed(rule) for rule in rules}
+    keep = {routed(rule) for rule in wanted_now}
     remove = []
     for item in known:
         if item.comment.startswith(prefix) and routed(item.rule) not in keep and item.rule not in remove:
             remove.append(item.rule)
-    return Plan(add, remove)
+    return Plan(add, remove, tuple(first))
 
 
 def setting(text: str, name: str) -> str:
@@ -252,6 +352,19 @@ def repair(live_text: str, family: int) -> str:
     return "\n".join(["*filter", *left, *("-A " + jump for jump in _jumps(family)), "COMMIT", ""])
 
 
+def _blankets(live_text: str, family: int) -> t.List[str]:
+    """Rules for every packet that are met before the kernel's chains lead to ufw's: with them ufw has no effect."""
+    found, reached = [], set()
+    jumps = {"-A " + jump for jump in _jumps(family)}
+    for line in live_text.splitlines():
+        chain = line.split()[1] if line.startswith("-A ") else ""
+        if line in jumps:
+            reached.add(chain)
+        elif chain in KERNEL_CHAINS and chain not in reached and _BLANKET.match(line):
+            found.append(line)
+    return found
+
+
 def drift(rules_text: str, live_text: str, policies: t.Mapping[str, str], family: int) -> t.List[str]:
     """How the packet filter in the kernel differs from what ufw's files say. Empty means: as told."""
     found = []
@@ -263,6 +376,7 @@ def drift(rules_text: str, live_text: str, policies: t.Mapping[str, str], family
     lost = lost_jumps(live_text, family)
     if lost:
         found.append("in the kernel nothing leads to {0}".format(", ".join(jump.split()[-1] for jump in lost)))
+    found += ["{0} is met before ufw's chains".format(rule) for rule in _blankets(live_text, family)]
     for chain, policy in policies.items():
         if "-P {0} {1}".format(chain, policy) not in live_text.splitlines():
             found.append("the policy of {0} in the kernel is not {1}".format(chain, policy))

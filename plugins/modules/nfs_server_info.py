@@ -10,8 +10,9 @@ module: nfs_server_info
 short_description: Say what the kernel's NFS server serves, to whom, and who holds which lock
 version_added: 0.1.0
 description:
-  - Reads the state of the running NFS server, not its configuration files, because the running server is what keeps two
-    validators from opening one database.
+  - Reads the state of the running NFS server, because the running server is what keeps two validators from opening one
+    database. Its configuration files are read for what they would hand out, and for values that win over ours.
+  - Directories are compared by what they are, behind links, bind mounts, C(..) and C(//), not by their names.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 extends_documentation_fragment:
@@ -25,6 +26,19 @@ options:
     type: list
     elements: str
     default: []
+  directories:
+    description: Directories below O(path) that clients shall see as the server does.
+    type: list
+    elements: path
+    default: []
+  settings:
+    description: Values that O(settings_file) gives to the server, in the section C(nfsd).
+    type: dict
+    default: {}
+  settings_file:
+    description: The file that holds O(settings), written or not.
+    type: path
+    default: /etc/nfs.conf.d/zz-eth2xk8s.conf
 """
 
 EXAMPLES = r"""
@@ -74,11 +88,36 @@ exports:
   elements: dict
   sample: []
 strangers:
-  description: Exports, in force or configured, that give O(path) to somebody who is not in O(clients).
+  description: >-
+    Exports, in force or configured, that give O(path), anything above it or anything below it to a machine that is not
+    in O(clients); each with path, client, options, the file, and the client in words (who).
   returned: always
   type: list
   elements: dict
   sample: []
+rivals:
+  description: Exports of O(path) itself to machines in O(clients) by other files than the server's own table.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+real_path:
+  description: Where O(path) leads, behind links; empty without one.
+  returned: always
+  type: str
+  sample: /data/prysm
+unseen:
+  description: Those of O(directories) that lead elsewhere or lie on a mount of their own, a sentence each.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+overrides:
+  description: Values of other files that win over O(settings) and differ, each with file, key and value.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"file": "/etc/nfs.conf.d/zzz.conf", "key": "threads", "value": "16"}]
 free_bytes:
   description: Free space at O(path), or where it will be; 0 without one.
   returned: always
@@ -98,16 +137,26 @@ problems:
   sample: []
 """
 
-import glob
+import errno
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    StakingError,
+    is_directory,
+    is_there,
+    reason_of,
+)
 
 NFSD = "proc/fs/nfsd"
+ETAB = "var/lib/nfs/etab"
+MOUNTS = "/proc/self/mountinfo"
+#: Unit files of administrators and generators; those of packages start the server without settings.
+UNITS = ("etc/systemd/system", "run/systemd/system")
+UNIT_NAMES = ("nfs-server.service", "nfs-kernel-server.service")
 
 
 def free(path: str) -> int:
@@ -126,14 +175,23 @@ class Reader:
         self.problems: t.List[str] = []
 
     def text(self, path: str, required: bool = True) -> str:
-        """The text of a file; its absence is a problem where it is required."""
+        """The text of a file; its absence is a problem where it is required, an error always."""
         try:
             with open(os.path.join(self.root, path), encoding="utf-8", errors="replace") as handle:
                 return handle.read()
         except OSError as exc:
-            if required:
-                self.problems.append("/{0} cannot be read: {1}".format(path, exc.strerror))
+            if required or exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
+                self.problems.append("/{0} cannot be read: {1}".format(path, reason_of(exc)))
             return ""
+
+    def names(self, path: str) -> t.List[str]:
+        """The names in a directory; none where it is not there."""
+        try:
+            return sorted(os.listdir(os.path.join(self.root, path)))
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
+                self.problems.append("/{0} cannot be read: {1}".format(path, reason_of(exc)))
+            return []
 
     def number(self, path: str) -> int:
         """The number in a file, 0 when there is none."""
@@ -144,8 +202,9 @@ class Reader:
 def clients(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
     """Every client the server knows, with its states. A client may leave while it is read."""
     found = []
-    for folder in sorted(glob.glob(os.path.join(reader.root, NFSD, "clients", "*"))):
-        name = os.path.relpath(folder, reader.root)
+    for number in reader.names(NFSD + "/clients"):
+        name = "{0}/clients/{1}".format(NFSD, number)
+        folder = os.path.join(reader.root, name)
         info = _nfsd.parse_info(reader.text(name + "/info", required=False))
         if not info:
             if is_directory(folder):
@@ -154,7 +213,7 @@ def clients(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
         states = _nfsd.parse_states(reader.text(name + "/states", required=is_directory(folder)))
         found.append(
             {
-                "id": os.path.basename(folder),
+                "id": number,
                 "address": _nfsd.host_of(info.get("address", "")),
                 "name": info.get("name", ""),
                 "status": info.get("status", ""),
@@ -164,7 +223,59 @@ def clients(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
     return found
 
 
-def report(reader: Reader, path: t.Optional[str], allowed: t.Sequence[str]) -> t.Dict[str, t.Any]:
+def settings(reader: Reader, ours: str) -> t.List[_nfsd.Setting]:
+    """What every file says about the server, in the order in which they are read; the last word counts.
+
+    Our file has its place among them whether it is written or not.
+    """
+    found: t.List[_nfsd.Setting] = []
+    names = ["usr/etc/nfs.conf", "etc/nfs.conf"]
+    there = {*reader.names("etc/nfs.conf.d"), os.path.basename(ours)}
+    names += ["etc/nfs.conf.d/" + name for name in _nfsd.conf_order(there)]
+    for name in names:
+        if "/" + name == ours:
+            found.append(_nfsd.Setting(ours, "", ""))
+        for item in _nfsd.parse_conf(reader.text(name, required=False), "/" + name):
+            if item.key != "include":
+                found.append(item)
+                continue
+            other = os.path.join("/etc", item.value.lstrip("-"))
+            found += [
+                part
+                for part in _nfsd.parse_conf(reader.text(other[1:], required=False), other)
+                if part.key != "include"
+            ]
+    for folder in UNITS:
+        for unit in UNIT_NAMES:
+            files = ["{0}/{1}".format(folder, unit)]
+            files += ["{0}/{1}.d/{2}".format(folder, unit, name) for name in reader.names(files[0] + ".d")]
+            for name in files:
+                if name.endswith((".service", ".conf")):
+                    found += _nfsd.parse_unit(reader.text(name, required=False), "/" + name)
+    return found
+
+
+def exports(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
+    """Every export that a file asks for, or that is in force, with its file and its client in words."""
+    names = ["etc/exports"]
+    for name in reader.names("etc/exports.d"):
+        if name.endswith(".exports") and not name.startswith("."):
+            names.append("etc/exports.d/" + name)
+    found = []
+    for name in [*names, ETAB]:
+        for item in _nfsd.parse_exports(reader.text(name, required=False)):
+            found.append(dict(item, file="/" + name, who=_nfsd.who(item["client"])))
+    return found
+
+
+def report(
+    reader: Reader,
+    path: t.Optional[str],
+    allowed: t.Sequence[str],
+    wanted: t.Optional[t.Mapping[str, t.Any]] = None,
+    file: str = "",
+    directories: t.Sequence[str] = (),
+) -> t.Dict[str, t.Any]:
     """Everything the server says about itself."""
     running = is_there(os.path.join(reader.root, NFSD, "threads")) and reader.number(NFSD + "/threads") > 0
     result: t.Dict[str, t.Any] = {
@@ -174,21 +285,33 @@ def report(reader: Reader, path: t.Optional[str], allowed: t.Sequence[str]) -> t
         "lease_seconds": reader.number(NFSD + "/nfsv4leasetime") if running else 0,
         "grace_seconds": reader.number(NFSD + "/nfsv4gracetime") if running else 0,
         "delegations": reader.text("proc/sys/fs/leases-enable").strip() != "0",
-        "exports": _nfsd.parse_exports(reader.text("var/lib/nfs/etab", required=running)),
+        "exports": _nfsd.parse_exports(reader.text(ETAB, required=running)),
         "clients": clients(reader) if running else [],
         "free_bytes": free(path) if path else 0,
+        "strangers": [],
+        "rivals": [],
+        "real_path": "",
+        "unseen": [],
     }
-    configured = []
-    names = ["etc/exports"]
-    names += [
-        os.path.relpath(name, reader.root)
-        for name in sorted(glob.glob(os.path.join(reader.root, "etc/exports.d", "*.exports")))
-    ]
-    for name in names:
-        for item in _nfsd.parse_exports(reader.text(name, required=False)):
-            configured.append(dict(item, file="/" + name))
-    in_force = [dict(item, file="/var/lib/nfs/etab") for item in result["exports"]]
-    result["strangers"] = _nfsd.strangers(configured + in_force, path, allowed) if path else []
+    if path:
+        # Our root may be another one; the mounts are those that this process sees.
+        tree = _nfsd.Tree(reader.root, _nfsd.parse_mounts(Reader("/").text(MOUNTS[1:])))
+        every = exports(reader)
+        result["strangers"] = _nfsd.strangers(every, path, allowed, tree)
+        result["rivals"] = [
+            item
+            for item in every
+            if item["file"] != "/" + ETAB
+            and _nfsd.is_client(item["client"], allowed)
+            and tree.real(item["path"]) == tree.real(path)
+        ]
+        real = tree.real(path)
+        result["real_path"] = "/" + os.path.relpath(real, os.path.realpath(reader.root))
+        result["unseen"] = _nfsd.unseen(directories, path, tree)
+    expected = {str(key).lower(): str(value) for key, value in (wanted or {}).items()}
+    result["overrides"] = (
+        [item._asdict() for item in _nfsd.overrides(settings(reader, file), expected, file)] if wanted else []
+    )
     if result["delegations"]:
         reader.problems.append("fs.leases-enable is not 0: clients may hold locks the server does not know of")
     for client in result["clients"]:
@@ -207,12 +330,22 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path"},
             "clients": {"type": "list", "elements": "str", "default": []},
+            "directories": {"type": "list", "elements": "path", "default": []},
+            "settings": {"type": "dict", "default": {}},
+            "settings_file": {"type": "path", "default": "/etc/nfs.conf.d/zz-eth2xk8s.conf"},
         },
         supports_check_mode=True,
     )
     try:
-        result = report(Reader(), module.params["path"], module.params["clients"])
-    except _nfsd.NfsdError as exc:
+        result = report(
+            Reader(),
+            module.params["path"],
+            module.params["clients"],
+            module.params["settings"],
+            module.params["settings_file"],
+            module.params["directories"],
+        )
+    except (_nfsd.NfsdError, StakingError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, **result)
 

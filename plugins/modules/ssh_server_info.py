@@ -27,6 +27,14 @@ options:
     type: list
     elements: path
     default: []
+  config_files:
+    description:
+      - Files for a setting of our own, written or not. The first that sshd reads outside of any Match block is used,
+        else the last.
+      - Its ports are not reported in RV(port_lines).
+    type: list
+    elements: path
+    default: [/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf, /etc/ssh/eth2xk8s-port.conf]
 """
 
 EXAMPLES = r"""
@@ -53,6 +61,39 @@ socket_ports:
   type: list
   elements: int
   sample: []
+socket_addresses:
+  description: Addresses of C(ssh.socket), when it is active.
+  returned: always
+  type: list
+  elements: str
+  sample: ["0.0.0.0", "[::]"]
+socket_others:
+  description: What else C(ssh.socket) listens on.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+config_file:
+  description: Which of O(config_files) is used.
+  returned: always
+  type: str
+  sample: /etc/ssh/sshd_config.d/10-eth2xk8s-port.conf
+config_file_there:
+  description: Whether it is written.
+  returned: always
+  type: bool
+  sample: false
+reads_config_file:
+  description: Whether sshd's configuration includes it, outside of any Match block.
+  returned: always
+  type: bool
+  sample: true
+command_line:
+  description: Options in C(/etc/default/ssh) that decide where sshd listens.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 serving_ports:
   description: Ports on which sshd, or systemd for it, really listens.
   returned: always
@@ -71,7 +112,7 @@ bound_addresses:
   elements: str
   sample: []
 port_lines:
-  description: Configuration files with lines that set a port.
+  description: Configuration files, included ones as well, with lines that set a port.
   returned: always
   type: dict
   sample: {"/etc/ssh/sshd_config": ["Port 22"]}
@@ -102,6 +143,7 @@ problems:
 
 import glob
 import os
+import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -109,7 +151,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _sshd
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory, is_there
 
-CONFIG_FILES = ["/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf"]
+CONFIG_FILE = "/etc/ssh/sshd_config"
+OPTIONS_FILE = "/etc/default/ssh"
+OWN = ["/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf", "/etc/ssh/eth2xk8s-port.conf"]
 SSH_PROGRAMS = ("sshd", "sshd-session", "sshd-auth")
 
 
@@ -173,10 +217,14 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
     systemctl = module.get_bin_path("systemctl")
     if systemctl is not None:
         _rc, socket_text, _err = module.run_command(
-            [systemctl, "show", "-p", "ActiveState", "-p", "Listen", "ssh.socket"]
+            [systemctl, "show", "-p", "ActiveState", "-p", "Listen", "-p", "BindIPv6Only", "ssh.socket"]
         )
     active = "ActiveState=active" in socket_text.splitlines()
     socket_ports = _sshd.socket_ports(socket_text) if active else []
+    alone = read("/proc/sys/net/ipv6/bindv6only").strip() == "1"
+    both = "BindIPv6Only=both" in socket_text or (not alone and "BindIPv6Only=ipv6-only" not in socket_text)
+    addresses, beside = _sshd.addresses(_sshd.listens(socket_text) if active else [], both)
+    ipv6 = is_there("/proc/net/if_inet6") and bool(read("/proc/net/if_inet6").strip())
 
     sockets = dict(_sshd.listening(read("/proc/net/tcp")), **_sshd.listening(read("/proc/net/tcp6")))
     owners = programs()
@@ -188,13 +236,17 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         else:
             others[str(port)] = owner
     port_lines, listen_lines = {}, {}
-    for pattern in CONFIG_FILES:
-        for path in sorted(glob.glob(pattern)):
-            text = read(path)
-            if _sshd.listen_lines(text):
-                listen_lines[path] = _sshd.listen_lines(text)
-            if _sshd.port_lines(text) and path not in module.params["ignore_files"]:
-                port_lines[path] = _sshd.port_lines(text)
+    configuration = _sshd.files(CONFIG_FILE, read, lambda pattern: sorted(glob.glob(pattern)))
+    files = module.params["config_files"]
+    taken = [path for path in files if _sshd.reads(configuration, path, CONFIG_FILE, read)]
+    own = (taken or files[-1:])[0]
+    for path, lines in configuration:
+        text = "\n".join(lines)
+        if _sshd.listen_lines(text):
+            listen_lines[path] = _sshd.listen_lines(text)
+        if _sshd.port_lines(text) and path not in [own, *module.params["ignore_files"]]:
+            port_lines[path] = _sshd.port_lines(text)
+    options = re.findall(r"^\s*SSHD_OPTS=(.*)$", read(OPTIONS_FILE), re.MULTILINE)
     connection = came_by()
     if connection:
         try:
@@ -206,12 +258,18 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         "configured_ports": _sshd.effective_ports(effective),
         "socket_activated": active,
         "socket_ports": socket_ports,
+        "socket_addresses": addresses,
+        "socket_others": beside,
+        "config_file": own,
+        "config_file_there": is_there(own),
+        "reads_config_file": own in taken,
+        "command_line": _sshd.told(options[-1].strip("\"'")) if options else [],
         "serving_ports": sorted(serving),
         "other_ports": others,
         "bound_addresses": _sshd.bound_addresses(effective),
         "port_lines": port_lines,
         "listen_lines": listen_lines,
-        "ipv6": is_there("/proc/net/if_inet6") and bool(read("/proc/net/if_inet6").strip()),
+        "ipv6": ipv6,
         "connection": connection,
         "problems": problems,
     }
@@ -223,6 +281,7 @@ def main() -> None:
         argument_spec={
             "sources": {"type": "list", "elements": "str", "default": []},
             "ignore_files": {"type": "list", "elements": "path", "default": []},
+            "config_files": {"type": "list", "elements": "path", "default": OWN},
         },
         supports_check_mode=True,
     )

@@ -14,7 +14,13 @@ description:
     prefix O(prefix) and are no longer wanted.
   - Rules of anybody else stay. A rule somebody else has already added counts as present and is not taken over.
   - New rules are added before old ones go and before ufw is enabled, so that a machine stays reachable.
+  - The first rule that fits a packet counts. Where a rule of somebody else keeps out what a rule for certain machines
+    lets in, ours is put before it; theirs stays.
   - When ufw is enabled, the kernel's packet filter is compared with ufw's files; ufw is reloaded where they differ.
+  - Then the effect is read back. Every packet that O(rules) and O(needs) let through is followed through the rules in
+    force of iptables and nftables, whoever wrote them, in their order; so are packets to O(closed). The module fails
+    where one is certain to be stopped, or let in. Conditions that it does not know may hold or not, and count neither
+    way.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 attributes:
@@ -72,6 +78,31 @@ options:
         description: Destination address or network.
         type: str
         default: any
+      sample:
+        description:
+          - Source addresses from which a packet must get through.
+          - Those of the rule where it is not given; with an empty list nothing is asked.
+        type: list
+        elements: str
+  needs:
+    description:
+      - Rules for what the machine needs beyond O(rules), such as packets to the other machines of the site.
+      - Only where a rule of somebody else keeps them out is a rule added.
+      - The options are those of O(rules).
+    type: list
+    elements: dict
+    default: []
+  closed:
+    description: Ports that no machine beyond O(rules) may reach, each with C(name), C(proto) and C(port).
+    type: list
+    elements: dict
+    default: []
+  inside:
+    description:
+      - The C(network) behind the machine's own interfaces, whose names begin with C(interface); packets from and to it
+        are taken from there.
+    type: dict
+    default: {}
   prefix:
     description: How the comment of our own rules begins.
     type: str
@@ -135,6 +166,26 @@ drift:
   type: list
   elements: str
   sample: []
+first:
+  description: Rules that have to be met before rules of somebody else, with these.
+  returned: always
+  type: list
+  elements: str
+  sample: ["allow out from any to 172.20.10.10 (before: deny out from any to 172.16.0.0/12)"]
+blocked:
+  description: >-
+    Rules in force that stop packets which are needed, and these; before ufw is as wanted only rules that come before
+    its own.
+  returned: always
+  type: list
+  elements: str
+  sample: ["-A INPUT -j REJECT stops MicroK8s from a node (tcp 172.20.10.11 -> 172.20.10.12:10250)"]
+exposed:
+  description: Rules in force that open ports of O(closed), or a port that no rule opens, to anybody.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 installed:
   description: Whether ufw is installed.
   returned: always
@@ -147,15 +198,35 @@ enabled:
   sample: false
 """
 
+import functools
+import json
+import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _netfilter, _reach, _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
 
 RULES = {4: "/etc/ufw/user.rules", 6: "/etc/ufw/user6.rules"}
 DEFAULTS = "/etc/default/ufw"
 CONF = "/etc/ufw/ufw.conf"
+LEGACY = {4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names"}
+USER_CHAINS = {4: "ufw-user-", 6: "ufw6-user-"}
+#: Where programs keep the rules that they load at boot.
+PLACES = (
+    "/etc/iptables/rules.v4",
+    "/etc/iptables/rules.v6",
+    "/etc/nftables.conf",
+    "/etc/ufw/before.rules",
+    "/etc/ufw/before6.rules",
+    "/etc/ufw/after.rules",
+    "/etc/ufw/after6.rules",
+    "/etc/sysconfig/iptables",
+    "/etc/rc.local",
+)
+#: Ports that a machine does not use; one of them stands for every port that nobody opened.
+UNUSED = (47011, 31987, 61717, 5)
 POLICY_NAMES = {
     "incoming": ("DEFAULT_INPUT_POLICY", "INPUT"),
     "outgoing": ("DEFAULT_OUTPUT_POLICY", "OUTPUT"),
@@ -239,6 +310,80 @@ class Firewall:
                 if rc != 0:
                     self.module.fail_json(msg="{0}-restore failed: {1}".format(program, err.strip()))
 
+    def inside(self) -> t.Optional[_reach.Inside]:
+        """The network behind the machine's own interfaces."""
+        given = self.module.params["inside"]
+        if not given.get("network"):
+            return None
+        return _reach.Inside(given["network"], (given.get("interface") or "").rstrip("+") + "+")
+
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    def route(self, address: str) -> t.Optional[_reach.Route]:
+        """How this machine reaches an address; None where it does not, or is there itself."""
+        ip = self.module.get_bin_path("ip", opt_dirs=["/sbin"], required=True)
+        rc, out, _err = self.module.run_command([ip, "-o", "route", "get", address])
+        interface, own = re.search(r" dev (\S+)", str(out)), re.search(r" src (\S+)", str(out))
+        if rc != 0 or interface is None or own is None or interface.group(1) == "lo":
+            return None
+        return _reach.Route(interface.group(1), own.group(1))
+
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    def tables(self, family: int) -> t.Tuple[t.List[_netfilter.Tables], t.Set[t.Tuple[str, str]]]:
+        """The rules in force of iptables, in either of its forms, and which tables of nftables these are."""
+        begin = "iptables" if family == 4 else "ip6tables"
+        found: t.List[_netfilter.Tables] = []
+        skip: t.Set[t.Tuple[str, str]] = set()
+        wrong = []
+        modern = self.module.get_bin_path(begin + "-nft-save")
+        legacy = self.module.get_bin_path(begin + "-legacy-save")
+        # To ask the older form makes its tables, so it is asked only where these are there.
+        programs = [modern] + ([legacy] if is_there(LEGACY[family]) and read(LEGACY[family]).strip() else [])
+        if not (modern or legacy):
+            programs = [self.module.get_bin_path(begin + "-save")]
+        for program in (program for program in programs if program):
+            rc, text, err = self.module.run_command([program])
+            if rc != 0:
+                wrong.append("{0} failed: {1}".format(program, err.strip()))
+                continue
+            found.append(_netfilter.parse_save(text, "(iptables-legacy) " if program == legacy else ""))
+            if program != legacy:
+                foreign = re.findall(r"^# Table `(\w+)' is incompatible", text, re.MULTILINE)
+                names = {"filter", "mangle", "nat", "raw", "security"} - set(foreign)
+                skip = {("ip" if family == 4 else "ip6", name) for name in names}
+        # A kernel without nftables has but the older form.
+        if wrong and not found:
+            raise _netfilter.FilterError("; ".join(wrong))
+        return found, skip
+
+    def ruleset(self, skip: t.Set[t.Tuple[str, str]]) -> t.Optional[_netfilter.Ruleset]:
+        """The rules in force of nftables; a kernel without it has none."""
+        nft = self.module.get_bin_path("nft")
+        if nft is None:
+            return None
+        rc, out, err = self.module.run_command([nft, "-j", "list", "ruleset"])
+        if rc != 0 and re.search(r"(Protocol|Operation) not supported", err):
+            return None
+        if rc != 0:
+            raise _netfilter.FilterError("nft -j list ruleset failed: {0}".format(err.strip()))
+        try:
+            return _netfilter.Ruleset(json.loads(out or "{}"), skip)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise _netfilter.FilterError(
+                "the answer of nft -j list ruleset is not understood: {0}".format(exc)
+            ) from exc
+
+    def named(self, by: str) -> str:
+        """A rule, and the file that it comes from where one holds it."""
+        rule = re.sub(r"^(-t \w+ )?(\(iptables-legacy\) )?", "", by)
+        for place in PLACES if rule.startswith("-A ") else ():
+            if rule in (re.sub(r"\s+", " ", line.strip()) for line in read(place).splitlines()):
+                return "{0} ({1})".format(by, place)
+        return by
+
+    def families(self) -> t.Tuple[int, ...]:
+        """Families that the kernel has and ufw filters."""
+        return (4, 6) if self.ipv6() and is_there("/proc/net/if_inet6") else (4,)
+
     def drift(self) -> t.List[str]:
         """How the kernel differs from ufw's files. What cannot be read differs."""
         found = []
@@ -248,23 +393,89 @@ class Firewall:
         return found
 
 
+RULE = {
+    "name": {"type": "str", "required": True},
+    "action": {"type": "str", "choices": ["allow", "deny", "reject", "limit"], "default": "allow"},
+    "route": {"type": "bool", "default": False},
+    "direction": {"type": "str", "choices": ["in", "out"], "default": "in"},
+    "interface_in": {"type": "str"},
+    "interface_out": {"type": "str"},
+    "proto": {"type": "str", "choices": ["any", "tcp", "udp"], "default": "any"},
+    "port": {"type": "str"},
+    "from_ip": {"type": "str", "default": "any"},
+    "to_ip": {"type": "str", "default": "any"},
+    "sample": {"type": "list", "elements": "str"},
+}
+CLOSED = {
+    "name": {"type": "str", "required": True},
+    "proto": {"type": "str", "choices": ["tcp", "udp"], "default": "tcp"},
+    "port": {"type": "int", "required": True},
+}
+INSIDE = {"network": {"type": "str"}, "interface": {"type": "str"}}
+
+
+class Effect:
+    """What the rules in force do with the packets that matter here, in one family."""
+
+    def __init__(self, firewall: Firewall, family: int, pending: bool) -> None:
+        self.firewall = firewall
+        self.family = family
+        self.tables, skip = firewall.tables(family)
+        self.ruleset = firewall.ruleset(skip)
+        # What is about to change: ufw's chains for its rules may accept, and its policies do not count.
+        self.opaque = {
+            name
+            for every in self.tables
+            for name in every.get("filter", {})
+            if pending and name.startswith(USER_CHAINS[family])
+        }
+        self.pending = pending
+        self.fates = functools.lru_cache(maxsize=None)(self._fate)
+
+    def _fate(self, packet: _netfilter.Packet) -> _netfilter.Fate:
+        return _netfilter.fate(packet, self.tables, self.ruleset, self.opaque, policies=not self.pending)
+
+    def blocked(
+        self, names: t.Mapping[_ufw.Rule, str], samples: t.Mapping[_ufw.Rule, t.Any]
+    ) -> t.Iterator[t.Tuple[str, str]]:
+        """What stops packets that are needed, and these."""
+        inside = self.firewall.inside()
+        for rule, name in names.items():
+            if rule.denies():
+                continue
+            groups = _reach.packets(rule, self.family, self.firewall.route, inside, samples.get(rule))
+            for packet, by in _reach.blocked(groups, self.fates):
+                yield self.firewall.named(by), "{0} ({1})".format(name, _reach.says(packet))
+
+    def exposed(self, closed: t.Mapping[t.Tuple[str, int], str]) -> t.Iterator[t.Tuple[str, str]]:
+        """What lets in anybody, and where."""
+        for packet, by in _reach.exposed(closed, self.family, self.firewall.route, self.fates, self.pending):
+            name = closed[packet.proto, packet.port]
+            yield self.firewall.named(by), "{0} ({1} {2})".format(name, packet.proto, packet.port)
+
+
+def grouped(found: t.Iterable[t.Tuple[str, str]], words: str, most: int = 3) -> t.List[str]:
+    """One sentence for each rule that decides."""
+    those: t.Dict[str, t.List[str]] = {}
+    for by, what in found:
+        if what not in those.setdefault(by, []):
+            those[by].append(what)
+    return [
+        "{0} {1} {2}{3}".format(
+            by, words, ", ".join(items[:most]), " and {0} more".format(len(items) - most) if len(items) > most else ""
+        )
+        for by, items in those.items()
+    ]
+
+
 def main() -> None:
     """Read the parameters, compare, act, read back."""
-    rule_spec = {
-        "name": {"type": "str", "required": True},
-        "action": {"type": "str", "choices": ["allow", "deny", "reject", "limit"], "default": "allow"},
-        "route": {"type": "bool", "default": False},
-        "direction": {"type": "str", "choices": ["in", "out"], "default": "in"},
-        "interface_in": {"type": "str"},
-        "interface_out": {"type": "str"},
-        "proto": {"type": "str", "choices": ["any", "tcp", "udp"], "default": "any"},
-        "port": {"type": "str"},
-        "from_ip": {"type": "str", "default": "any"},
-        "to_ip": {"type": "str", "default": "any"},
-    }
     module = AnsibleModule(
         argument_spec={
-            "rules": {"type": "list", "elements": "dict", "required": True, "options": rule_spec},
+            "rules": {"type": "list", "elements": "dict", "required": True, "options": RULE},
+            "needs": {"type": "list", "elements": "dict", "default": [], "options": RULE},
+            "closed": {"type": "list", "elements": "dict", "default": [], "options": CLOSED},
+            "inside": {"type": "dict", "default": {}, "options": INSIDE},
             "prefix": {"type": "str", "default": "eth2xk8s: "},
             "incoming": {"type": "str", "choices": ["allow", "deny"], "default": "deny"},
             "outgoing": {"type": "str", "choices": ["allow", "deny"], "default": "allow"},
@@ -275,7 +486,7 @@ def main() -> None:
     )
     try:
         result = apply(module, Firewall(module))
-    except _ufw.UfwError as exc:
+    except (_ufw.UfwError, _netfilter.FilterError, StakingError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)
 
@@ -284,10 +495,17 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
     """Bring ufw to what is wanted and say what that took."""
     params = module.params
     names: t.Dict[_ufw.Rule, str] = {}
+    samples: t.Dict[_ufw.Rule, t.Any] = {}
     for item in params["rules"]:
+        rule = _ufw.wanted(item)
+        names.setdefault(rule, params["prefix"] + item["name"])
+        samples.setdefault(rule, item.get("sample"))
+    rules = list(names)
+    for item in params["needs"]:
         names.setdefault(_ufw.wanted(item), params["prefix"] + item["name"])
+    needs = [rule for rule in names if rule not in rules]
     ipv6 = firewall.ipv6()
-    planned = _ufw.plan(list(names), firewall.known(), params["prefix"], ipv6)
+    planned = _ufw.plan(rules, firewall.known(), params["prefix"], ipv6, needs)
     now = firewall.policies()
     policies = [
         "{0} {1}".format(name, params[name]) for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]
@@ -300,21 +518,37 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
         "policies": policies,
         "enabled": bool(enable),
         "drift": drift,
+        "first": [
+            "{0} (before: {1})".format(rule, "; ".join(str(other) for other in others))
+            for rule, others in planned.first
+        ],
         "installed": firewall.ufw is not None,
+        "blocked": [],
+        "exposed": [],
     }
     result["changed"] = bool(planned.add or planned.remove or policies or enable or drift)
+    if params["enabled"]:
+        effect(firewall, names, samples, result)
     result["diff"] = {
         "before": "".join(line + "\n" for line in result["removed"]),
         "after": "".join(line + "\n" for line in result["added"] + policies),
     }
-    if module.check_mode or not result["changed"]:
+    if module.check_mode:
+        return result
+    refuse(module, result)
+    if not result["changed"]:
         return result
     if firewall.ufw is None:
         module.fail_json(msg="ufw is not installed", **result)
 
     firewall.repair()
+    first = {rule for rule, _others in planned.first}
+    present = {_ufw.routed(item.rule) for item in firewall.known()}
     for rule in planned.add:
-        firewall.run(rule.arguments(comment=names[rule]))
+        if rule in first and _ufw.routed(rule) in present:
+            # ufw has no word to move a rule. Where it stands it has no effect, so nothing is closed meanwhile.
+            firewall.run(rule.arguments(delete=True))
+        firewall.run(rule.arguments(comment=names[rule], first=rule in first))
     for name in (name for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]):
         firewall.run(["default", params[name], name])
     for rule in planned.remove:
@@ -326,7 +560,7 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
     if drift:
         firewall.run(["reload"])
 
-    left = _ufw.plan(list(names), firewall.known(), params["prefix"], firewall.ipv6())
+    left = _ufw.plan(rules, firewall.known(), params["prefix"], firewall.ipv6(), needs)
     wrong = ["missing: {0}".format(rule) for rule in left.add] + [
         "still there: {0}".format(rule) for rule in left.remove
     ]
@@ -335,7 +569,67 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
         wrong += firewall.drift()
     if wrong:
         module.fail_json(msg="ufw took the commands but is not as wanted: {0}".format("; ".join(wrong)), **result)
+    if params["enabled"]:
+        firewall.tables.cache_clear()
+        after = dict(result, changed=False)
+        effect(firewall, names, samples, after)
+        result.update(blocked=after["blocked"], exposed=after["exposed"])
+        refuse(module, result)
     return result
+
+
+def effect(
+    firewall: Firewall,
+    names: t.Mapping[_ufw.Rule, str],
+    samples: t.Mapping[_ufw.Rule, t.Any],
+    result: t.Dict[str, t.Any],
+) -> None:
+    """Add to the result what the rules in force stop, and what they let in."""
+    params = firewall.module.params
+    pending = bool(result["changed"])
+    closed = {(item["proto"], item["port"]): str(item["name"]) for item in params["closed"]}
+    # What a rule opens on purpose to anybody is not to be closed.
+    known = [item.rule for item in firewall.known()]
+    for proto, port in list(closed):
+        if any(_opens(rule, proto, port) for rule in names):
+            del closed[proto, port]
+    for port in UNUSED:
+        if closed and not any(_opens(rule, "tcp", port) for rule in [*names, *known]):
+            closed["tcp", port] = "a port that no rule opens"
+            break
+    blocked: t.List[t.Tuple[str, str]] = []
+    exposed: t.List[t.Tuple[str, str]] = []
+    for family in firewall.families():
+        one = Effect(firewall, family, pending)
+        blocked += one.blocked(
+            {rule: name[len(params["prefix"]) :] for rule, name in names.items()},
+            samples,
+        )
+        exposed += one.exposed(closed)
+    result["blocked"] = grouped(blocked, "stops")
+    result["exposed"] = grouped(exposed, "lets in anybody to")
+
+
+def _opens(rule: _ufw.Rule, proto: str, port: int) -> bool:
+    """Whether a rule opens a port to anybody."""
+    probe = _ufw.wanted({"proto": proto, "port": str(port)})
+    return not rule.denies() and rule.source == "any" and not rule.interface_in and rule.overlaps(probe)
+
+
+def refuse(module: AnsibleModule, result: t.Dict[str, t.Any]) -> None:
+    """Fail where the rules in force stop what is needed, or let in what must not come in."""
+    wrong = []
+    if result["blocked"]:
+        wrong.append("The firewall keeps out what the site needs: {0}".format("; ".join(result["blocked"])))
+    if result["exposed"]:
+        wrong.append("The firewall is open where it must not be: {0}".format("; ".join(result["exposed"])))
+    if wrong:
+        module.fail_json(
+            msg="{0}. Rules of other programs stay as they are; delete each rule named here (`iptables -D ...`, or"
+            " `ufw delete ...` for a rule in ufw-user-...), also in the file that loads it at boot, or put it behind"
+            " ufw's chains, then run again.".format(". ".join(wrong)),
+            **result,
+        )
 
 
 if __name__ == "__main__":

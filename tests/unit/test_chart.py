@@ -828,3 +828,15 @@ def test_the_schema_knows_every_value_and_no_other() -> None:
             check(spec["properties"][key], inner, f"{path}.{key}")
 
     check(schema, values, "values")
+
+
+@needs_helm
+@pytest.mark.parametrize("version", ["v1.2.2", "v7.1.6"])
+def test_networks_in_which_no_peers_are_looked_for(version: str) -> None:
+    """Old versions take a network for each flag, and know no word for the private ones."""
+    denied = {"image": {"version": version}, "beacon": {"p2pDenylist": ["private", "203.0.113.0/24", "fd00::/8"]}}
+    found = [arg for arg in arguments(render({**CUSTOM, **denied}), "beacon")[2] if "denylist" in arg]
+    networks = [arg.partition("=")[2] for arg in found]
+    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "203.0.113.0/24", "fd00::/8"} <= set(networks)
+    assert "private" not in networks
+    assert "p2pDenylist" in refusal({"beacon": {"p2pDenylist": ["192.168.1.1"]}}).replace("/", ".").replace("'", "")

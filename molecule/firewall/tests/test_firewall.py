@@ -63,11 +63,14 @@ def machines(machine: t.Any) -> dict[str, t.Any]:
     return found
 
 
-def converge_again() -> None:
-    """Run the role once more, on one machine."""
+def converge_again(works: bool = True) -> str:
+    """Run the role once more, on one machine; what it said."""
     inventories = ["-i", str(ROOT / "inventory/testnet"), "-i", str(ROOT / "inventory/lab")]
     play = str(ROOT / "molecule/firewall/converge.yml")
-    subprocess.run(["ansible-playbook", *inventories, "--limit", "worker", play], cwd=ROOT, check=True)
+    command = ["ansible-playbook", *inventories, "--limit", "worker", play]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode == 0) is works, done.stdout + done.stderr
+    return " ".join((done.stdout + done.stderr).split())
 
 
 def received(machine: t.Any) -> int:
@@ -129,12 +132,12 @@ def test_pods_reach_each_other_and_their_node_and_nothing_else_reaches_them(mach
         worker.check_output(f'systemd-run --collect --unit=pod ip netns exec cali2 python3 -c "{SERVE}"')
         worker.check_output("sleep 1")
 
-        def reaches(source: str, address: str, port: int) -> bool:
+        def connects(source: str, address: str, port: int) -> bool:
             return bool(worker.run(f"ip netns exec {source} python3 -c {CONNECT!r} {address} {port}").rc == 0)
 
-        assert reaches("cali1", "10.1.77.2", 5353), "pod to pod"
-        assert reaches("cali1", "169.254.1.1", 22), "pod to its node"
-        assert not reaches("other3", "10.1.77.2", 5353)
+        assert connects("cali1", "10.1.77.2", 5353), "pod to pod"
+        assert connects("cali1", "169.254.1.1", 22), "pod to its node"
+        assert not connects("other3", "10.1.77.2", 5353)
     finally:
         worker.run("systemctl stop pod; for name in cali1 cali2 other3; do ip netns delete $name; done")
 
@@ -148,6 +151,50 @@ def test_what_others_added_stays_and_what_the_role_no_longer_wants_goes(machines
     assert "4444/tcp" in rules
     assert "5555/tcp" not in rules
     worker.check_output("ufw delete allow 4444/tcp")
+
+
+def reaches(machine: t.Any, address: str, port: int) -> bool:
+    return bool(machine.run(f"python3 -c {CONNECT!r} {address} {port}").rc == 0)
+
+
+def test_the_site_is_reached_in_spite_of_the_advice_against_scans(machines: dict[str, t.Any]) -> None:
+    """Providers that forbid scans advise to deny every private network; the site is in one."""
+    worker = machines["worker"]
+    try:
+        worker.check_output("ufw prepend deny out to 172.16.0.0/12; ufw prepend deny out to 10.0.0.0/8")
+        assert not reaches(worker, ADDRESSES["master"], 22)
+        assert "before: deny out from any to 172.16.0.0/12" in converge_again()
+        assert reaches(worker, ADDRESSES["master"], 22)
+        assert reaches(worker, ADDRESSES["nfs-server"], 22)
+        assert not reaches(worker, "172.20.0.1", 22), "the rule stays"
+        assert "changed=0" in converge_again()
+    finally:
+        worker.run("ufw delete deny out to 172.16.0.0/12; ufw delete deny out to 10.0.0.0/8")
+    converge_again()
+    assert "to the site" not in worker.check_output("ufw status"), "it has no use any more"
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        pytest.param(
+            "INPUT -p tcp -m tcp --dport 10200:10300 -j REJECT",
+            "keeps out what the site needs: -A INPUT -p tcp -m tcp --dport 10200:10300 -j REJECT",
+            id="closed",
+        ),
+        pytest.param("FORWARD -d 10.1.0.0/16 -j DROP", "-A FORWARD -d 10.1.0.0/16 -j DROP stops", id="pods-closed"),
+        pytest.param("INPUT -p tcp -j ACCEPT", "-A INPUT -p tcp -j ACCEPT lets in anybody to NFS", id="open"),
+    ],
+)
+def test_a_rule_ahead_of_ufw_is_named_and_stays(machines: dict[str, t.Any], rule: str, said: str) -> None:
+    worker = machines["worker"]
+    worker.check_output(f"iptables -I {rule}")
+    try:
+        assert said in converge_again(works=False)
+        assert rule.removesuffix(" -j REJECT") in worker.check_output("iptables -S")
+    finally:
+        worker.check_output(f"iptables -D {rule}")
+    assert "changed=0" in converge_again()
 
 
 def test_a_filter_that_somebody_flushed_is_put_back(machines: dict[str, t.Any]) -> None:

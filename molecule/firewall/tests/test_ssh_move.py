@@ -117,10 +117,35 @@ def test_it_moves_where_the_firewall_is_off() -> None:
     assert "inactive" in on_worker(22, "ufw status")
 
 
+def test_a_port_in_a_file_that_is_included_from_elsewhere_is_taken_out() -> None:
+    on_worker(22, "echo Port 22 > /etc/own-ssh.conf; echo Include /etc/own-ssh.conf >> /etc/ssh/sshd_config")
+    done = move(2222)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert served() == {2222}
+    again = move(2222)
+    assert "changed=0" in again.stdout, again.stdout
+    assert move(22).returncode == 0
+    assert served() == {22}
+
+
+def test_it_moves_where_nothing_is_included() -> None:
+    on_worker(22, "sed -i '/^Include/d' /etc/ssh/sshd_config; systemctl reload ssh.service")
+    done = move(2222)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert served() == {2222}
+    assert move(22).returncode == 0
+    assert served() == {22}
+
+
 def test_it_moves_where_systemd_listens_in_place_of_sshd() -> None:
+    """At the addresses that it had, and at no other."""
+    on_worker(22, "mkdir -p /etc/systemd/system/ssh.socket.d")
+    own = f"[Socket]\\nListenStream=\\nListenStream={ADDRESS}:22\\n"
+    on_worker(22, f"printf '{own}' > /etc/systemd/system/ssh.socket.d/own.conf; systemctl daemon-reload")
     on_worker(22, "systemctl disable --now ssh.service; systemctl enable --now ssh.socket")
     assert served() == {22}
     done = move(2222)
     assert done.returncode == 0, done.stdout + done.stderr
     assert served() == {2222}
     assert on_worker(2222, "systemctl is-active ssh.socket").strip() == "active"
+    assert on_worker(2222, "systemctl show -P Listen ssh.socket").split() == [f"{ADDRESS}:2222", "(Stream)"]

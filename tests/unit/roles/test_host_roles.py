@@ -116,6 +116,13 @@ def test_the_socket_of_newer_ubuntus_names_only_addresses_there_are(ipv6: bool, 
     assert {line.partition("=")[2] for line in lines if line.startswith("ListenStream=")} - {""} == streams
 
 
+def test_the_socket_keeps_its_addresses_and_what_else_it_has() -> None:
+    ssh = {"ipv6": True, "socket_addresses": ["10.0.0.5", "[fd00::5]"], "socket_others": ["/run/ssh.sock"]}
+    lines = render("firewall", "ssh.socket.conf.j2", __firewall_ssh=ssh, __firewall_socket_ports=[22, 2222])
+    streams = {line.partition("=")[2] for line in lines if line.startswith("ListenStream=")} - {""}
+    assert streams == {"/run/ssh.sock", "10.0.0.5:22", "[fd00::5]:22", "10.0.0.5:2222", "[fd00::5]:2222"}
+
+
 SSH = {
     "serving_ports": [22],
     "configured_ports": [22],

@@ -324,6 +324,7 @@ BESIDE = {
     "voluntary_exit.json": lambda: "not even JSON",
     "pubkeys.json": lambda: json.dumps(PUBKEYS[:2]),
     "keystores.zip": lambda: "PK",
+    "keystore-1.json.gpg": lambda: "\x85",
     "keystore-m_12381_3600_0_0_0.txt": lambda: KEYSTORE_PASSWORD,
     "notes.txt": lambda: "mine",
     "README": lambda: "",

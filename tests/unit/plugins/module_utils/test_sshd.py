@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+
 import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _sshd
@@ -73,3 +75,112 @@ def test_the_connection_is_read_from_the_environment() -> None:
     words = {"SSH_CONNECTION": "172.20.0.1 40000 172.20.10.10 22"}
     assert _sshd.connection(words) == {"client": "172.20.0.1", "server": "172.20.10.10", "server_port": 22}
     assert _sshd.connection({}) is None
+
+
+MAIN = "/etc/ssh/sshd_config"
+OWN = "/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf"
+DROP_IN = "Include /etc/ssh/sshd_config.d/*.conf\n"
+
+
+def configuration(texts: dict[str, str]) -> tuple[dict[str, list[str]], bool]:
+    """Lines that set a port, by file, and whether a file of ours would be read."""
+
+    def read(path: str) -> str:
+        return texts.get(path, "")
+
+    def find(pattern: str) -> list[str]:
+        return sorted(path for path in texts if fnmatch.fnmatchcase(path, pattern))
+
+    found = _sshd.files(MAIN, read, find)
+    ports = {path: _sshd.port_lines("\n".join(lines)) for path, lines in found}
+    return {path: lines for path, lines in ports.items() if lines}, _sshd.reads(found, OWN, MAIN, read)
+
+
+@pytest.mark.parametrize(
+    ("texts", "ports", "reads"),
+    [
+        pytest.param({MAIN: DROP_IN + "Port 22\n"}, {MAIN: ["Port 22"]}, True, id="default"),
+        pytest.param({MAIN: "Port 22\n"}, {MAIN: ["Port 22"]}, False, id="nothing-is-included"),
+        pytest.param(
+            {MAIN: DROP_IN + "Include /etc/own/ssh.conf\n", "/etc/own/ssh.conf": "Port 22\n"},
+            {"/etc/own/ssh.conf": ["Port 22"]},
+            True,
+            id="from-elsewhere",
+        ),
+        pytest.param(
+            {
+                MAIN: 'include = "hard/*.conf" other\n',
+                "/etc/ssh/hard/a.conf": "Port 22\n",
+                "/etc/ssh/other": "port=23\n",
+            },
+            {"/etc/ssh/hard/a.conf": ["Port 22"], "/etc/ssh/other": ["port=23"]},
+            False,
+            id="relative-quoted-and-several",
+        ),
+        pytest.param(
+            {MAIN: DROP_IN, "/etc/ssh/sshd_config.d/a.conf": "Include /x\n", "/x": "Include /y\n", "/y": "Port 1\n"},
+            {"/y": ["Port 1"]},
+            True,
+            id="included-by-what-is-included",
+        ),
+        pytest.param({MAIN: "Match User git\n" + DROP_IN, OWN: "Port 22\n"}, {}, False, id="behind-a-match-line"),
+        pytest.param(
+            {MAIN: "Match User git\nMatch all\n" + DROP_IN, OWN: "Port 22\n"},
+            {OWN: ["Port 22"]},
+            True,
+            id="for-all-again",
+        ),
+        pytest.param(
+            {MAIN: "Include /m\nPort 22\n", "/m": "Match User git\nX11Forwarding no\n"},
+            {MAIN: ["Port 22"]},
+            False,
+            id="a-match-line-ends-with-its-file",
+        ),
+        pytest.param({MAIN: "Include /etc/ssh/sshd_config\nPort 22\n"}, {MAIN: ["Port 22"]}, False, id="in-a-circle"),
+        pytest.param({MAIN: "#" + DROP_IN + " Include " + OWN}, {}, True, id="our-file-alone"),
+    ],
+)
+def test_files_are_read_as_sshd_reads_them(texts: dict[str, str], ports: dict[str, list[str]], reads: bool) -> None:
+    assert configuration(texts) == (ports, reads)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("", []),
+        ("-D -4", []),
+        ("-p 2222", ["-p 2222"]),
+        ("-4 -p2222", ["-p2222"]),
+        ("-o Port=2222", ["-o Port=2222"]),
+        ("-oListenAddress=10.0.0.1", ["-oListenAddress=10.0.0.1"]),
+        ("-o PermitRootLogin=no", []),
+        ("-f /etc/own", ["-f /etc/own"]),
+    ],
+)
+def test_what_the_command_line_says_of_ports(options: str, told: list[str]) -> None:
+    assert _sshd.told(options) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "both", "addresses", "others"),
+    [
+        pytest.param("Listen=[::]:22 (Stream)\n", True, ["0.0.0.0", "[::]"], [], id="ubuntu"),
+        pytest.param("Listen=[::]:22 (Stream)\n", False, ["[::]"], [], id="ipv6-alone"),
+        pytest.param(
+            "Listen=0.0.0.0:22 (Stream)\nListen=[::]:22 (Stream)\n", False, ["0.0.0.0", "[::]"], [], id="each"
+        ),
+        pytest.param("Listen=172.20.10.12:22 (Stream)\n", True, ["172.20.10.12"], [], id="one-address"),
+        pytest.param(
+            "Listen=10.0.0.5:22 (Stream) [fd00::5]:22 (Stream) /run/ssh.sock (Stream)\n",
+            True,
+            ["10.0.0.5", "[fd00::5]"],
+            ["/run/ssh.sock"],
+            id="several-and-a-path",
+        ),
+        pytest.param(
+            "Listen=10.0.0.5:22 (Stream)\nListen=10.0.0.5:2222 (Stream)\n", True, ["10.0.0.5"], [], id="two-ports"
+        ),
+    ],
+)
+def test_the_addresses_of_the_socket(text: str, both: bool, addresses: list[str], others: list[str]) -> None:
+    assert _sshd.addresses(_sshd.listens(text), both) == (addresses, others)

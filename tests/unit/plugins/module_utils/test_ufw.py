@@ -172,3 +172,90 @@ def test_lost_ways_to_ufws_chains_are_put_back_in_their_order() -> None:
 )
 def test_where_no_way_is_lost_nothing_is_put_back(live: str) -> None:
     assert _ufw.repair(live, 4) == ""
+
+
+TUPLE = "### tuple ### "
+HETZNER = "".join(
+    f"{TUPLE}deny any any {network} any 0.0.0.0/0 out\n"
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+)
+NFS_NODE = {"proto": "tcp", "port": "2049", "from_ip": "172.20.10.11"}
+OURS_NFS = f"{TUPLE}allow tcp 2049 0.0.0.0/0 any 172.20.10.11 in comment={OURS}4e4653\n"
+TO_NFS = {"direction": "out", "to_ip": "172.20.10.10"}
+TO_PODS = {"direction": "out", "interface_out": "cali+"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "first"),
+    [
+        pytest.param(NFS_NODE, "deny tcp 2049 0.0.0.0/0 any 0.0.0.0/0 in", True, id="the-port"),
+        pytest.param(NFS_NODE, "reject any any 0.0.0.0/0 any 172.16.0.0/12 in", True, id="a-network"),
+        pytest.param(NFS_NODE, "deny tcp 2000:3000 0.0.0.0/0 any 0.0.0.0/0 in_eth0", True, id="on-an-interface"),
+        pytest.param(NFS_NODE, "deny udp 2049 0.0.0.0/0 any 0.0.0.0/0 in", False, id="another-protocol"),
+        pytest.param(NFS_NODE, "deny tcp 2049 0.0.0.0/0 any 0.0.0.0/0 out", False, id="the-other-direction"),
+        pytest.param(NFS_NODE, "route:deny any any 0.0.0.0/0 any 0.0.0.0/0 in", False, id="routed"),
+        pytest.param(NFS_NODE, "deny tcp 2049 0.0.0.0/0 any 10.0.0.0/8 in", False, id="for-others"),
+        pytest.param(NFS_NODE, "allow tcp 2049 0.0.0.0/0 any 0.0.0.0/0 in", False, id="opened-by-others"),
+        pytest.param(NFS_NODE, "limit tcp 2049 0.0.0.0/0 any 0.0.0.0/0 in", False, id="limited-by-others"),
+        pytest.param(TO_PODS, "deny any any 10.0.0.0/8 any 0.0.0.0/0 out", True, id="scans-of-private-networks"),
+        pytest.param(TO_PODS, "deny any any 0.0.0.0/0 any 0.0.0.0/0 out_eth+", False, id="another-interface"),
+        pytest.param({"proto": "tcp", "port": "13000"}, "deny any any 0.0.0.0/0 any 9.9.9.9 in", False, id="an-abuser"),
+        pytest.param(SSH, "deny tcp 22 0.0.0.0/0 any 0.0.0.0/0 in", False, id="ssh-is-narrowed-by-the-operator"),
+        pytest.param(
+            {"route": True, "from_ip": "10.1.0.0/16"},
+            "route:deny any any 10.0.0.0/8 any 0.0.0.0/0 in",
+            False,
+            id="the-world-but-private-networks",
+        ),
+        pytest.param(
+            {"route": True, "interface_in": "cali+", "interface_out": "vxlan.calico"},
+            "route:deny any any 10.0.0.0/8 any 0.0.0.0/0 in",
+            True,
+            id="between-pods",
+        ),
+    ],
+)
+def test_ours_is_met_before_what_keeps_it_out(rule: dict[str, object], before: str, first: bool) -> None:
+    found = plan(rule, text=TUPLE + before + "\n")
+    assert found.add == [_ufw.wanted(rule)]
+    assert bool(found.first) is first
+    # The same where ours is there, behind it; and nothing to do where it is there, before it.
+    ours = _ufw.Known(_ufw.wanted(rule), PREFIX + "x", 4)
+    theirs = _ufw.parse_rules(TUPLE + before, 4)
+    assert bool(_ufw.plan([ours.rule], [*theirs, ours], PREFIX, ipv6=False).first) is first
+    assert _ufw.plan([ours.rule], [ours, *theirs], PREFIX, ipv6=False) == _ufw.Plan([], [])
+
+
+def test_what_the_machine_needs_is_opened_only_where_it_is_denied() -> None:
+    needs = [_ufw.wanted(TO_NFS)]
+
+    def planned(text: str) -> _ufw.Plan:
+        return _ufw.plan([], _ufw.parse_rules(text, 4), PREFIX, False, needs)
+
+    assert planned("") == _ufw.Plan([], [])
+    assert planned(HETZNER).add == needs
+    assert [str(other) for other in planned(HETZNER).first[0][1]] == ["deny out from any to 172.16.0.0/12"]
+    ours = f"{TUPLE}allow any any 172.20.10.10 any 0.0.0.0/0 out comment={OURS}78\n"
+    assert planned(ours + HETZNER) == _ufw.Plan([], [])
+    assert planned(ours).remove == needs, "with the denial gone it has no use"
+
+
+def test_words_that_put_a_rule_first() -> None:
+    assert _ufw.wanted(TO_NFS).arguments(first=True)[:2] == ["prepend", "allow"]
+    assert _ufw.wanted({"route": True}).arguments(first=True)[:3] == ["route", "prepend", "allow"]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "noticed"),
+    [
+        pytest.param("-A INPUT -j REJECT --reject-with icmp-host-prohibited", True, id="reject"),
+        pytest.param("-A INPUT -j ACCEPT", True, id="accept"),
+        pytest.param('-A FORWARD -m comment --comment "the end" -j DROP', True, id="with-a-comment"),
+        pytest.param("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT", False, id="for-some-packets"),
+        pytest.param("-A INPUT -j KUBE-FIREWALL", False, id="another-chain"),
+    ],
+)
+def test_a_rule_for_everything_ahead_of_ufws_chains_is_noticed(ahead: str, noticed: bool) -> None:
+    found = _ufw.drift(USER_RULES, LIVE.replace("-A INPUT", ahead + "\n-A INPUT", 1), POLICIES, 4)
+    assert bool(found) is noticed
+    assert _ufw.drift(USER_RULES, LIVE + ahead + "\n", POLICIES, 4) == [], "behind them it has its place"

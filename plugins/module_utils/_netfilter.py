@@ -1,0 +1,689 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
+
+"""What the kernel's packet filter does with a packet, from the rules in force, in their order.
+
+A condition that is not understood may hold or not. A verdict is certain only where it comes out either way, so what
+is said here is never more than the rules say.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+import typing as t
+
+ACCEPT, DROP, REJECT = "ACCEPT", "DROP", "REJECT"
+INPUT, OUTPUT, FORWARD = "INPUT", "OUTPUT", "FORWARD"
+#: The chains that a packet meets, by table, besides those that translate addresses.
+_WAYS = {
+    INPUT: (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("mangle", INPUT), ("filter", INPUT), ("security", INPUT)),
+    FORWARD: (
+        ("raw", "PREROUTING"),
+        ("mangle", "PREROUTING"),
+        ("mangle", FORWARD),
+        ("filter", FORWARD),
+        ("security", FORWARD),
+        ("mangle", "POSTROUTING"),
+    ),
+    OUTPUT: (
+        ("raw", OUTPUT),
+        ("mangle", OUTPUT),
+        ("filter", OUTPUT),
+        ("security", OUTPUT),
+        ("mangle", "POSTROUTING"),
+    ),
+}
+#: The hooks of nftables on the same ways.
+_HOOKS = {
+    INPUT: ("prerouting", "input"),
+    FORWARD: ("prerouting", "forward", "postrouting"),
+    OUTPUT: ("output", "postrouting"),
+}
+
+
+class FilterError(Exception):
+    """Rules that cannot be understood."""
+
+
+class Packet(t.NamedTuple):
+    """The first packet of a connection. An interface that is not known is empty, and no loopback."""
+
+    hook: str
+    proto: str
+    source: str
+    target: str
+    port: int
+    interface_in: str = ""
+    interface_out: str = ""
+    mark: int = 0
+    source_port: int = 50123
+
+    @property
+    def family(self) -> int:
+        return ipaddress.ip_address(self.source).version
+
+
+_ALL = 0xFFFFFFFF
+
+
+class Mark(t.NamedTuple):
+    """The mark of a packet, and those of its bits that are not known."""
+
+    bits: int
+    unknown: int
+
+
+class Rule(t.NamedTuple):
+    """A rule of a chain: conditions, what it does, and its text."""
+
+    conditions: t.List[t.Tuple[str, bool, str]]
+    target: str
+    options: t.List[str]
+    text: str
+    goto: bool = False
+
+
+class Chain(t.NamedTuple):
+    """A chain; only the kernel's own have a policy."""
+
+    policy: str
+    rules: t.List[Rule]
+
+
+Tables = t.Dict[str, t.Dict[str, Chain]]
+
+
+class Verdict(t.NamedTuple):
+    """What may become of a packet, and the rule or policy that decides."""
+
+    verdict: str
+    certain: bool
+    by: str
+
+
+# --- iptables-save -------------------------------------------------------------------------------------------------
+
+_SHORT = {
+    "-s": "source",
+    "-d": "target",
+    "-i": "interface_in",
+    "-o": "interface_out",
+    "-p": "proto",
+    "--dport": "port",
+    "--dports": "port",
+    "--destination-port": "port",
+    "--sport": "source_port",
+    "--sports": "source_port",
+    "--ctstate": "state",
+    "--state": "state",
+    "--dst-type": "target_type",
+    "--src-type": "source_type",
+    "--mark": "mark",
+    "--ctproto": "proto",
+    "--pkt-type": "packet_type",
+    "--tcp-flags": "flags",
+    "--syn": "syn",
+    "--comment": "comment",
+    "--src-range": "source_range",
+    "--dst-range": "target_range",
+}
+_TWO = ("--tcp-flags",)
+
+
+def parse_save(text: str, label: str = "") -> Tables:
+    """The tables in the answer of iptables-save, or of `iptables -S` for the table filter.
+
+    label is put before the text of each rule.
+    """
+    tables: Tables = {}
+    table = tables.setdefault("filter", {})
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = {} if line[1:].strip() == "nat" else tables.setdefault(line[1:].strip(), {})
+        elif line.startswith(":"):
+            name, policy = line[1:].split()[:2]
+            table[name] = Chain("" if policy == "-" else policy, [])
+        elif line.startswith("-P "):
+            _p, name, policy = line.split()
+            table[name] = Chain(policy, [])
+        elif line.startswith("-N "):
+            table[line.split()[1]] = Chain("", [])
+        elif line.startswith("-A "):
+            name, rule = _parse_rule(line)
+            table.setdefault(name, Chain("", [])).rules.append(rule._replace(text=label + rule.text))
+    return tables
+
+
+def _parse_rule(line: str) -> t.Tuple[str, Rule]:
+    try:
+        words = shlex.split(line)
+    except ValueError as exc:
+        raise FilterError("this rule of the packet filter is not understood: {0}".format(line)) from exc
+    chain, rest = words[1], words[2:]
+    conditions: t.List[t.Tuple[str, bool, str]] = []
+    target, goto = "", False
+    while rest:
+        word = rest.pop(0)
+        wanted = word != "!"
+        if not wanted:
+            word = rest.pop(0)
+        if word in ("-j", "-g", "--jump", "--goto"):
+            target, goto = rest.pop(0), word in ("-g", "--goto")
+            break
+        if word == "-m":
+            # A match without conditions that are known below may hold or not.
+            name = rest.pop(0)
+            if name in ("rpfilter", "socket", "u32", "statistic", "random", "time", "quota", "bpf", "osf"):
+                conditions.append(("unknown", wanted, name))
+            continue
+        value = ""
+        for _number in range(2 if word in _TWO else 1):
+            if rest and not rest[0].startswith("-") and rest[0] != "!":
+                value += " " + rest.pop(0)
+        value = value.strip()
+        conditions.append((_SHORT.get(word, "unknown"), wanted, value))
+    return chain, Rule(conditions, target, rest, line, goto)
+
+
+# --- Does a condition hold? True, False, or None where that is not known -------------------------------------------
+
+_OWN = re.compile(r"^(lo|cali|vxlan|docker|br-|veth|cni|flannel|tun|tap|wg|virbr|lxc|kube|nodelocaldns)")
+
+
+def _interface(pattern: str, name: str) -> t.Optional[bool]:
+    """Whether an interface is meant; a name with a plus at its end is one of several, which one is not known."""
+    plain = pattern.rstrip("+*")
+    prefix = plain != pattern
+    if name.endswith("+"):
+        begin = name[:-1]
+        if prefix and begin.startswith(plain):
+            return True
+        return None if plain.startswith(begin) else False
+    if name:
+        return name.startswith(plain) if prefix else name == plain
+    if not plain:
+        return True
+    # An interface to other machines, which one is not known.
+    return False if _OWN.match(plain) else None
+
+
+def _address(value: str, address: str) -> t.Optional[bool]:
+    try:
+        here = ipaddress.ip_address(address)
+        networks = [ipaddress.ip_network(part, strict=False) for part in value.split(",")]
+    except ValueError:
+        return None
+    return any(network.version == here.version and here in network for network in networks)
+
+
+def _range(value: str, address: str) -> t.Optional[bool]:
+    first, dash, last = value.partition("-")
+    try:
+        low, high = ipaddress.ip_address(first), ipaddress.ip_address(last if dash else first)
+        here = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return low.version == here.version and int(low) <= int(here) <= int(high)
+
+
+def _port(value: str, port: int) -> t.Optional[bool]:
+    for part in value.split(","):
+        first, colon, last = part.partition(":")
+        if not (first or "0").isdigit() or not (last or "0").isdigit():
+            return None
+        if int(first or 0) <= port <= (int(last or 65535) if colon else int(first)):
+            return True
+    return False
+
+
+def _proto(value: str, packet: Packet) -> t.Optional[bool]:
+    numbers = {"6": "tcp", "17": "udp", "0": "all"}
+    value = numbers.get(value.lower(), value.lower())
+    return value in ("all", packet.proto)
+
+
+def _mark(value: str, mark: Mark) -> t.Optional[bool]:
+    wanted, slash, cover = value.partition("/")
+    try:
+        mask = int(cover, 0) if slash else _ALL
+        return None if mask & mark.unknown else mark.bits & mask == int(wanted, 0)
+    except ValueError:
+        return None
+
+
+def _type(value: str, local: t.Optional[bool]) -> t.Optional[bool]:
+    kinds = set(value.upper().split(","))
+    if "LOCAL" in kinds:
+        return local
+    return False if kinds <= {"BROADCAST", "MULTICAST", "ANYCAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT"} else None
+
+
+def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark) -> t.Optional[bool]:
+    kind, wanted, value = condition
+    found: t.Optional[bool]
+    if kind in ("source", "target"):
+        found = _address(value, getattr(packet, kind))
+    elif kind in ("source_range", "target_range"):
+        found = _range(value, packet.source if kind == "source_range" else packet.target)
+    elif kind in ("interface_in", "interface_out"):
+        name = getattr(packet, kind)
+        # What arrives leaves by none, and what leaves has arrived by none.
+        none = (kind == "interface_in" and packet.hook == OUTPUT) or (kind == "interface_out" and packet.hook == INPUT)
+        found = False if none else _interface(value, name)
+    elif kind == "proto":
+        found = _proto(value, packet)
+    elif kind in ("port", "source_port"):
+        found = _port(value, getattr(packet, kind))
+    elif kind == "state":
+        found = "NEW" in value.upper().split(",")
+    elif kind == "target_type":
+        found = _type(value, packet.hook == INPUT)
+    elif kind == "source_type":
+        found = _type(value, packet.hook == OUTPUT)
+    elif kind == "mark":
+        found = _mark(value, mark)
+    elif kind == "packet_type":
+        found = value == "unicast"
+    elif kind == "syn":
+        found = packet.proto == "tcp"
+    elif kind == "flags":
+        mask, _space, flags = value.partition(" ")
+        names = {"FIN", "SYN", "RST", "PSH", "ACK", "URG"} if mask == "ALL" else set(mask.split(","))
+        found = packet.proto == "tcp" and names & {"SYN"} == set(flags.replace("NONE", "").split(",")) - {""}
+    elif kind == "comment":
+        return True
+    else:
+        return None
+    return found if found is None or wanted else not found
+
+
+def _all(found: t.Iterable[t.Optional[bool]]) -> t.Optional[bool]:
+    result: t.Optional[bool] = True
+    for item in found:
+        if item is False:
+            return False
+        if item is None:
+            result = None
+    return result
+
+
+# --- Walking -------------------------------------------------------------------------------------------------------
+
+_FINAL = {"ACCEPT": ACCEPT, "DROP": DROP, "REJECT": REJECT}
+#: Chains of Kubernetes and its network. Which pods there are, and what may reach them, changes all the time and is
+#: their affair: they are taken to let through what is theirs.
+_MANAGED = ("cali-", "KUBE-", "CNI-", "FLANNEL-")
+#: Targets that let the packet go on.
+_ON = (
+    "LOG",
+    "NFLOG",
+    "ULOG",
+    "TRACE",
+    "CT",
+    "NOTRACK",
+    "CONNMARK",
+    "TOS",
+    "DSCP",
+    "TTL",
+    "HL",
+    "SET",
+    "CHECKSUM",
+    "AUDIT",
+)
+
+
+class _Walk:
+    """One packet through the chains of one table. opaque are chains that may accept, whatever is in them now."""
+
+    def __init__(self, chains: t.Mapping[str, Chain], packet: Packet, opaque: t.Container[str] = ()) -> None:
+        self.chains = chains
+        self.packet = packet
+        self.opaque = opaque
+        self.mark = Mark(packet.mark, 0)
+
+    def chain(self, name: str, certain: bool, depth: int = 0) -> t.Tuple[t.List[Verdict], t.Optional[bool]]:
+        """Verdicts in a chain, and whether the packet leaves it without one (None: it may).
+
+        certain says whether the packet comes here at all.
+        """
+        if name in self.opaque:
+            return [Verdict(ACCEPT, False, name)], None
+        if name not in self.chains or depth > 32:
+            return [], None
+        found: t.List[Verdict] = []
+        maybe = False  # whether an earlier rule may have ended the packet's way through this chain
+        away = False  # whether it may have left the chain without a verdict
+        for rule in self.chains[name].rules:
+            if rule.target in (DROP, REJECT) and name.startswith(_MANAGED):
+                continue
+            holds = _all(_holds(condition, self.packet, self.mark) for condition in rule.conditions)
+            if holds is False:
+                continue
+            sure = certain and holds is True and not maybe
+            leaves: t.Optional[bool] = True
+            if rule.target in _FINAL:
+                found.append(Verdict(_FINAL[rule.target], sure, rule.text))
+                leaves = False
+            elif rule.target == "RETURN":
+                if holds is True:
+                    break
+                maybe = away = True
+            elif rule.target in self.chains or rule.target in self.opaque:
+                more, leaves = self.chain(rule.target, sure, depth + 1)
+                found += more
+                if rule.goto and leaves is not False:
+                    if holds is True:
+                        maybe = maybe or leaves is None
+                        break
+                    maybe = away = True
+            else:
+                self._changes(rule, sure)
+                leaves = True if rule.target in _ON or rule.target in ("", "MARK") else None
+                if leaves is None:
+                    # A program, or a target that is not known here, decides.
+                    found += [Verdict(verdict, False, rule.text) for verdict in (ACCEPT, DROP)]
+            if leaves is False and holds is True:
+                return found, None if away else False
+            maybe = maybe or leaves is not True
+        return found, None if maybe else True
+
+    def _changes(self, rule: Rule, sure: bool) -> None:
+        if rule.target != "MARK":
+            return
+        option, _space, value = " ".join(rule.options).partition(" ")
+        number, slash, mask = value.partition("/")
+        try:
+            bits, cover = int(number, 0), int(mask, 0) if slash else _ALL
+        except ValueError:
+            self.mark = Mark(0, _ALL)
+            return
+        if option == "--or-mark":
+            cover = bits
+        elif option == "--and-mark":
+            bits, cover = 0, ~bits & _ALL
+        elif option == "--set-mark":
+            cover |= bits
+        elif option != "--set-xmark":
+            sure, cover = False, _ALL
+        known, unknown = self.mark
+        if option == "--set-xmark" and bits & ~cover:
+            # What is outside of the mask is turned over.
+            sure, cover = False, cover | bits
+        if sure:
+            self.mark = Mark((known & ~cover) | bits, unknown & ~cover)
+        else:
+            self.mark = Mark(known, unknown | cover)
+
+
+def _in_table(
+    table: str, chains: t.Mapping[str, Chain], name: str, packet: Packet, opaque: t.Container[str], policies: bool
+) -> t.List[Verdict]:
+    """What may become of a packet in a chain of the kernel."""
+    if name not in chains:
+        return [Verdict(ACCEPT, True, "")]
+    walk = _Walk(chains, packet, opaque)
+    found, leaves = walk.chain(name, True)
+    if leaves is not False:
+        policy = chains[name].policy if policies else ACCEPT
+        found.append(Verdict(policy or ACCEPT, leaves is True, "the policy of {0}".format(name)))
+    shown = "" if table == "filter" else "-t {0} ".format(table)
+    return [item._replace(by=shown + item.by) for item in found]
+
+
+def _decided(found: t.Sequence[Verdict]) -> t.Optional[bool]:
+    """Whether a packet passes a chain; None where that is not certain."""
+    passes = {item.verdict == ACCEPT for item in found}
+    return passes.pop() if len(passes) == 1 else None
+
+
+class Fate(t.NamedTuple):
+    """Whether a packet gets through, None where that is not certain; and what decides."""
+
+    passes: t.Optional[bool]
+    by: str
+
+
+def fate(
+    packet: Packet,
+    tables: t.Sequence[Tables],
+    ruleset: t.Optional["Ruleset"] = None,
+    opaque: t.Container[str] = (),
+    policies: bool = True,
+) -> Fate:
+    """What becomes of a packet that meets each of these sets of tables, and nftables' own.
+
+    opaque and policies are for what is about to change: chains that may accept, policies that do not count.
+    """
+    unsure = False
+    opened = ""
+    for every in tables:
+        for table, name in _WAYS[packet.hook]:
+            found = _in_table(table, every.get(table, {}), name, packet, opaque, policies)
+            passes = _decided(found)
+            if passes is False:
+                return Fate(False, _decider(found, False))
+            if passes is None:
+                unsure = True
+            elif table == "filter":
+                opened = _decider(found, True)
+    if ruleset is not None:
+        found_in = ruleset.fate(packet)
+        if found_in.passes is False:
+            return found_in
+        unsure = unsure or found_in.passes is None
+        opened = opened or found_in.by
+    return Fate(None if unsure else True, opened)
+
+
+def _decider(found: t.Sequence[Verdict], passes: bool) -> str:
+    """The rule that decides for every packet that comes as far; those before it decide for some."""
+    those = [item.by for item in found if (item.verdict == ACCEPT) is passes and item.by]
+    return those[-1] if those else ""
+
+
+# --- nftables ------------------------------------------------------------------------------------------------------
+
+Json = t.Any
+#: Expressions that let the packet go on. Any other condition may hold or not.
+_NFT_ON = ("counter", "log", "mangle", "notrack", "dup", "ct helper", "set", "map", "none", "flow", "ct timeout")
+
+
+class Ruleset:
+    """The answer of `nft -j list ruleset`, without the tables that iptables-save shows."""
+
+    def __init__(self, document: Json, skip: t.Container[t.Tuple[str, str]] = ()) -> None:
+        self.chains: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
+        self.rules: t.Dict[t.Tuple[str, str, str], t.List[t.Dict[str, Json]]] = {}
+        self.sets: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
+        for item in document.get("nftables", []) if isinstance(document, dict) else []:
+            for kind, value in item.items():
+                if kind not in ("chain", "rule", "set", "map"):
+                    continue
+                family, table = value["family"], value["table"]
+                if (family, table) in skip:
+                    continue
+                if kind == "chain":
+                    self.chains[family, table, value["name"]] = value
+                elif kind == "rule":
+                    self.rules.setdefault((family, table, value["chain"]), []).append(value)
+                else:
+                    self.sets[family, table, value["name"]] = value
+
+    def fate(self, packet: Packet) -> Fate:
+        """What becomes of a packet in every base chain that it meets."""
+        unsure, opened = False, ""
+        families = ("inet", "ip" if packet.family == 4 else "ip6")
+        base = [
+            (key, chain)
+            for key, chain in self.chains.items()
+            if key[0] in families
+            and chain.get("hook") in _HOOKS[packet.hook]
+            and chain.get("type") in ("filter", "route")
+        ]
+        for key, chain in sorted(base, key=lambda item: (_HOOKS[packet.hook].index(item[1]["hook"]), _prio(item[1]))):
+            found, leaves = self._chain(key, packet, True, 0)
+            if leaves is not False:
+                policy = str(chain.get("policy", "accept")).upper()
+                found.append(Verdict(policy, leaves is True, "the policy of chain {2} in table {0} {1}".format(*key)))
+            passes = _decided(found)
+            if passes is False:
+                return Fate(False, _decider(found, False))
+            unsure = unsure or passes is None
+            opened = _decider(found, True)
+        return Fate(None if unsure else True, opened)
+
+    def _chain(
+        self, key: t.Tuple[str, str, str], packet: Packet, certain: bool, depth: int
+    ) -> t.Tuple[t.List[Verdict], t.Optional[bool]]:
+        found: t.List[Verdict] = []
+        if depth > 32 or key not in self.chains:
+            return found, None
+        maybe = away = False
+        for rule in self.rules.get(key, []):
+            holds: t.Optional[bool] = True
+            leaves: t.Optional[bool] = True
+            ends = False
+            for expression in rule.get("expr", []):
+                kind, value = next(iter(expression.items())) if isinstance(expression, dict) else (expression, None)
+                if kind == "vmap":
+                    kind, value = self._mapped(value, packet, key)
+                if kind == "match":
+                    holds = _all([holds, self._match(value, packet, key)])
+                    if holds is False:
+                        break
+                elif kind == "queue":
+                    found += [
+                        Verdict(verdict, False, "a queue in table {0} {1}".format(*key)) for verdict in (ACCEPT, DROP)
+                    ]
+                    leaves = None
+                elif kind in ("accept", "drop", "reject"):
+                    verdict = {"drop": DROP, "reject": REJECT}.get(kind, ACCEPT)
+                    text = "chain {2} in table {0} {1}, rule {3}: {4}".format(*key, rule.get("handle", "?"), kind)
+                    found.append(Verdict(verdict, certain and holds is True and not maybe, text))
+                    leaves = False
+                elif kind in ("jump", "goto"):
+                    target = (key[0], key[1], str((value or {}).get("target")))
+                    more, leaves = self._chain(target, packet, certain and holds is True and not maybe, depth + 1)
+                    found += more
+                    ends = kind == "goto" and leaves is not False
+                elif kind == "return":
+                    ends = True
+                elif kind not in _NFT_ON:
+                    holds = _all([holds, None])
+            if holds is False:
+                continue
+            if leaves is False and holds is True:
+                return found, None if away else False
+            away = away or ends
+            if ends and holds is True:
+                maybe = maybe or leaves is None
+                break
+            maybe = maybe or leaves is not True or ends
+        return found, None if maybe else True
+
+    def _match(self, match: Json, packet: Packet, key: t.Tuple[str, str, str]) -> t.Optional[bool]:
+        value = self._value(match["left"], packet)
+        if value is False:
+            # A field of another protocol: the rule is not for this packet, whatever it asks.
+            return False
+        found = self._in(value, match["right"], key, match["left"])
+        if match.get("op") in ("==", "in"):
+            return found
+        return None if found is None or match.get("op") != "!=" else not found
+
+    def _value(self, left: Json, packet: Packet) -> Json:
+        """The packet's value of an expression; None where it is not known."""
+        if not isinstance(left, dict):
+            return None
+        kind, value = next(iter(left.items()))
+        if not isinstance(value, dict):
+            return None
+        version = "ip" if packet.family == 4 else "ip6"
+        if kind == "payload":
+            protocol, field = value.get("protocol"), value.get("field")
+            if protocol in ("ip", "ip6"):
+                if protocol != version:
+                    return False
+                return {"saddr": packet.source, "daddr": packet.target, "protocol": packet.proto}.get(
+                    str(field), packet.proto if field == "nexthdr" else None
+                )
+            if protocol in ("tcp", "udp", "th"):
+                if protocol not in ("th", packet.proto):
+                    return False
+                return {"dport": packet.port, "sport": packet.source_port}.get(str(field))
+        elif kind == "meta":
+            return {
+                "l4proto": packet.proto,
+                "nfproto": "ipv4" if packet.family == 4 else "ipv6",
+                "protocol": version,
+                "iifname": ("iif", packet.interface_in) if packet.hook != OUTPUT else False,
+                "oifname": ("oif", packet.interface_out) if packet.hook != INPUT else False,
+                "iif": ("iif", packet.interface_in) if packet.hook != OUTPUT else False,
+                "oif": ("oif", packet.interface_out) if packet.hook != INPUT else False,
+                "mark": packet.mark,
+                "pkttype": "unicast",
+            }.get(str(value.get("key")))
+        elif kind == "ct":
+            return {"state": "new", "mark": 0}.get(str(value.get("key")))
+        elif kind == "fib" and value.get("result") == "type" and "daddr" in value.get("flags", []):
+            return "local" if packet.hook == INPUT else None
+        return None
+
+    def _in(self, value: Json, right: Json, key: t.Tuple[str, str, str], left: Json) -> t.Optional[bool]:
+        if value is None or value is False:
+            return value
+        if isinstance(right, str) and right.startswith("@"):
+            known = self.sets.get((key[0], key[1], right[1:]))
+            if known is None or "dynamic" in known.get("flags", []):
+                return None
+            right = {"set": known.get("elem", [])}
+        if isinstance(right, dict) and "set" in right:
+            results = [self._in(value, item, key, left) for item in right["set"]]
+            return True if True in results else None if None in results else False
+        if isinstance(right, list):
+            return self._in(value, {"set": right}, key, left)
+        if isinstance(right, dict) and "elem" in right:
+            return self._in(value, right["elem"].get("val"), key, left)
+        if isinstance(right, dict) and "prefix" in right:
+            return _address("{addr}/{len}".format(**right["prefix"]), str(value))
+        if isinstance(right, dict) and "range" in right:
+            low, high = right["range"]
+            if isinstance(value, int):
+                return low <= value <= high if isinstance(low, int) and isinstance(high, int) else None
+            return _range("{0}-{1}".format(low, high), str(value))
+        if isinstance(right, dict):
+            return None
+        if isinstance(value, tuple):
+            return _interface(str(right), value[1])
+        if isinstance(value, str) and ("." in value or ":" in value):
+            return _address(str(right), value)
+        return str(value) == str(right)
+
+    def _mapped(self, value: Json, packet: Packet, key: t.Tuple[str, str, str]) -> t.Tuple[str, Json]:
+        """The verdict of a verdict map for this packet; unknown where that is not certain."""
+        data = value.get("data")
+        if isinstance(data, str) and data.startswith("@"):
+            data = {"set": self.sets.get((key[0], key[1], data[1:]), {}).get("elem", [])}
+        here = self._value(value.get("key"), packet)
+        if here is None or not isinstance(data, dict):
+            return "unknown", None
+        for entry in data.get("set", []):
+            if not isinstance(entry, list) or len(entry) != 2:
+                return "unknown", None
+            found = self._in(here, entry[0], key, value.get("key"))
+            if found is None:
+                return "unknown", None
+            if found:
+                kind, target = next(iter(entry[1].items()))
+                return str(kind), target
+        return "none", None
+
+
+def _prio(chain: t.Mapping[str, Json]) -> int:
+    found = chain.get("prio")
+    return found if isinstance(found, int) else 0

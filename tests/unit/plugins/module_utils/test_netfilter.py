@@ -1,0 +1,431 @@
+"""What becomes of a packet in the rules in force: texts of iptables-save, and nftables tried with real packets."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _netfilter, _reach, _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._netfilter import FORWARD, INPUT, OUTPUT, Packet
+
+NODE = Packet(INPUT, "tcp", "172.20.10.11", "172.20.10.12", 10250, "eth0")
+BEACON = Packet(INPUT, "udp", "93.184.215.14", "172.20.10.12", 13000, "eth0")
+OUT = Packet(OUTPUT, "tcp", "172.20.10.12", "172.20.10.10", 2049, "", "eth0")
+POD = Packet(FORWARD, "tcp", "10.1.128.1", "172.20.10.11", 16443, "cali+", "eth0")
+UFW = """\
+:ufw-before-input - [0:0]
+:ufw-after-input - [0:0]
+:ufw-user-input - [0:0]
+:ufw-not-local - [0:0]
+:ufw-logging-deny - [0:0]
+%s
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-after-input
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate INVALID -j ufw-logging-deny
+-A ufw-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw-before-input -p icmp -m icmp --icmp-type 8 -j ACCEPT
+-A ufw-before-input -p udp -m udp --sport 67 --dport 68 -j ACCEPT
+-A ufw-before-input -j ufw-not-local
+-A ufw-before-input -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT
+-A ufw-before-input -j ufw-user-input
+-A ufw-logging-deny -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -m addrtype --dst-type MULTICAST -j RETURN
+-A ufw-not-local -m addrtype --dst-type BROADCAST -j RETURN
+-A ufw-not-local -m limit --limit 3/min --limit-burst 10 -j ufw-logging-deny
+-A ufw-not-local -j DROP
+-A ufw-user-input -s 172.20.10.11/32 -p tcp -m multiport --dports 10250,25000 -m comment --comment "a 'word'" -j ACCEPT
+-A ufw-user-input -p udp -m udp --dport 13000 -j ACCEPT
+"""
+
+
+def save(ahead: str = "", policy: str = "DROP") -> str:
+    return f"*filter\n:INPUT {policy} [0:0]\n:FORWARD {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n" + UFW % ahead + "COMMIT\n"
+
+
+def fate(text: str, packet: Packet = NODE, **options: t.Any) -> _netfilter.Fate:
+    return _netfilter.fate(packet, [_netfilter.parse_save(text)], **options)
+
+
+def test_what_ufw_opens_is_open_and_the_rest_is_closed() -> None:
+    assert fate(save()).passes is True
+    assert fate(save(), BEACON).passes is True
+    assert fate(save(), NODE._replace(source="172.20.10.13")) == (False, "the policy of INPUT")
+    assert fate(save(), NODE._replace(port=19001)).passes is False
+    assert fate(save(policy="ACCEPT"), NODE._replace(port=19001)).passes is True
+
+
+@pytest.mark.parametrize(
+    ("ahead", "passes"),
+    [
+        pytest.param("-A INPUT -j REJECT --reject-with icmp-host-prohibited", False, id="reject"),
+        pytest.param("-A INPUT -s 172.16.0.0/12 -j DROP", False, id="a-network"),
+        pytest.param("-A INPUT ! -s 172.16.0.0/12 -j DROP", True, id="not-a-network"),
+        pytest.param("-A INPUT -i eth0 -p tcp -m tcp --dport 10000:11000 -j DROP", False, id="a-range-of-ports"),
+        pytest.param("-A INPUT -i eth1 -j DROP", True, id="another-interface"),
+        pytest.param("-A INPUT -i en+ -j DROP", True, id="other-interfaces"),
+        pytest.param("-A INPUT -p tcp ! --dport 22 -j REJECT", False, id="all-but-one-port"),
+        pytest.param("-A INPUT -m iprange --src-range 172.20.10.1-172.20.10.20 -j DROP", False, id="a-range"),
+        pytest.param("-A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j DROP", False, id="new-connections"),
+        pytest.param("-A INPUT -p tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m state --state NEW -j DROP", True, id="odd"),
+        pytest.param("-A INPUT -m mark --mark 0x8000/0x8000 -j DROP", True, id="the-kubelets-mark"),
+        pytest.param(
+            "-A INPUT -p tcp -j MARK --set-xmark 0x8000/0x8000\n-A INPUT -m mark --mark 0x8000/0x8000 -j DROP",
+            False,
+            id="marked",
+        ),
+        pytest.param(
+            "-A INPUT -m limit --limit 1/sec -j MARK --set-xmark 0x1/0x1\n-A INPUT -m mark --mark 0x1/0x1 -j DROP",
+            None,
+            id="perhaps-marked",
+        ),
+        pytest.param("-A INPUT -m recent --rcheck --seconds 60 --name x --rsource -j DROP", None, id="recent"),
+        pytest.param("-A INPUT -m recent --set --name x --rsource\n-A INPUT -p tcp -j REJECT", False, id="no-target"),
+        pytest.param("-A INPUT -m set --match-set blacklist src -j DROP", None, id="a-set"),
+        pytest.param("-A INPUT -m hashlimit --hashlimit-above 10/sec --hashlimit-name x -j DROP", None, id="a-limit"),
+        pytest.param(
+            "-A INPUT -p tcp -m multiport --dports 22,10250 -j f2b\n-A f2b -s 9.9.9.9/32 -j REJECT\n-A f2b -j RETURN",
+            True,
+            id="fail2ban",
+        ),
+        pytest.param("-A INPUT -j own\n-A own -p tcp -j RETURN\n-A own -j DROP", True, id="returned"),
+        pytest.param("-A INPUT -g own\n-A own -p udp -j ACCEPT", False, id="goto-leaves-to-the-policy"),
+        pytest.param(
+            "-A INPUT -j own\n-A own -p tcp -g last\n-A own -j DROP\n-A last -p udp -j DROP",
+            True,
+            id="goto-returns-to-the-caller",
+        ),
+        pytest.param(
+            "-A INPUT -m set --match-set x src -j own\n-A own -j ACCEPT\n-A INPUT -j REJECT", None, id="perhaps-let-in"
+        ),
+        pytest.param(
+            "-A INPUT -m set --match-set x src -j own\n-A own -p udp -j ACCEPT\n-A INPUT -j REJECT",
+            False,
+            id="for-other-packets",
+        ),
+        pytest.param("-A INPUT -j NFQUEUE --queue-num 0", None, id="a-program-decides"),
+        pytest.param(
+            '-A INPUT -m comment --comment "-j DROP all" -j LOG --log-prefix "x -j DROP"', True, id="only-words"
+        ),
+    ],
+)
+def test_a_rule_ahead_of_ufw(ahead: str, passes: bool | None) -> None:
+    text = "".join(f":{name} - [0:0]\n" for name in ("own", "last", "f2b") if f"-A {name}" in ahead) + ahead
+    found = fate(save(text))
+    assert found.passes is passes
+    if passes is False and "goto" not in ahead and "-g own" not in ahead:
+        assert found.by in ahead.splitlines(), "it is named"
+
+
+@pytest.mark.parametrize(
+    ("table", "by"),
+    [
+        ("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -p tcp -j DROP\nCOMMIT\n", "-t raw -A PREROUTING"),
+        ("*mangle\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 10250 -j DROP\nCOMMIT\n", "-t mangle -A INPUT"),
+        ("*security\n:INPUT DROP [0:0]\nCOMMIT\n", "-t security the policy"),
+    ],
+)
+def test_the_other_tables_count(table: str, by: str) -> None:
+    found = fate(save() + table)
+    assert found.passes is False
+    assert found.by.startswith(by)
+    assert fate(save() + "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j DNAT --to 1.2.3.4\n").passes is True
+
+
+def test_what_is_about_to_change_does_not_count() -> None:
+    pending = {"opaque": {"ufw-user-input"}, "policies": False}
+    text = save()
+    other = NODE._replace(port=19001)
+    assert fate(text, other).passes is False
+    assert fate(text, other, **pending).passes is not False
+    assert fate(save("-A INPUT -j REJECT"), other, **pending).passes is False
+
+
+def test_a_rule_that_cannot_be_understood_is_an_error() -> None:
+    with pytest.raises(_netfilter.FilterError):
+        _netfilter.parse_save('-A INPUT -m comment --comment "open -j DROP\n')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "found"),
+    [
+        ("cali+", "cali+", True),
+        ("cali0123", "cali+", None),
+        ("c+", "cali+", True),
+        ("eth0", "cali+", False),
+        ("eth0", "", None),
+        ("lo", "", False),
+        ("docker0", "", False),
+        ("eth+", "eth0", True),
+    ],
+)
+def test_interfaces(pattern: str, name: str, found: bool | None) -> None:
+    assert _netfilter._interface(pattern, name) is found
+
+
+# --- Which packets -------------------------------------------------------------------------------------------------
+
+
+def routes(address: str) -> _reach.Route | None:
+    return None if address in ("172.20.10.12", "10.9.9.9") or ":" in address else _reach.Route("eth0", "172.20.10.12")
+
+
+INSIDE = _reach.Inside("10.1.0.0/16", "cali+")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param(
+            {"proto": "tcp", "port": "10250,25000", "from_ip": "172.20.10.11"},
+            [[NODE], [NODE._replace(port=25000)]],
+            id="ports",
+        ),
+        pytest.param({"proto": "tcp", "port": "22", "from_ip": "172.20.10.12"}, [], id="from-itself"),
+        pytest.param({"proto": "tcp", "port": "2049", "direction": "out", "to_ip": "172.20.10.10"}, [[OUT]], id="out"),
+        pytest.param(
+            {"proto": "tcp", "port": "16443", "route": True, "from_ip": "10.1.0.0/16", "to_ip": "172.20.10.11"},
+            [[POD._replace(source="10.1.128.1")]],
+            id="routed",
+        ),
+        pytest.param(
+            {"proto": "tcp", "port": "16443", "interface_in": "cali+"},
+            [[Packet(INPUT, "tcp", "10.1.128.1", "172.20.10.12", 16443, "cali+")]],
+            id="from-a-pod",
+        ),
+        pytest.param({"proto": "udp", "port": "5", "from_ip": "fd00::/8"}, [], id="no-way-there"),
+    ],
+)
+def test_packets_of_a_rule(options: dict[str, t.Any], expected: list[list[Packet]]) -> None:
+    assert _reach.packets(_ufw.wanted(options), 4, routes, INSIDE) == expected
+
+
+def test_anybody_is_somebody_in_each_part_of_the_world() -> None:
+    (group,) = _reach.packets(_ufw.wanted({"proto": "udp", "port": "13000"}), 4, routes, None)
+    assert len(group) == 3
+    blocked = _reach.blocked([group], lambda p: _netfilter.Fate(p.source.startswith("8."), "x"))
+    assert list(blocked) == [], "a rule for one part of the world is somebody's own affair"
+    assert list(_reach.blocked([group], lambda _p: _netfilter.Fate(False, "-A INPUT -j DROP")))
+    assert list(_reach.blocked([group], lambda _p: _netfilter.Fate(None, ""))) == []
+
+
+def test_sources_that_must_get_through_are_given() -> None:
+    ssh = _ufw.wanted({"proto": "tcp", "port": "22"})
+    assert _reach.packets(ssh, 4, routes, None, []) == []
+    assert _reach.packets(ssh, 4, routes, None, ["172.20.0.1"])[0][0].source == "172.20.0.1"
+
+
+# --- nftables, with real packets -----------------------------------------------------------------------------------
+
+RULESETS = {
+    "none": "",
+    "other-table": "table inet a {{ chain c {{ type filter hook input priority 10; policy accept;\n{0}\n}}\n}}",
+    "drop-policy": (
+        "table ip a {{ chain c {{ type filter hook input priority -5; policy drop;\nct state established accept\n"
+        'iifname "lo" accept\n{0}\n}}\n}}'
+    ),
+    "jumps": (
+        "table inet a {{\nset s {{ type ipv4_addr; flags interval; elements = {{ 172.20.10.0/28, 9.9.9.9 }}; }}\n"
+        "set p {{ type inet_service; elements = {{ 10250, 25000 }}; }}\n"
+        "chain z {{\n{0}\n}}\n"
+        'chain c {{ type filter hook input priority 0; policy accept;\niifname "lo" accept\n'
+        "ct state vmap {{ established : accept, related : accept, invalid : drop }}\njump z\n}}\n}}"
+    ),
+}
+LINES = [
+    ("ip saddr 172.20.10.11 drop", ("other-table", "drop-policy", "jumps")),
+    ("tcp dport 10250 accept", ("other-table", "drop-policy", "jumps")),
+    ("tcp dport { 22, 10200-10300 } reject", ("other-table", "drop-policy", "jumps")),
+    ("ip saddr @s tcp dport @p drop", ("jumps",)),
+    ("ip saddr != 172.20.10.0/28 drop", ("other-table", "jumps")),
+    ("meta l4proto udp drop", ("other-table",)),
+    ("tcp dport vmap { 10250 : drop, 25000 : accept }", ("other-table", "jumps")),
+    ("tcp dport 25000 return\ntcp dport 1-65535 drop", ("jumps", "other-table")),
+    ("ip6 saddr ::1 accept\nmeta nfproto ipv6 drop", ("other-table",)),
+    ('iifname "eth*" tcp dport 25000 drop', ("other-table",)),
+    ('iifname != "eth0" drop', ("other-table",)),
+    ("ct state new tcp dport 10250 counter log drop", ("jumps",)),
+]
+NAMESPACE = """
+import json, socket, subprocess, sys
+def run(*words, text=None):
+    return subprocess.run(words, input=text, text=True, check=True, capture_output=True).stdout
+run("mount", "-t", "tmpfs", "none", "/run"); run("mkdir", "/run/netns")
+run("ip", "netns", "add", "peer")
+run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", "peer")
+run("ip", "link", "set", "lo", "up")
+run("ip", "address", "add", "172.20.10.12/20", "dev", "eth0"); run("ip", "link", "set", "eth0", "up")
+for address in ("172.20.10.11/20", "172.20.10.99/20"):
+    run("ip", "-n", "peer", "address", "add", address, "dev", "eth0")
+run("ip", "-n", "peer", "link", "set", "eth0", "up")
+TRY = '''
+import json, socket, sys
+out = []
+for source, port in json.loads(sys.argv[1]):
+    with socket.socket() as sock:
+        sock.settimeout(0.15)
+        sock.bind((source, 0))
+        try:
+            sock.connect(("172.20.10.12", port))
+            out.append(True)
+        except OSError as exc:
+            out.append(False)
+print(json.dumps(out))
+'''
+servers = [socket.create_server(("172.20.10.12", port)) for port in (10250, 25000)]
+asked = [(source, port) for source in ("172.20.10.11", "172.20.10.99") for port in (10250, 25000)]
+run("ip", "netns", "exec", "peer", sys.executable, "-c", TRY, json.dumps(asked))
+found = []
+for text in json.load(sys.stdin):
+    run("nft", "flush", "ruleset")
+    run("nft", "-f", "-", text=text)
+    rules = json.loads(run("nft", "-j", "list", "ruleset"))
+    real = json.loads(run("ip", "netns", "exec", "peer", sys.executable, "-c", TRY, json.dumps(asked)))
+    found.append([text, rules, list(zip(asked, real))])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+def test_nftables_does_what_is_said_of_it() -> None:
+    texts = [RULESETS[kind].format(line) for line, kinds in LINES for kind in kinds]
+    done = subprocess.run(
+        ["unshare", "-n", "-m", sys.executable, "-c", NAMESPACE],
+        input=json.dumps(texts), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode and "not permitted" in done.stderr:
+        pytest.skip("needs namespaces")
+    assert done.returncode == 0, done.stderr
+    certain = 0
+    for text, rules, answers in json.loads(done.stdout):
+        for (source, port), real in answers:
+            packet = NODE._replace(source=source, port=port)
+            found = _netfilter.fate(packet, [], _netfilter.Ruleset(rules))
+            assert found.passes in (real, None), f"{text}\n{packet}\n{found}"
+            certain += found.passes is not None
+    assert certain == 4 * len(texts), "all of these rules are understood"
+
+
+def test_tables_of_iptables_are_left_to_its_own_words() -> None:
+    chain = {"family": "ip", "table": "filter", "name": "INPUT", "type": "filter", "hook": "input", "policy": "drop"}
+    document = {"nftables": [{"chain": chain}]}
+    assert _netfilter.Ruleset(document).fate(NODE).passes is False
+    assert _netfilter.Ruleset(document, {("ip", "filter")}).fate(NODE).passes is True
+
+
+# --- What Kubernetes and Calico write, ahead of ufw ----------------------------------------------------------------
+
+NODE_FILTER = """\
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:KUBE-FIREWALL - [0:0]
+:KUBE-FORWARD - [0:0]
+:KUBE-PROXY-FIREWALL - [0:0]
+:cali-INPUT - [0:0]
+:cali-FORWARD - [0:0]
+:cali-wl-to-host - [0:0]
+:cali-from-wl-dispatch - [0:0]
+:cali-to-wl-dispatch - [0:0]
+:cali-fw-cali0a - [0:0]
+:cali-tw-cali0a - [0:0]
+:cali-pro-x - [0:0]
+:ufw-user-input - [0:0]
+:ufw-user-forward - [0:0]
+-A INPUT -m comment --comment "cali:Cz_u1IQiXIMmKD4c" -j cali-INPUT
+-A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -j ufw-user-input
+-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A FORWARD -j ufw-user-forward
+-A FORWARD -m comment --comment "cali:S93hcgKJrXEqnTfs" -m mark --mark 0x10000/0x10000 -j ACCEPT
+-A FORWARD -m comment --comment "cali:mp77cMpurHhyjLrM" -j MARK --set-xmark 0x10000/0x10000
+-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+-A KUBE-FORWARD -m conntrack --ctstate INVALID -m nfacct --nfacct-name ct_state_invalid_dropped_pkts -j DROP
+-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
+-A cali-INPUT -p udp -m comment --comment "Allow" -m multiport --dports 4789 -m set --match-set cali40v src -j ACCEPT
+-A cali-INPUT -p udp -m comment --comment "Drop" -m multiport --dports 4789 -m addrtype --dst-type LOCAL -j DROP
+-A cali-INPUT -i cali+ -g cali-wl-to-host
+-A cali-INPUT -m mark --mark 0x10000/0x10000 -j ACCEPT
+-A cali-INPUT -j MARK --set-xmark 0x0/0xf0000
+-A cali-wl-to-host -j cali-from-wl-dispatch
+-A cali-wl-to-host -j ACCEPT
+-A cali-FORWARD -j MARK --set-xmark 0x0/0xe0000
+-A cali-FORWARD -i cali+ -j cali-from-wl-dispatch
+-A cali-FORWARD -o cali+ -j cali-to-wl-dispatch
+%s-A cali-from-wl-dispatch -m comment --comment "Unknown interface" -j DROP
+-A cali-to-wl-dispatch -m comment --comment "Unknown interface" -j DROP
+-A cali-fw-cali0a -m conntrack --ctstate INVALID -j DROP
+-A cali-fw-cali0a -j MARK --set-xmark 0x0/0x10000
+-A cali-fw-cali0a -p udp -m multiport --dports 4789 -j DROP
+-A cali-fw-cali0a -j cali-pro-x
+-A cali-fw-cali0a -m mark --mark 0x10000/0x10000 -j RETURN
+-A cali-fw-cali0a -j DROP
+-A cali-pro-x -j MARK --set-xmark 0x10000/0x10000
+-A cali-tw-cali0a -m set --match-set cali40s src -j RETURN
+-A cali-tw-cali0a -j DROP
+-A ufw-user-input -s 172.20.10.11/32 -j ACCEPT
+-A ufw-user-input -i cali+ -j ACCEPT
+-A ufw-user-forward -i cali+ -o cali+ -j ACCEPT
+-A ufw-user-forward -s 10.1.0.0/16 -j ACCEPT
+-A ufw-user-forward -p udp -m udp --dport 13000 -j ACCEPT
+COMMIT
+"""
+PODS = """\
+-A cali-from-wl-dispatch -i cali0a -g cali-fw-cali0a
+-A cali-to-wl-dispatch -o cali0a -g cali-tw-cali0a
+"""
+NEEDED = [
+    {"proto": "tcp", "port": "10250,25000", "from_ip": "172.20.10.11"},
+    {"proto": "udp", "port": "4789", "from_ip": "172.20.10.11"},
+    {"interface_in": "cali+"},
+    {"direction": "out", "interface_out": "cali+"},
+    {"route": True, "interface_in": "cali+", "interface_out": "cali+"},
+    {"route": True, "from_ip": "10.1.0.0/16"},
+    {"route": True, "from_ip": "10.1.0.0/16", "to_ip": "172.20.10.11"},
+    {"route": True, "proto": "udp", "port": "13000", "to_ip": "10.1.0.0/16"},
+]
+
+
+@pytest.mark.parametrize("pods", ["", PODS], ids=["no-pods", "pods"])
+@pytest.mark.parametrize(
+    ("ahead", "stopped"),
+    [
+        pytest.param("", set(), id="nothing-else"),
+        pytest.param("-A INPUT -p tcp -j REJECT\n", {0}, id="tcp"),
+        pytest.param("-A FORWARD -j REJECT\n", {4, 5, 6, 7}, id="forward"),
+        pytest.param("-A FORWARD -d 172.16.0.0/12 -j DROP\n", {6}, id="private-networks"),
+    ],
+)
+def test_what_kubernetes_writes_stops_nothing_and_hides_nothing(pods: str, ahead: str, stopped: set[int]) -> None:
+    text = NODE_FILTER % pods
+    # After Calico's and Kubernetes' rules, as those of an image that is there first come to stand.
+    for chain in ("INPUT", "FORWARD"):
+        text = text.replace(f"-A {chain} -j ufw", "".join(
+            line + "\n" for line in ahead.splitlines() if f"-A {chain} " in line
+        ) + f"-A {chain} -j ufw")  # fmt: skip
+    tables = [_netfilter.parse_save(text)]
+    found = set()
+    for number, options in enumerate(NEEDED):
+        groups = _reach.packets(_ufw.wanted(options), 4, routes, INSIDE)
+        assert groups
+        if list(_reach.blocked(groups, lambda packet: _netfilter.fate(packet, tables))):
+            found.add(number)
+    assert found == stopped
+
+
+@pytest.mark.parametrize("pods", ["", PODS])
+def test_what_kubernetes_writes_opens_nothing(pods: str) -> None:
+    tables = [_netfilter.parse_save(NODE_FILTER % pods)]
+    ports = [("tcp", 10250), ("tcp", 2049), ("udp", 4789), ("tcp", 47011)]
+    assert list(_reach.exposed(ports, 4, routes, lambda packet: _netfilter.fate(packet, tables))) == []
