@@ -56,7 +56,7 @@ def test_a_value_that_cannot_be_had(reason: str, words: str) -> None:
         ({"apart": 59.0}, []),
         ({"apart": 61.0}, ["61 s ahead of"]),
         ({"apart": -3600.0}, ["3600 s behind"]),
-        ({"unreachable": "Failed to connect\nssh: No route to host"}, ["cannot be reached by SSH: ssh: No route to host"]),
+        ({"unreachable": "Failed\nssh: No route to host"}, ["cannot be reached by SSH: ssh: No route to host"]),
         ({"failed": "Missing sudo password"}, ["nothing can be run there: Missing sudo password"]),
         ({"taken": [{"port": "13000/tcp", "program": "lighthouse", "pid": 7}]}, ["lighthouse (process 7)"]),
         ({"taken": [{"port": "13000/tcp", "program": "", "pid": 0}]}, ["the kernel"]),
