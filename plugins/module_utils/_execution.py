@@ -25,6 +25,10 @@ _SECRET = re.compile(r"^(0x)?[0-9a-fA-F]{64}$")
 CHAINS = {1: "mainnet", 560048: "hoodi", 11155111: "sepolia", 17000: "holesky", 5: "prater", 100: "gnosis"}
 
 NO_SECRET = "was not asked: prysm_jwt_secret is not 64 hexadecimal digits"
+_WAIT = (
+    "Wait for it, or where it has no other beacon node to follow, start ours with "
+    "-e prysm_helm_accept_syncing_execution=true: validator clients wait until both have caught up"
+)
 
 
 class Wanted(t.NamedTuple):
@@ -220,7 +224,7 @@ def examine(url: str, wanted: Wanted, clock: t.Callable[[], float] = time.time) 
             _engine(endpoint)
         syncing, how_far, block, made = _sync(endpoint, wanted.engine)
         if syncing and not wanted.may_sync:
-            raise _Refusal("syncing", f"is still syncing: {how_far}")
+            raise _Refusal("syncing", f"is still syncing: {how_far}. {_WAIT}")
     except _Refusal as exc:
         return Finding(place, exc.kind, str(exc), "", chain_id, block, made, syncing)
     note = f"is still syncing: {how_far}" if syncing else ""

@@ -99,5 +99,8 @@ def of_machine(name: str, seen: Seen) -> list[str]:
 
 
 def _first(text: t.Any) -> str:
+    told = re.findall(r"ssh: [^\n]+", str(text))
+    if told:
+        return told[-1].rstrip(". ")[:200]
     lines = [line.strip() for line in str(text).splitlines() if line.strip()]
     return (lines[-1] if lines else "no reason given")[:200]
