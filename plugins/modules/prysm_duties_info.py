@@ -276,8 +276,8 @@ def failure(result: dict[str, t.Any], beacon: str, when: str) -> str:
     if any(one["keys"][key]["missing"] for one in clients for key in one["waiting"]):
         words.append(
             "Keys that have signed before, and are not active on this chain, are accepted with "
-            "-e prysm_helm_accept_pending=true, or one by one in prysm_helm_accept_pending_keys; but first see that the "
-            "beacon node follows the chain they have signed for"
+            "-e prysm_helm_accept_pending=true, or one by one in prysm_helm_accept_pending_keys; but first see that "
+            "the beacon node follows the chain they have signed for"
         )
     elif when:
         words.append("Longer is waited with -e prysm_helm_duties_timeout=SECONDS")
