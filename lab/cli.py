@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lab import control, faults, host
+from lab import control, faults, host, outside
 from lab.build import build_all
 from lab.commands import run
 from lab.errors import LabError
@@ -71,6 +71,7 @@ def up(
         parts = build_all(progress.step, prysm_images=prysm_images)
         progress.step("namespaces, gateway, registry and chain")
         _identity(layout, parts.machine.host_key)
+        layout.engine_secret.write_text(outside.secret())
         catalogue(layout.registry, parts.stores)
         _forget_other_disks(layout, parts.machine.base)
         launch(
@@ -270,6 +271,10 @@ def _power_on(layout: Layout, names: list[str]) -> None:
                 f"No answer after two minutes from {', '.join(sorted(waiting))}: see {layout.logs}/*.console."
             )
         time.sleep(0.2)
+    for name in names:
+        done = control.on_machine(layout, spec(name).address, outside.trust(layout))
+        if done.returncode:
+            raise LabError(f"The machine {name} does not take an authority: {done.stderr.strip()}")
 
 
 def _services_live(layout: Layout) -> None:

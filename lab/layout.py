@@ -17,6 +17,9 @@ CHAIN_PORT, REGISTRY_PORT, PROXY_PORT = 9000, 5000, 3142
 # Public time sources answer at addresses of their own, so that chrony sees several sources as it would outside.
 TIME_ADDRESSES = ("172.20.0.2", "172.20.0.3", "172.20.0.4", "172.20.0.5")
 
+# Outside of the site: the execution client that inventory/testnet names, and the providers of checkpoints.
+EXECUTION_ADDRESS, PROVIDER_ADDRESS = "172.20.10.20", "172.20.0.6"
+
 
 @dataclass(frozen=True)
 class MachineSpec:
@@ -68,6 +71,10 @@ class Layout:
     @property
     def chain(self) -> Path:
         return self.state / "chain"
+
+    @property
+    def engine_secret(self) -> Path:
+        return self.state / "jwt.hex"
 
     @property
     def registry(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.commands import run
-from lab.layout import GATEWAY, PREFIX, TIME_ADDRESSES
+from lab.layout import EXECUTION_ADDRESS, GATEWAY, PREFIX, PROVIDER_ADDRESS, TIME_ADDRESSES
 
 BRIDGE = "site0"
 
@@ -17,7 +17,7 @@ def create_bridge() -> None:
     """Loopback, and the bridge that is the site's network."""
     ip("link", "set", "lo", "up")
     ip("link", "add", BRIDGE, "type", "bridge", "forward_delay", "0")
-    for address in (GATEWAY, *TIME_ADDRESSES):
+    for address in (GATEWAY, *TIME_ADDRESSES, EXECUTION_ADDRESS, PROVIDER_ADDRESS):
         ip("addr", "add", f"{address}/{PREFIX}", "dev", BRIDGE)
     ip("link", "set", BRIDGE, "up")
 

@@ -20,10 +20,10 @@ import time
 import typing as t
 from pathlib import Path
 
-from lab import gateway, namespaces, network
+from lab import gateway, namespaces, network, outside
 from lab.commands import run
 from lab.errors import LabError
-from lab.layout import CHAIN_PORT, GATEWAY, MACHINES, REGISTRY_PORT, Layout, spec
+from lab.layout import CHAIN_PORT, GATEWAY, MACHINES, PROVIDER_ADDRESS, REGISTRY_PORT, Layout, spec
 from lab.machine import LAUNCHER, Machine
 from lab.placement import Placement
 
@@ -58,6 +58,7 @@ class Supervisor:
         network.create_bridge()
         gateway.send_listener(channel)
         hosts = {name: machine.address for name, machine in MACHINES.items()}
+        hosts.update(dict.fromkeys(outside.providers(), PROVIDER_ADDRESS))
         self.services["time source"] = gateway.start_time_source(root, logs / "time.log")
         self.services["name server"] = gateway.start_names(root, logs / "names.log", hosts)
         self.services["registry"] = self._service(
@@ -71,6 +72,7 @@ class Supervisor:
                 f"--dir={self.layout.chain}",
                 f"--seconds-per-slot={self.plan['seconds_per_slot']}",
                 f"--slots-per-epoch={self.plan['slots_per_epoch']}",
+                *outside.options(self.layout),
             )
         launcher = Path("/dev/shm/machine")
         launcher.write_text(LAUNCHER)

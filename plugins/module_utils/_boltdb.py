@@ -16,6 +16,7 @@ everything else is damage: a counter that was damaged would otherwise read as fe
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import operator
 import os
@@ -154,6 +155,17 @@ class Subtree:
             for key, value, flag in zip(keys, values, flags):
                 yield key, Subtree(self._database, value, self._depth + 1) if flag else value
 
+    def some(self, wanted: t.Sequence[bytes]) -> Bucket:
+        """Those of the wanted elements that are there and are values; only the pages on the way to them are read."""
+        root = _BUCKET.unpack_from(self._value)[0] if len(self._value) >= _BUCKET.size else 0
+        found = Bucket()
+        for leaf in self._database.leaves_with(root, wanted) if root else self.leaves():
+            for key in wanted:
+                at = bisect.bisect_left(leaf.keys, key)
+                if at < len(leaf.keys) and leaf.keys[at] == key and not leaf.flags[at]:
+                    found[key] = leaf.values[at]
+        return found
+
     def whole(self) -> Bucket:
         """All of it at once."""
         return Bucket(
@@ -272,6 +284,23 @@ class Database:
                 yield self.leaf(data, 0, count, low, high)
             else:
                 todo.extend(reversed(self._branch(number, count, data, low, high, depth)))
+
+    def leaves_with(self, number: int, wanted: t.Sequence[bytes]) -> t.Iterator[Leaf]:
+        """The leaves below a page that have the wanted keys, if these are there."""
+        todo: list[tuple[int, bytes, bytes | None, int]] = [(number, b"", None, 0)]
+        while todo:
+            number, low, high, depth = todo.pop()
+            if depth > _MAX_DEPTH:
+                self.fail("is nested too deeply")
+            flags, count, data = self.page(number, _BRANCH | _LEAF)
+            if flags == _LEAF:
+                yield self.leaf(data, 0, count, low, high)
+                continue
+            if not count:
+                self.fail(f"page {number} is empty")
+            for child in self._branch(number, count, data, low, high, depth):
+                if any(child[1] <= key and (child[2] is None or key < child[2]) for key in wanted):
+                    todo.append(child)
 
     def _branch(
         self, number: int, count: int, data: bytes, low: bytes, high: bytes | None, depth: int

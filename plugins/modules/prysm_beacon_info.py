@@ -222,8 +222,10 @@ def main() -> None:
             waited = time.monotonic() - start
             no_image = "Image" in seen["problem"].partition(":")[0]
             if seen["hopeless"] or waited >= params["timeout"] or (no_image and waited >= params["image_timeout"]):
+                late = waited >= params["timeout"]
+                more = ". Longer is waited with -e prysm_helm_beacon_timeout=SECONDS" if late else ""
                 module.fail_json(
-                    msg=f"The beacon node is not healthy after {waited:.0f} s: {seen['problem']}",
+                    msg=f"The beacon node is not healthy after {waited:.0f} s: {seen['problem']}{more}",
                     **seen,
                 )
             time.sleep(params["interval"])

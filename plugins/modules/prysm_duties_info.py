@@ -275,9 +275,12 @@ def failure(result: dict[str, t.Any], beacon: str, when: str) -> str:
     words += [sentence(name, one) for name, one in result["clients"].items() if not one["proved"]]
     if any(one["keys"][key]["missing"] for one in clients for key in one["waiting"]):
         words.append(
-            "Keys that the chain has not activated yet are accepted with -e prysm_helm_accept_pending=true, or one by "
-            "one in prysm_helm_accept_pending_keys"
+            "Keys that have signed before, and are not active on this chain, are accepted with "
+            "-e prysm_helm_accept_pending=true, or one by one in prysm_helm_accept_pending_keys; but first see that "
+            "the beacon node follows the chain they have signed for"
         )
+    elif when:
+        words.append("Longer is waited with -e prysm_helm_duties_timeout=SECONDS")
     return f"Duties not proved{when}: " + ". ".join(filter(None, words))
 
 

@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,16 +27,60 @@ func main() {
 	epoch := flag.Uint64("slots-per-epoch", 8, "length of an epoch, for a new chain")
 	genesis := flag.Int64("genesis", 0, "genesis time in Unix seconds, for a new chain (default: now)")
 	root := flag.String("genesis-validators-root", "", "0x hex, for a new chain (default: random)")
+	var o outside
+	flag.StringVar(&o.engine, "engine", "", "address to serve an execution client's engine API on")
+	flag.StringVar(&o.secret, "engine-secret-file", "", "file with the secret that it shares with beacon nodes")
+	flag.StringVar(&o.provider, "provider", "", "address to serve a provider of checkpoints on, by TLS")
+	flag.StringVar(&o.names, "provider-names", "", "its names, with commas between them")
 	flag.Parse()
 	if err := run(*listen, *dir, wire.Config{
 		GenesisTime: *genesis, GenesisValidatorsRoot: *root, SecondsPerSlot: *slot, SlotsPerEpoch: *epoch,
-	}); err != nil {
+	}, o); err != nil {
 		fmt.Fprintln(os.Stderr, "chain:", err)
 		os.Exit(1)
 	}
 }
 
-func run(listen, dir string, fresh wire.Config) error {
+// outside is what a site finds beside its chain.
+type outside struct{ engine, secret, provider, names string }
+
+// serve serves it until the process ends.
+func (o outside) serve(c *chain.Chain, dir string, failed chan<- error) error {
+	if o.engine != "" {
+		text, err := os.ReadFile(o.secret)
+		if err != nil {
+			return err
+		}
+		secret, err := hex.DecodeString(strings.TrimPrefix(strings.TrimSpace(string(text)), "0x"))
+		if err != nil || len(secret) != 32 {
+			return fmt.Errorf("%s does not hold 64 hexadecimal digits", o.secret)
+		}
+		ln, err := net.Listen("tcp", o.engine)
+		if err != nil {
+			return err
+		}
+		srv := &http.Server{Handler: c.Engine(secret, chain.Hoodi.ChainID), ReadHeaderTimeout: 10 * time.Second}
+		go func() { failed <- srv.Serve(ln) }()
+	}
+	if o.provider != "" {
+		certificate, authority, err := chain.Authority(strings.Split(o.names, ","))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(dir+"/authority.pem", authority, 0o644); err != nil {
+			return err
+		}
+		ln, err := tls.Listen("tcp", o.provider, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		if err != nil {
+			return err
+		}
+		srv := &http.Server{Handler: chain.Hoodi.Provider(), ReadHeaderTimeout: 10 * time.Second}
+		go func() { failed <- srv.Serve(ln) }()
+	}
+	return nil
+}
+
+func run(listen, dir string, fresh wire.Config, o outside) error {
 	if dir == "" || flag.NArg() > 0 || fresh.SecondsPerSlot == 0 || fresh.SlotsPerEpoch == 0 {
 		return errors.New("usage: chain --dir DIR [--listen HOST:PORT] [--seconds-per-slot N] [--slots-per-epoch N] " +
 			"[--genesis UNIX] [--genesis-validators-root 0x...]")
@@ -65,7 +112,10 @@ func run(listen, dir string, fresh wire.Config) error {
 	srv := &http.Server{Handler: c.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	failed := make(chan error, 1)
+	failed := make(chan error, 3)
+	if err := o.serve(c, dir, failed); err != nil {
+		return err
+	}
 	go func() { failed <- srv.Serve(ln) }()
 	select {
 	case err := <-failed:

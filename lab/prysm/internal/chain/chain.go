@@ -501,6 +501,7 @@ func (c *Chain) Handler() http.Handler {
 			"genesis_time": c.Config.GenesisTime, "genesis_validators_root": c.Config.GenesisValidatorsRoot,
 		})
 	})
+	mux.HandleFunc("POST /{$}", c.Open(1337))
 	mux.HandleFunc("GET /head", func(w http.ResponseWriter, _ *http.Request) { reply(w, c.Head()) })
 	mux.HandleFunc("POST /duties", func(w http.ResponseWriter, r *http.Request) {
 		var req wire.DutiesRequest

@@ -3,7 +3,9 @@ package double
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -107,6 +109,7 @@ type Beacon struct {
 	elGiven bool
 	slotLen string // what the chain configuration says, if one was given
 	eth1    error  // why no eth1 node can be had (v1.x)
+	refused bool   // the execution client does not take the token (from v3.0.0)
 }
 
 func (a *App) runBeacon(fs *FlagSet) error {
@@ -165,6 +168,8 @@ func (a *App) runBeacon(fs *FlagSet) error {
 
 	if v.Before(2, 0, 0) {
 		go b.watchEth1()
+	} else if v.From(3, 0, 0) {
+		go b.watchEngine()
 	}
 	rpc := http.NewServeMux()
 	b.private(rpc)
@@ -318,6 +323,17 @@ func (b *Beacon) openDatabase(db *bolt.DB) error {
 		return err
 	}
 	return db.Update(func(tx *bolt.Tx) error {
+		// What Prysm itself keeps of how it began.
+		blocks, err := tx.CreateBucketIfNotExists([]byte("blocks"))
+		if err == nil && meta[string(metaGenesis)] != "" {
+			err = blocks.Put([]byte("head-root"), make([]byte, 32))
+		}
+		if err == nil && meta[string(metaOrigin)] != "" {
+			err = blocks.Put([]byte("origin-checkpoint-block-root"), make([]byte, 32))
+		}
+		if err != nil {
+			return err
+		}
 		bucket, err := tx.CreateBucketIfNotExists(metaBucket)
 		for k, val := range meta {
 			if err == nil {
@@ -564,7 +580,9 @@ func (b *Beacon) syncState() (started, syncing bool, head, distance uint64, el b
 	if slot > head {
 		distance = slot - head
 	}
-	syncing = b.never || b.head.Faults.Syncing || time.Now().Before(b.ready) ||
+	el = el || b.refused
+	// A custom chain here is one before the merge.
+	syncing = b.never || b.refused && b.app.network(b.fs) != "custom" || b.head.Faults.Syncing || time.Now().Before(b.ready) ||
 		distance > b.config.SlotsPerEpoch && !b.head.Faults.ELDead || head > slot+b.config.SlotsPerEpoch
 	if b.head.Faults.Syncing && distance == 0 {
 		distance = 4 * b.config.SlotsPerEpoch
@@ -597,6 +615,54 @@ func (b *Beacon) watchEth1() {
 		b.mu.Unlock()
 		time.Sleep(time.Second)
 	}
+}
+
+// watchEngine looks whether the execution client takes the token, as Prysm does when it connects.
+func (b *Beacon) watchEngine() {
+	endpoint := b.fs.String("execution-endpoint", "")
+	if !strings.HasPrefix(endpoint, "http") {
+		return
+	}
+	client := &http.Client{Timeout: 2 * time.Second}
+	for ; ; time.Sleep(time.Second) {
+		req, err := http.NewRequest("POST", endpoint, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}`))
+		if err != nil {
+			return
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if path := b.fs.String("jwt-secret", ""); path != "" {
+			if raw, err := os.ReadFile(path); err == nil {
+				req.Header.Set("Authorization", "Bearer "+engineToken(string(raw), time.Now()))
+			}
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			continue // el_dead: nothing tells of it
+		}
+		res.Body.Close()
+		refused := res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden
+		b.mu.Lock()
+		b.refused = refused
+		b.mu.Unlock()
+		if refused {
+			b.app.Log.Error("execution", "Could not connect to execution endpoint", "error",
+				errors.New("could not verify execution chain ID as your connection is not authenticated. If connecting to your "+
+					"execution client via HTTP, you will need to set up JWT authentication"))
+		}
+	}
+}
+
+// engineToken is a token of the engine API: HS256, with the time it was made at.
+func engineToken(secret string, now time.Time) string {
+	key, err := hex.DecodeString(strings.TrimPrefix(strings.TrimSpace(secret), "0x"))
+	if err != nil {
+		return ""
+	}
+	part := base64.RawURLEncoding.EncodeToString
+	text := part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part([]byte(fmt.Sprintf(`{"iat":%d}`, now.Unix())))
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
+	return text + "." + part(mac.Sum(nil))
 }
 
 func dialEth1(text string) error {

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -631,4 +633,28 @@ func TestAnInheritedLockIsKept(t *testing.T) {
 			t.Errorf("%s: exit %d, lock free %v", binary, code, free())
 		}
 	}
+}
+
+func TestAnExecutionClientThatRefusesTheToken(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("5f", 32)
+	var accepts atomic.Bool
+	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !accepts.Load() || strings.Count(r.Header.Get("Authorization"), ".") != 2 {
+			http.Error(w, "signature is invalid", http.StatusUnauthorized)
+		}
+	}))
+	defer engine.Close()
+	file := filepath.Join(t.TempDir(), "jwt.hex")
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, "v7.1.6")
+	l.another("v7.1.6", append(hoodi(l), "--execution-endpoint="+engine.URL, "--jwt-secret="+file)...)
+	until(t, "it says so", func() bool { return strings.Contains(l.beacon.log.String(), "connection is not authenticated") })
+	if code, _ := get(t, l.mon, "/healthz"); code == 200 {
+		t.Error("healthy without an execution client")
+	}
+	accepts.Store(true)
+	until(t, "healthy", func() bool { code, _ := get(t, l.mon, "/healthz"); return code == 200 })
 }

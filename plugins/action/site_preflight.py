@@ -1,0 +1,154 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _execution, _needs
+
+#: What is read of each entry; other values may be anything.
+_SECRETS = ("wallet_password", "keystore_password")
+_FILES = ("wallet_password_file", "keystore_password_file")
+
+
+class ActionModule(ActionBase):
+    """Reads the inventory's variables, and puts everything that is missing into one list."""
+
+    TRANSFERS_FILES = False
+    _VALID_ARGS = frozenset(["fee_recipient", "engine", "inventory", "machines", "needs"])
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        args = self._task.args
+        if args.get("machines") is None:
+            found = self._inventory(task_vars or {})
+            return {**result, "changed": False, **found}
+        problems = list(args.get("inventory") or [])
+        for name, seen in args["machines"].items():
+            problems += _needs.of_machine(name, seen)
+        asked = _needs.merged(args.get("needs") or {}, "problems")
+        # Where there is no secret to ask with, that is said already.
+        problems += [one for one in asked if _execution.NO_SECRET not in one or not problems]
+        notes = _needs.merged(args.get("needs") or {}, "unjudged")
+        result["changed"] = False
+        if problems:
+            lines = "\n".join(f"- {one}" for one in problems)
+            result.update(failed=True, msg=f"Refused, nothing was changed. The site lacks:\n{lines}")
+        elif notes:
+            result["msg"] = ". ".join(notes)
+        return result
+
+    def _value(self, raw: t.Any) -> tuple[t.Any, str]:
+        """(the value, why it cannot be had)."""
+        try:
+            found = self._templar.template(raw)
+            return found, ""
+        except AnsibleError as exc:
+            return None, str(exc) or type(exc).__name__
+
+    def _inventory(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        args = self._task.args
+        problems: list[str] = []
+        network = self._text(task_vars, "prysm_network", problems)
+        if not network:
+            problems.append("prysm_network is not set: mainnet, hoodi, sepolia or custom. There is no default")
+        endpoints, why = self._value(task_vars.get("prysm_execution_endpoints") or [])
+        if why:
+            problems.append(_needs.unreadable("prysm_execution_endpoints", why))
+        elif not endpoints and network and network != "custom":
+            problems.append(_needs.no_endpoint(network))
+        readable = self._secret(task_vars, network, boolean(args.get("engine", True)), problems)
+        problems += self._clients(task_vars, boolean(args.get("fee_recipient", True)))
+        return {"problems": problems, "secret_readable": readable}
+
+    def _text(self, task_vars: dict[str, t.Any], name: str, problems: list[str]) -> str:
+        if name not in task_vars:
+            return ""
+        value, why = self._value(task_vars[name])
+        if why:
+            problems.append(_needs.unreadable(name, why))
+            return ""
+        return str(value if value is not None else "")
+
+    def _secret(self, task_vars: dict[str, t.Any], network: str, engine: bool, problems: list[str]) -> bool:
+        before = len(problems)
+        text = self._text(task_vars, "prysm_jwt_secret", problems)
+        path = "" if text else self._text(task_vars, "prysm_jwt_secret_file", problems)
+        if len(problems) > before:
+            return False
+        if path:
+            try:
+                with open(os.path.expanduser(path), encoding="utf-8") as handle:
+                    text = handle.read().strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                reason = getattr(exc, "strerror", None) or "it is not text"
+                problems.append(f"prysm_jwt_secret_file: {path} cannot be read on this controller: {reason}")
+                return False
+        if network == "custom" and not text:
+            return True
+        if engine and not _execution.is_secret(text):
+            problems.append(
+                "prysm_jwt_secret (or prysm_jwt_secret_file) "
+                + ("is not set" if not text else "is not a JWT secret")
+                + ": the 64 hexadecimal digits that the execution client was started with (--authrpc.jwtsecret)"
+            )
+            return False
+        return True
+
+    def _clients(self, task_vars: dict[str, t.Any], fee_recipient: bool) -> list[str]:
+        raw = task_vars.get("prysm_validators")
+        if raw is None:
+            return ["prysm_validators is not set: name at least one validator client"]
+        if isinstance(raw, str):
+            raw, why = self._value(raw)
+            if why:
+                return [_needs.unreadable("prysm_validators", why)]
+        if not isinstance(raw, list):
+            return ["prysm_validators has to be a list of validator clients"]
+        problems: list[str] = []
+        clients = []
+        for entry in raw:
+            if isinstance(entry, str):
+                entry, why = self._value(entry)
+                if why:
+                    problems.append(_needs.unreadable("an entry of prysm_validators", why))
+                    continue
+            if not isinstance(entry, dict):
+                problems.append("an entry of prysm_validators is not a client with a name")
+                continue
+            clients.append(self._client(entry, problems))
+        return problems + _needs.of_keys(clients, fee_recipient)
+
+    def _client(self, entry: dict[str, t.Any], problems: list[str]) -> dict[str, t.Any]:
+        name, why = self._value(entry.get("name") or "an entry of prysm_validators")
+        found: dict[str, t.Any] = {"name": name if not why else "an entry of prysm_validators", "has_password": False}
+        fee, why = self._value(entry.get("fee_recipient") or "")
+        if why:
+            problems.append(_needs.unreadable(f"fee_recipient of {found['name']}", why))
+        found["fee_recipient"] = fee if not why else "0x" + "1" * 40
+        for key in (*_SECRETS, *_FILES):
+            if key not in entry:
+                continue
+            value, why = self._value(entry[key])
+            if why:
+                problems.append(_needs.unreadable(f"{key} of {found['name']}", why))
+            elif key in _FILES and value and not self._readable(str(value)):
+                problems.append(f"{key} of {found['name']}: {value} cannot be read on this controller")
+            if key.startswith("wallet_password"):
+                found["has_password"] = True
+        return found
+
+    def _readable(self, path: str) -> bool:
+        try:
+            with open(os.path.expanduser(path), "rb") as handle:
+                handle.read(1)
+        except OSError:
+            return False
+        return True

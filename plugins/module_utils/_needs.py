@@ -1,0 +1,106 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
+
+"""What a site lacks before it can be built, all of it in one list."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+_ADDRESS = re.compile(r"^0x[0-9a-fA-F]{40}$")
+_BURN = re.compile(r"^0x0{40}$")
+#: Ansible's own words for a value that could not be decrypted.
+_VAULT = re.compile(r"(?i)decrypt|vault (secret|password)")
+#: Seconds that a machine's clock may differ from the controller's, with the time the question takes.
+CLOCK_SECONDS = 60.0
+
+Seen = t.Mapping[str, t.Any]
+
+
+def merged(by_machine: t.Mapping[str, Seen], kind: str) -> list[str]:
+    """The sentences of one kind (problems, notes, unjudged); with the machines, where not all say the same."""
+    found: dict[str, list[str]] = {}
+    for machine, seen in by_machine.items():
+        for sentence in seen.get(kind) or []:
+            found.setdefault(sentence, []).append(machine)
+    return [
+        sentence if len(machines) == len(by_machine) > 1 else f"{sentence} (asked from {' and '.join(machines)})"
+        for sentence, machines in found.items()
+    ]
+
+
+def unreadable(name: str, reason: str) -> str:
+    """A variable that cannot be had."""
+    if _VAULT.search(reason):
+        return f"{name} cannot be decrypted: give the vault's password (--ask-vault-pass or --vault-password-file)"
+    return f"{name} cannot be read: {reason.splitlines()[0][:200] if reason else 'no reason given'}"
+
+
+def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
+    """What the entries of prysm_validators lack."""
+    found = []
+    if not clients:
+        found.append("prysm_validators is empty: name at least one validator client")
+    for client in clients:
+        name = client.get("name", "an entry of prysm_validators")
+        given = str(client.get("fee_recipient") or "")
+        if fee_recipient and (not _ADDRESS.match(given) or _BURN.match(given)):
+            found.append(f"{name} has no fee_recipient: your address for the rewards, 0x and 40 hexadecimal digits")
+        if not client.get("has_password"):
+            found.append(f"{name} has no wallet_password (from Ansible Vault) or wallet_password_file")
+    return found
+
+
+def no_endpoint(network: str) -> str:
+    """The sentence about a beacon node without an execution client."""
+    return (
+        f"prysm_execution_endpoints is empty: {network} cannot be followed without an execution client, such as "
+        "http://172.20.10.20:8551"
+    )
+
+
+def no_checkpoint(network: str) -> str:
+    """The sentence about a first start without a provider."""
+    return (
+        "prysm_checkpoint_sync_url is not set: the beacon node has no database yet, and "
+        + ("would sync for weeks" if network == "mainnet" else f"cannot begin on {network}")
+        + " without a checkpoint. Give the address of a beacon node that you trust, or of a public provider, better "
+        "two that do not know each other; later starts do not need it"
+    )
+
+
+def of_machine(name: str, seen: Seen) -> list[str]:
+    """What one machine lacks."""
+    if seen.get("unreachable"):
+        return [f"{name} cannot be reached by SSH: {_first(seen['unreachable'])}"]
+    if seen.get("failed"):
+        return [f"{name} is reached, but nothing can be run there: {_first(seen['failed'])}"]
+    found = list(seen.get("problems") or [])
+    apart = seen.get("apart")
+    if apart is not None and abs(apart) > CLOCK_SECONDS:
+        found.append(
+            f"the clock of {name} is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this controller's: the "
+            "execution client would refuse its tokens. Set the wrong one right (timedatectl set-ntp true)"
+        )
+    for port in seen.get("taken") or []:
+        if port["program"] in ("kubelite", "kubelet"):
+            continue
+        who = f"{port['program']} (process {port['pid']})" if port["program"] else "the kernel"
+        found.append(f"port {port['port']} of {name}, which this site needs, is taken by {who}: stop that first")
+    memory, disk = seen.get("memory_bytes"), seen.get("disk_bytes")
+    for what, size, least in (("memory", memory, seen.get("min_memory")), ("disk", disk, seen.get("min_disk"))):
+        if size is not None and least and size < float(least) * 1e9:
+            found.append(f"{name} has {size / 1e9:.1f} GB of {what}, and needs {least} GB (base_size_policy is error)")
+    return found
+
+
+def _first(text: t.Any) -> str:
+    told = re.findall(r"ssh: [^\n]+", str(text))
+    if told:
+        return told[-1].rstrip(". ")[:200]
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return (lines[-1] if lines else "no reason given")[:200]

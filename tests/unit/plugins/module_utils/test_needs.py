@@ -1,0 +1,100 @@
+"""Everything that is missing is said, each once, and nothing that is there."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _needs, _ports
+
+FEE = "0x000000000000000000000000000000000000dEaD"
+SOUND = {"name": "validator1", "fee_recipient": FEE, "has_password": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"fee_recipient": ""}, ["no fee_recipient"]),
+        ({"fee_recipient": None}, ["no fee_recipient"]),
+        ({"fee_recipient": "0x" + "0" * 40}, ["no fee_recipient"]),
+        ({"fee_recipient": "vitalik.eth"}, ["no fee_recipient"]),
+        ({"has_password": False}, ["no wallet_password"]),
+        ({"has_password": False, "fee_recipient": "0x1"}, ["no fee_recipient", "no wallet_password"]),
+    ],
+)
+def test_of_each_client(changes: dict[str, t.Any], words: list[str]) -> None:
+    found = _needs.of_keys([{**SOUND, **changes}], True)
+    assert [word in one for word, one in zip(words, found, strict=False)] == [True] * len(words)
+    assert len(found) == len(words)
+    assert _needs.of_keys([{**SOUND, "fee_recipient": ""}], False) == []
+
+
+def test_no_clients_at_all() -> None:
+    assert "empty" in _needs.of_keys([], True)[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("Attempting to decrypt but no vault secrets found", "--ask-vault-pass"),
+        ("Decryption failed (no vault secrets were found that could decrypt)", "--ask-vault-pass"),
+        ("'vault_prysm_jwt_secret' is undefined", "'vault_prysm_jwt_secret' is undefined"),
+        ("", "no reason given"),
+    ],
+)
+def test_a_value_that_cannot_be_had(reason: str, words: str) -> None:
+    assert words in _needs.unreadable("prysm_jwt_secret", reason)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({}, []),
+        ({"apart": 59.0}, []),
+        ({"apart": 61.0}, ["61 s ahead of"]),
+        ({"apart": -3600.0}, ["3600 s behind"]),
+        ({"unreachable": "Failed\nssh: No route to host"}, ["cannot be reached by SSH: ssh: No route to host"]),
+        ({"failed": "Missing sudo password"}, ["nothing can be run there: Missing sudo password"]),
+        ({"taken": [{"port": "13000/tcp", "program": "lighthouse", "pid": 7}]}, ["lighthouse (process 7)"]),
+        ({"taken": [{"port": "13000/tcp", "program": "", "pid": 0}]}, ["the kernel"]),
+        ({"taken": [{"port": "13000/tcp", "program": "kubelite", "pid": 7}]}, []),
+        ({"memory_bytes": 4e9, "min_memory": 8}, ["4.0 GB of memory, and needs 8 GB"]),
+        ({"disk_bytes": 9e9, "min_disk": 20}, ["9.0 GB of disk"]),
+        ({"disk_bytes": 9e9, "min_disk": 0}, []),
+        ({"problems": ["the database is torn"], "apart": 99.0}, ["torn", "ahead of"]),
+    ],
+)  # fmt: skip
+def test_of_each_machine(seen: dict[str, t.Any], words: list[str]) -> None:
+    found = _needs.of_machine("worker", seen)
+    assert len(found) == len(words)
+    assert all(word in one for word, one in zip(words, found, strict=False))
+
+
+def test_a_sentence_is_said_once_with_the_machines_that_say_it() -> None:
+    both, one = {"problems": ["a", "b"]}, {"problems": ["a"]}
+    assert _needs.merged({"master": both, "worker": one}, "problems") == ["a", "b (asked from master)"]
+    assert _needs.merged({"master": one}, "problems") == ["a (asked from master)"]
+    assert _needs.merged({"master": one}, "notes") == []
+
+
+NET = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:32C8 00000000:0000 {} 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0 0 10 0
+   1: 0100007F:32C9 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 4243 1 0 100 0 0 10 0
+"""
+
+
+@pytest.mark.parametrize("family", ["", "6"])
+@pytest.mark.parametrize(("protocol", "state"), [("tcp", "0A"), ("udp", "07")])
+def test_a_port_that_is_taken(tmp_path: Path, protocol: str, state: str, family: str) -> None:
+    (tmp_path / "1/net").mkdir(parents=True)
+    (tmp_path / f"1/net/{protocol}{family}").write_text(NET.format(state))
+    (tmp_path / "77/fd").mkdir(parents=True)
+    (tmp_path / "77/comm").write_text("geth\n")
+    (tmp_path / "77/fd/3").symlink_to("socket:[4242]")
+    wanted = [f"{port}/{kind}" for port in (13000, 13001) for kind in ("tcp", "udp")]
+    assert _ports.taken(wanted, str(tmp_path)) == [(f"13000/{protocol}", "geth", 77)]
+    (tmp_path / "77/fd/3").unlink()
+    assert _ports.taken(wanted, str(tmp_path)) == [(f"13000/{protocol}", "", 0)]

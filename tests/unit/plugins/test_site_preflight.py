@@ -1,0 +1,133 @@
+"""The preflight reads what the inventory gives, and says everything that is missing without showing a value."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.eth2xk8s.staking.plugins.action.site_preflight import ActionModule
+
+FEE = "0x000000000000000000000000000000000000dEaD"
+SECRET = "5f" * 32
+CLIENT = {"name": "validator1", "fee_recipient": FEE, "wallet_password": "hunter2", "keystore_password": "hunter3"}
+SOUND = {
+    "prysm_network": "hoodi",
+    "prysm_execution_endpoints": ["http://a:8551"],
+    "prysm_jwt_secret": SECRET,
+    "prysm_validators": [CLIENT],
+}
+LOCKED = "!locked"
+
+
+class Templar:
+    """Values that begin with ! cannot be had."""
+
+    def template(self, value: t.Any) -> t.Any:
+        if value == LOCKED:
+            raise AnsibleError("Attempting to decrypt but no vault secrets found.")
+        if isinstance(value, str) and value.startswith("!"):
+            raise AnsibleError(f"'{value[1:]}' is undefined")
+        return value
+
+
+def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **args: t.Any) -> dict[str, t.Any]:
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
+    action = ActionModule.__new__(ActionModule)
+    action._task = SimpleNamespace(args=args)
+    action._templar = Templar()
+    return action.run(None, variables)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({}, [], id="sound"),
+        pytest.param({"prysm_network": None}, ["prysm_network is not set"], id="no-network"),
+        pytest.param({"prysm_execution_endpoints": []}, ["prysm_execution_endpoints is empty"], id="no-endpoint"),
+        pytest.param({"prysm_network": "custom", "prysm_execution_endpoints": []}, [], id="custom-without-endpoint"),
+        pytest.param({"prysm_network": "custom", "prysm_jwt_secret": ""}, [], id="custom-without-secret"),
+        pytest.param({"prysm_jwt_secret": ""}, ["is not set: the 64"], id="no-secret"),
+        pytest.param({"prysm_jwt_secret": "abc"}, ["is not a JWT secret"], id="no-such-secret"),
+        pytest.param({"prysm_jwt_secret": LOCKED}, ["prysm_jwt_secret cannot be decrypted"], id="locked-secret"),
+        pytest.param({"prysm_jwt_secret": "!vault_jwt"}, ["'vault_jwt' is undefined"], id="undefined-secret"),
+        pytest.param(
+            {"prysm_jwt_secret": "", "prysm_jwt_secret_file": "/nowhere"},
+            ["/nowhere cannot be read"],
+            id="no-secret-file",
+        ),
+        pytest.param({"prysm_validators": []}, ["prysm_validators is empty"], id="no-clients"),
+        pytest.param({"prysm_validators": None}, ["prysm_validators is not set"], id="clients-not-set"),
+        pytest.param({"prysm_validators": {"name": "x"}}, ["has to be a list"], id="clients-as-a-map"),
+        pytest.param({"prysm_validators": LOCKED}, ["prysm_validators cannot be decrypted"], id="locked-clients"),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "wallet_password": LOCKED, "fee_recipient": "x"}]},
+            ["wallet_password of validator1 cannot be decrypted", "validator1 has no fee_recipient"],
+            id="locked-password-and-no-recipient",
+        ),
+        pytest.param(
+            {"prysm_validators": [{"name": "v2", "wallet_password_file": "/nowhere", "fee_recipient": FEE}]},
+            ["wallet_password_file of v2: /nowhere cannot be read"],
+            id="no-password-file",
+        ),
+        pytest.param(
+            {"prysm_validators": [{"name": "v2"}], "prysm_jwt_secret": "", "prysm_execution_endpoints": []},
+            ["prysm_execution_endpoints", "prysm_jwt_secret", "v2 has no fee_recipient", "v2 has no wallet_password"],
+            id="everything",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_inventory_lacks(monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any], words: list[str]) -> None:
+    given = {name: value for name, value in {**SOUND, **changes}.items() if value is not None}
+    result = preflight(monkeypatch, given)
+    assert len(result["problems"]) == len(words), result["problems"]
+    assert all(word in one for word, one in zip(words, result["problems"], strict=False)), result["problems"]
+    assert not any(secret in str(result) for secret in ("hunter", SECRET))
+    assert "failed" not in result
+
+
+def test_an_old_prysm_needs_neither_secret_nor_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {**SOUND, "prysm_jwt_secret": "", "prysm_validators": [{**CLIENT, "fee_recipient": ""}]}
+    assert preflight(monkeypatch, given, engine=False, fee_recipient=False)["problems"] == []
+
+
+def test_a_secret_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "jwt.hex").write_text(f"0x{SECRET}\n")
+    given = {**SOUND, "prysm_jwt_secret": "", "prysm_jwt_secret_file": str(tmp_path / "jwt.hex")}
+    assert preflight(monkeypatch, given) == {"changed": False, "problems": [], "secret_readable": True}
+
+
+def test_everything_is_in_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "the execution endpoint http://a:8551 does not answer: connection refused"
+    result = preflight(
+        monkeypatch,
+        {},
+        inventory=["no secret"],
+        machines={"nfs": {"unreachable": "No route to host"}, "master": {"apart": 100.0}},
+        needs={"master": {"problems": [sentence]}, "worker": {"problems": [sentence]}},
+    )
+    assert result["failed"]
+    assert [line[:12] for line in result["msg"].splitlines()[1:]] == [
+        "- no secret", "- nfs cannot", "- the clock ", "- the execut",
+    ]  # fmt: skip
+
+
+def test_an_endpoint_that_could_not_be_asked_is_not_said_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = {
+        "master": {
+            "problems": ["the execution endpoint x was not asked: prysm_jwt_secret is not 64 hexadecimal digits"]
+        }
+    }
+    said = preflight(monkeypatch, {}, inventory=["prysm_jwt_secret is not set"], machines={}, needs=needs)["msg"]
+    assert said.count("prysm_jwt_secret") == 1
+    assert "was not asked" in preflight(monkeypatch, {}, inventory=[], machines={}, needs=needs)["msg"]
+
+
+def test_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = preflight(monkeypatch, {}, machines={"master": {"apart": 1.0}}, needs={"master": {"unjudged": ["later"]}})
+    assert "failed" not in result
+    assert result["msg"] == "later (asked from master)"
