@@ -105,8 +105,10 @@ class Kubelet:
 
     def __init__(self, folder: Path, reads: bool = True) -> None:
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=k", "-days", "2"]
-            + ["-keyout", folder / "key", "-out", folder / "crt"],
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=k", "-days", "2"),
+                *("-keyout", folder / "key", "-out", folder / "crt"),
+            ],
             check=True,
             capture_output=True,
         )
