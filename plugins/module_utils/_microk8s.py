@@ -170,7 +170,7 @@ def fingerprint(pem: str) -> str:
 
 def certificates_in_kubeconfig(text: str) -> t.List[str]:
     """Client certificates written into a kubeconfig."""
-    found = re.findall(r"^\s*client-certificate-data:\s*(\S+)", text, re.MULTILINE)
+    found = re.findall(r"^\s*(?:- )?['\"]?client-certificate-data['\"]?:\s*['\"]?([^\s'\"#]+)", text, re.MULTILINE)
     try:
         return [base64.b64decode(data, validate=True).decode("ascii") for data in found]
     except ValueError as exc:

@@ -73,6 +73,27 @@ def test_it_waits_for_apt_and_restarts_nothing(name: str) -> None:
     assert variables["__base_apt_environment"]["NEEDRESTART_MODE"] == "l"
 
 
+@pytest.mark.parametrize(
+    ("said", "restarts"),
+    [
+        ("REBOOT='true'", True),
+        ("REBOOT='True'", True),
+        ("REBOOT='1'", True),
+        ("REBOOT='yes'", True),
+        ("REBOOT='on'", True),
+        ("REBOOT='enable'", True),
+        ("REBOOT='false'", False),
+        ("REBOOT='0'", False),
+        ("REBOOT='no'", False),
+        ("REBOOT=''", False),
+        ("", False),
+    ],
+)
+def test_whether_unattended_upgrades_restart_the_machine(said: str, restarts: bool) -> None:
+    """As apt itself reads the word, not as one spells it."""
+    assert evaluate("base", "__base_reboots_itself", __base_apt_reboot={"stdout": said}) is restarts
+
+
 # --- which ansible-core for which Python ----------------------------------------------------------------------------
 
 

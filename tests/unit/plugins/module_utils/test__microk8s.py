@@ -310,6 +310,14 @@ def test_counts_the_days_of_every_certificate(files: m.Files) -> None:
     ]
 
 
+@pytest.mark.parametrize("form", ["{}", '"{}"', "'{}'", "{}  # renewed"])
+def test_reads_the_certificate_in_a_kubeconfig_however_it_is_written(files: m.Files, form: str) -> None:
+    data = base64.b64encode(certificate(NOW + timedelta(days=9)).encode()).decode()
+    text = f"users:\n- user:\n    client-certificate-data: {form.format(data)}\n"
+    (files.data / "credentials/client.config").write_text(text)
+    assert [c["days_left"] for c in files.certificates(NOW) if c["name"].endswith("client.config")] == [9]
+
+
 def test_a_workers_left_over_certificates_do_not_count(files: m.Files) -> None:
     (files.data / "certs/server.crt").write_text(certificate(NOW + timedelta(days=1)))
     (files.data / "certs/kubelet.crt").write_text(certificate(NOW + timedelta(days=99)))
