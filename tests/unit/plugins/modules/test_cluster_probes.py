@@ -138,12 +138,13 @@ def test_a_tunnel_that_carries_is_measured(tmp_path: Path, capsys: pytest.Captur
     assert found["seconds"] < 5
 
 
+@pytest.mark.parametrize("kib", [64, 8192], ids=["all-of-it-is-in-the-sender", "not-even-that"])
 def test_a_tunnel_that_carries_the_first_packets_only_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kib: int
 ) -> None:
     """A connection alone says nothing: small packets come through where large ones are lost."""
     kubelet = Kubelet(tmp_path, reads=False)
-    (found,) = run(pod_network_probe, capsys, peers=PEER, port=kubelet.port, kib=8192, seconds=0.5)["peers"]
+    (found,) = run(pod_network_probe, capsys, peers=PEER, port=kubelet.port, kib=kib, seconds=0.5)["peers"]
     assert "did not arrive within 0.5 seconds" in found["reason"]
 
 
