@@ -386,7 +386,8 @@ def own_node(
         if same:
             boot = node.get("boot_id")
             this_boot = bool(boot) and boot == (here.get("identity") or {}).get("boot_id")
-            found.append(((this_boot, bool(node["ready"]), named, placed), node))
+            # Of copies, which share all but the boot, the one with its name is this machine's own from before a restart.
+            found.append(((this_boot, named, placed, bool(node["ready"])), node))
     return max(found, key=lambda item: item[0])[1] if found else None
 
 

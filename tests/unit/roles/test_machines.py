@@ -263,6 +263,25 @@ def test_a_launch_file_that_wins_over_the_roles_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("other", "copies"),
+    [
+        ({"machine_id": "4f5a", "system_uuid": ""}, ["b"]),
+        ({"machine_id": "4f5a", "system_uuid": "another"}, []),
+        ({"machine_id": "99aa", "system_uuid": ""}, []),
+        ({"machine_id": "", "system_uuid": ""}, []),
+    ],
+)
+def test_a_copy_of_another_machine_is_refused_before_it_joins(other: dict[str, str], copies: list[str]) -> None:
+    (task,) = [task for task in tasks(MICROK8S / "tasks/preflight.yml") if "not a copy of another" in task["name"]]
+    text = task["vars"]["__microk8s_copies"]
+    mine = {"machine_id": "4f5a", "system_uuid": ""}
+    hosts = {"a": {"__microk8s_here": {"identity": mine}}, "b": {"__microk8s_here": {"identity": other}}, "c": {}}
+    given = {"hostvars": hosts, "ansible_play_hosts": ["a", "b", "c"], "__microk8s_here": {"identity": mine}}
+    variables = {"inventory_hostname": "a", **given}
+    assert Templar(DataLoader(), variables=variables).template(trust_as_template(text)) == copies
+
+
+@pytest.mark.parametrize(
     ("said", "again"),
     [
         ("Connection failed. Failed waiting for dqlite cluster to come up (500).", True),

@@ -533,6 +533,15 @@ def test_a_node_object_is_removed_only_for_the_machine_that_was_it(
         assert "remove-node" not in result["reason"]
 
 
+def test_a_copy_that_runs_is_not_taken_for_this_machine_just_after_its_start() -> None:
+    """Both have the ids of the disk that was copied, and this one's kubelet has not told its new boot yet."""
+    own = known("worker", "172.20.10.12", COPIED, ready=False, renewed=900.0)
+    copy = known("other", "172.20.10.14", {**COPIED, "boot_id": "b-7"}, renewed=1005.0)
+    for nodes in ([own, copy], [copy, own]):
+        found = m.own_node(identified(), nodes, "172.20.10.12", member=True)
+        assert found is not None and found["name"] == "worker"
+
+
 @given(
     here_id=st.sampled_from(["a", "b", ""]),
     node_id=st.sampled_from(["a", "b", ""]),
