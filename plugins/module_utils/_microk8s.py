@@ -386,7 +386,7 @@ def own_node(
         if same:
             boot = node.get("boot_id")
             this_boot = bool(boot) and boot == (here.get("identity") or {}).get("boot_id")
-            # Of copies, which share all but the boot, the one with its name is this machine's own from before a restart.
+            # Copies share all but the boot; before that is known anew, the one with its name is its own.
             found.append(((this_boot, named, placed, bool(node["ready"])), node))
     return max(found, key=lambda item: item[0])[1] if found else None
 

@@ -344,3 +344,39 @@ def test_which_control_planes_are_deaf(results: list[dict[str, t.Any]], deaf: li
     hosts = {name: {"ansible_host": f"10.0.0.{number}"} for number, name in enumerate("abc", 1)}
     given = {"__microk8s_there": {"nodes": nodes}, "__microk8s_watches": {"results": watches}, "hostvars": hosts}
     assert evaluate("microk8s", "__microk8s_deaf", **given) == deaf
+
+
+# --- what the role writes -------------------------------------------------------------------------------------------
+
+
+def launch(role: str, seed: str, **more: t.Any) -> dict[str, t.Any]:
+    (task,) = [task for task in tasks(MICROK8S / "tasks/install.yml") if "Write the launch" in task["name"]]
+    text = task["ansible.builtin.copy"]["content"]
+    expression = text[text.index("{{") + 2 : text.rindex("}}")]
+    given = {"microk8s_address": "10.0.0.2", "microk8s_node_role": role, "microk8s_seed": seed, **more}
+    return t.cast("dict[str, t.Any]", yaml.safe_load(evaluate("microk8s", expression, **given)))
+
+
+def test_a_node_registers_under_the_address_of_the_inventory() -> None:
+    worker, plane, seed = launch("worker", "b"), launch("control_plane", "b"), launch("control_plane", "a")
+    for written in (worker, plane, seed):
+        assert written["extraKubeletArgs"]["--node-ip"] == "10.0.0.2"
+        assert written["extraKubeletArgs"]["--cluster-dns"] == "10.152.183.10"
+    assert "extraKubeAPIServerArgs" not in worker
+    assert plane["extraKubeAPIServerArgs"] == {"--advertise-address": "10.0.0.2"}
+    assert seed["extraKubeAPIServerArgs"] == {
+        "--advertise-address": "10.0.0.2",
+        "--authorization-mode": "RBAC,Node",
+    }
+    own = launch("worker", "b", microk8s_launch_configuration={"extraKubeletArgs": {"--node-ip": "10.9.9.9"}})
+    assert own["extraKubeletArgs"]["--node-ip"] == "10.9.9.9"
+
+
+def test_the_daily_look_is_the_modules_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(MICROK8S)
+    files = evaluate("microk8s", "__microk8s_watch_files", role_path=str(MICROK8S))
+    assert files["/usr/local/lib/eth2xk8s/_microk8s.py"] == (ROOT / "plugins/module_utils/_microk8s.py").read_text()
+    assert files["/usr/local/lib/eth2xk8s/certificates.py"] == (MICROK8S / "files/certificates.py").read_text()
+    service = files["/etc/systemd/system/eth2xk8s-certificates.service"]
+    assert "\nExecStart=/usr/bin/python3 -I /usr/local/lib/eth2xk8s/certificates.py 30\n" in service
+    assert "\nPersistent=true\n" in files["/etc/systemd/system/eth2xk8s-certificates.timer"]
