@@ -64,11 +64,12 @@ def join(body: dict[str, Any], remote: str, contacted: str) -> dict[str, Any]:
             "ca": (CERTS / "ca.crt").read_text(),
             "apiport": str(layout.API_PORT),
             "kubelet_args": (ARGS / "kubelet").read_text(),
-            "hostname_override": hostname or remote,
+            "hostname_override": remote,
             "cluster_cidr": POD_CIDR,
             "pods": cluster.range_for(hostname, nodes),
             "api_authn_strategy": "x509",
         }
+        bind_datastore(contacted)
         if worker:
             answer |= _worker(token, contacted, nodes)
         else:
@@ -110,16 +111,6 @@ def _control_plane(hostname: str, remote: str, contacted: str) -> dict[str, Any]
         if layout.minor() >= 30:
             raise Refused(500, f"failed to retrieve dqlite cluster nodes: {text}")
         raise Refused(504, text)
-    if [member["address"] for member in members] == [f"127.0.0.1:{layout.DATASTORE_PORT}"]:
-        if contacted not in own_addresses():
-            raise Refused(
-                500,
-                "failed to retrieve dqlite cluster nodes: failed to find matching dqlite bind address for"
-                f" {contacted}:{AGENT_PORT}: address {contacted} was not found in any host interface. refuse to update"
-                f" dqlite bind address to {contacted} as it would break the cluster",
-            )
-        rebind(contacted)
-        members = cluster.datastore_members()
     if not members:
         raise Refused(500, "failed to retrieve dqlite cluster nodes: the datastore does not answer")
     # Read before: between the addition to a single member and the start of the new one there is no majority to ask.
@@ -152,6 +143,21 @@ _SHARED = {
 }
 
 
+def bind_datastore(contacted: str) -> None:
+    """The first join of any kind, a worker's as well, takes the datastore from the loopback to a real address."""
+    members = cluster.datastore_members()
+    if [member["address"] for member in members] != [f"127.0.0.1:{layout.DATASTORE_PORT}"]:
+        return
+    if contacted not in own_addresses():
+        raise Refused(
+            500,
+            "failed to retrieve dqlite cluster nodes: failed to find matching dqlite bind address for"
+            f" {contacted}:{AGENT_PORT}: address {contacted} was not found in any host interface. refuse to update"
+            f" dqlite bind address to {contacted} as it would break the cluster",
+        )
+    rebind(contacted)
+
+
 def rebind(address: str) -> None:
     """The datastore listens on the loopback until the first join: from now on on the address the joiner used."""
     members = cluster.datastore_members()
@@ -159,7 +165,7 @@ def rebind(address: str) -> None:
     cluster.etcdctl("member", "update", members[0]["id"], f"--peer-urls={cluster.peer_url(address)}")
     node.restart([node.datastore_daemon(layout.minor())])
     if not wait_for(lambda: bool(cluster.datastore_members()), 30):
-        raise Refused(500, "failed to retrieve dqlite cluster nodes: the datastore did not come back")
+        raise Refused(500, "failed waiting for dqlite cluster to come up")
     wait_for(lambda: cluster.ready(), 20)
 
 

@@ -6,9 +6,10 @@ import base64
 import hashlib
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
-from .layout import CERTS, SERVICE_IP, give_to_group, write
+from .layout import CERTS, ROOT, SERVICE_IP, give_to_group, write
 from .system import fail
 
 SERVER_DAYS = 365
@@ -60,6 +61,23 @@ COMPONENTS = {
     "scheduler": "/CN=system:kube-scheduler",
     "proxy": "/CN=system:kube-proxy",
 }
+
+
+BROKEN = ROOT / "run/microk8s-openssl-fails"
+"""For how long the snap's own openssl fails: until the time in this file."""
+
+
+def break_openssl(seconds: float) -> None:
+    """What a refresh of the base below a running snap does for a while."""
+    write(BROKEN, f"{time.time() + seconds}\n")
+
+
+def openssl_fails() -> bool:
+    """Whether it does now."""
+    try:
+        return time.time() < float(BROKEN.read_text())
+    except FileNotFoundError:
+        return False
 
 
 def openssl(*args: str, stdin: str | bytes | None = None) -> bytes:

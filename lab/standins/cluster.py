@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import http.client
 import json
@@ -198,16 +199,38 @@ def datastore_members() -> list[dict[str, Any]]:
     text = etcdctl("member", "list", "-w", "json")
     if text is None:
         return []
-    return [
-        {
-            "id": f"{member['ID']:x}",
-            "name": member.get("name", ""),
-            "url": member["peerURLs"][0],
-            "address": member["peerURLs"][0].split("//")[1],
-            "role": "spare" if member.get("isLearner") else "voter",
-        }
-        for member in json.loads(text).get("members", [])
-    ]
+    return with_roles(
+        [
+            {
+                "id": f"{member['ID']:x}",
+                "name": member.get("name", ""),
+                "url": member["peerURLs"][0],
+                "address": member["peerURLs"][0].split("//")[1],
+            }
+            for member in json.loads(text).get("members", [])
+        ],
+        own_addresses(),
+        node.joined_datastore(),
+    )
+
+
+VOTERS = STANDBYS = 3
+
+
+def with_roles(members: list[dict[str, Any]], own: list[str], joined: bool) -> list[dict[str, Any]]:
+    """The roles that dqlite gives: of two members the first one votes alone, of more three do, then come standbys.
+
+    What is below is etcd, where all of them vote; only what is said is dqlite's.
+    """
+
+    def is_own(member: dict[str, Any]) -> bool:
+        return member["address"].rsplit(":", 1)[0] in own
+
+    if len(members) == 2:
+        return [{**m, "role": "voter" if is_own(m) != joined else "spare"} for m in members]
+    names = ["voter"] * VOTERS + ["standby"] * STANDBYS + ["spare"] * len(members)
+    order = sorted(members, key=lambda member: member["id"])
+    return [{**member, "role": names[order.index(member)]} for member in members]
 
 
 def datastore_members_by_file() -> list[dict[str, Any]]:
@@ -225,6 +248,34 @@ def datastore_members_by_file() -> list[dict[str, Any]]:
         finally:
             connection.close()
     return []
+
+
+class Keys:
+    """The datastore's entries, key by key, as the program behind `dbctl` reads and writes them."""
+
+    def __init__(self) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", ETCD_PORT, timeout=60)
+
+    def _call(self, path: str, body: dict[str, str]) -> dict[str, Any]:
+        self.connection.request("POST", f"/v3/kv/{path}", json.dumps(body), {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise OSError(f"the datastore answers {answer.status}: {text.decode(errors='replace')[:200]}")
+        return json.loads(text)
+
+    def all(self) -> list[tuple[bytes, bytes]]:
+        """Every key below /registry with its value."""
+        found = self._call("range", {"key": _base64(b"/registry/"), "range_end": _base64(b"/registry0")})
+        return [(base64.b64decode(kv["key"]), base64.b64decode(kv.get("value", ""))) for kv in found.get("kvs", [])]
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write one key, whatever it held."""
+        self._call("put", {"key": _base64(key), "value": _base64(value)})
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def peer_url(address: str) -> str:

@@ -9,6 +9,7 @@ import json
 import secrets
 import shutil
 import ssl
+import subprocess
 import sys
 import time
 from typing import Any
@@ -157,6 +158,7 @@ def join(argv: list[str]) -> int:
         refuse("Please provide a connection string.", 4)
     address, port, token, fingerprint = parse_connection(args.connection, minor)
     worker = getattr(args, "worker", False)
+    keep_environment(minor)
     if (layout.COMMON / "default-storage").exists():
         print("WARNING: Hostpath storage is enabled and is not suitable for multi node clusters.\n")
     if minor >= 27:
@@ -211,6 +213,22 @@ def join(argv: list[str]) -> int:
     return 0
 
 
+def keep_environment(minor: int) -> None:
+    """Up to 1.34 the wrappers run themselves anew by `sudo -E`; without the environment they end in a traceback."""
+    sudo = shutil.which("sudo")
+    if minor >= 35 or sudo is None:
+        return
+    done = subprocess.run(
+        [sudo, "-n", "-E", "printenv", "SNAP_DATA"],
+        env=layout.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode or not done.stdout.strip():
+        raise RuntimeError("SNAP_DATA is None")
+
+
 def _verify(agent: Agent, fingerprint: str) -> None:
     if len(fingerprint) < 12:
         refuse(
@@ -263,11 +281,15 @@ def _join_worker(agent: Agent, token: str, answer: dict[str, Any]) -> None:
 
 
 def _take_kubelet_args(answer: dict[str, Any], kind: str) -> None:
-    """The seed's kubelet arguments replace this node's own, but for its labels."""
-    override = node.get_arg("kubelet", "--hostname-override")
+    """The seed's kubelet arguments replace this node's own, but for its labels.
+
+    What names the seed itself does not: an address becomes the one by which the seed saw this node, a name goes.
+    """
     write(ARGS / "kubelet", answer["kubelet_args"])
     node.set_arg("kubelet", "--node-labels", f'"{node.labels(layout.minor(), kind)}"')
-    node.set_arg("kubelet", "--hostname-override", override or None)
+    if node.get_arg("kubelet", "--node-ip"):
+        node.set_arg("kubelet", "--node-ip", answer["hostname_override"])
+    node.set_arg("kubelet", "--hostname-override", None)
 
 
 def _forget_old_cluster() -> None:
@@ -298,7 +320,9 @@ def _join_control_plane(answer: dict[str, Any]) -> None:
     node.write_credentials(minor)
     write(CREDENTIALS / "callback-token.txt", answer["callback_token"] + "\n", 0o660, GROUP)
     _take_kubelet_args(answer, "controlplane")
+    own = node.get_arg("kube-apiserver", "--advertise-address")
     write(ARGS / "kube-apiserver", answer["apiserver_args"])
+    node.set_arg("kube-apiserver", "--advertise-address", own or None)
     _forget_old_cluster()
     own = next(url for name, url in answer["members"] if name == node_name())
     node.write_datastore(own.split("//")[1].rsplit(":", 1)[0], [(name, url) for name, url in answer["members"]])
@@ -327,6 +351,7 @@ def leave(argv: list[str]) -> int:
     """Become a single node again, with a datastore of its own."""
     minor = layout.minor()
     argparse.ArgumentParser("microk8s leave").parse_args(argv)
+    keep_environment(minor)
     if not (layout.locked("no-cert-reissue") and (layout.is_worker() or (ARGS / "k8s-dqlite").exists())):
         refuse("This MicroK8s deployment is not acting as a node in a cluster.")
     # What tells a worker is taken away by the very first step of leaving.

@@ -105,6 +105,7 @@ class Kicker:
         self.writer = Api("kubelet")
         self.done: tuple[str, ...] = ()
         self.turn = 0
+        self.kicked = False
 
     def network(self) -> None:
         """Set the pods' network up, as far as it is known."""
@@ -163,6 +164,7 @@ class Kicker:
         conf = CERTS / "csr.conf"
         if have and conf.exists() and conf.read_text() != certs.server_config(have):
             certs.new_server(have)
+            node.kill_containers()
             node.restart(
                 [
                     "cluster-agent",
@@ -170,9 +172,23 @@ class Kicker:
                 ]
             )
 
+    def changed(self) -> None:
+        """Any failure of openssl is taken for a changed certificate, in a cluster as well: all containers end."""
+        if not certs.openssl_fails():
+            self.kicked = False
+        elif not self.kicked:
+            self.kicked = True
+            print("cert change detected. Reconfiguring the kube-apiserver", flush=True)
+            daemons = node.kubernetes_daemons(layout.minor())
+            node.stop(daemons)
+            node.kill_containers()
+            node.start(daemons)
+
     def step(self) -> None:
         """One turn."""
         self.network()
+        if not layout.is_worker():
+            self.changed()
         if self.turn % 10 == 0:
             masquerade()
             if not layout.is_worker():

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import layout, node, releases
+from . import certs, layout, node, releases
 from .layout import SNAPD, STORE, write
 from .releases import NoSuchChannel, Release
 from .system import Failed, fail, finish, output, systemctl
@@ -251,6 +251,9 @@ def _info(name: str, entry: dict[str, Any] | None) -> str:
         lines.append("channels:")
         for channel, release in sorted(releases.published().items(), key=lambda item: -item[1].revision):
             lines.append(f"  {channel + ':':<18}{release.version} 2026-06-15 ({release.revision}) 168MB classic")
+    if entry and name != NAME and not (STORE / "offline").exists():
+        version, revision = newer_base(load(), name) or (entry["version"], entry["revision"])
+        lines += ["channels:", f"  latest/stable:    {version} 2026-06-15 ({revision}) 66MB -"]
     if entry:
         lines.append(f"installed:{'':<10}{entry['version']:<10}            ({entry['revision']}) 168MB {notes(entry)}")
     return "\n".join(lines)
@@ -466,10 +469,31 @@ def cmd_refresh(argv: list[str]) -> int:
             if name not in state:
                 fail(f'error: snap "{name}" is not installed')
             if name != NAME:
-                print(f'snap "{name}" has no updates available', file=sys.stderr)
+                if not _refresh_base(state, name):
+                    print(f'snap "{name}" has no updates available', file=sys.stderr)
                 continue
             _refresh_one(state, options)
     return 0
+
+
+def newer_base(state: dict[str, Any], name: str) -> tuple[str, int] | None:
+    """What the store has of a base or of snapd beyond the installed revision; its own file says so."""
+    more = STORE / "bases.json"
+    version, revision = (json.loads(more.read_text()) if more.exists() else {}).get(name, ("", 0))
+    return (version, revision) if int(revision) > int(state[name]["revision"]) else None
+
+
+def _refresh_base(state: dict[str, Any], name: str) -> bool:
+    """A base under a running snap: its programs, openssl among them, fail for some seconds."""
+    newer = newer_base(state, name)
+    if not newer:
+        return False
+    state[name].update(version=newer[0], revision=int(newer[1]), date=_now().isoformat(timespec="seconds"))
+    save(state)
+    if NAME in state:
+        certs.break_openssl(9)
+    print(f"{name} {newer[0]} from {PUBLISHER} refreshed")
+    return True
 
 
 def _hold(state: dict[str, Any], options: dict[str, str], names: list[str]) -> int:
@@ -522,10 +546,13 @@ def _refresh_list() -> int:
 
 def _refresh_all(state: dict[str, Any]) -> int:
     """What snapd also does by itself four times a day."""
+    others = [name for name in sorted(state) if name != NAME and "revision" in state[name] and not is_held(state[name])]
+    refreshed = [name for name in others if _refresh_base(state, name)]
     entry = state.get(NAME)
     release = releases.published().get(entry["tracking"]) if entry else None
     if not entry or not release or release.revision == entry["revision"] or is_held(entry):
-        print("All snaps up to date.", file=sys.stderr)
+        if not refreshed:
+            print("All snaps up to date.", file=sys.stderr)
         return 0
     _switch_revision(state, release, "refresh")
     print(f"{NAME} ({release.channel}) {release.version} from {PUBLISHER} refreshed")
@@ -705,7 +732,10 @@ def cmd_stop(argv: list[str]) -> int:
 def cmd_restart(argv: list[str]) -> int:
     _, names = parse(argv, flags="reload no-wait")
     with changing():
-        node.restart(_named_daemons(names))
+        daemons = _named_daemons(names)
+        node.restart(daemons)
+        if node.datastore_daemon(layout.minor()) in daemons:
+            layout.unlock("watches-stalled")
     print("Restarted.")
     return 0
 

@@ -31,6 +31,24 @@ RISKS = ("stable", "candidate", "beta", "edge")
 # Where a datastore listens that was never joined.
 LOOPBACK = "127.0.0.1"
 OWN_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
+# A kubelet renews its lease every ten seconds; this long after the last time the cluster gives the node up.
+NODE_LEASE_SECONDS = 40
+# So long after a start of the machine its kubelet may not have told the cluster yet which boot this is.
+BOOT_SETTLES_SECONDS = 60
+# What stands in `snap list` of the snaps that others run on. A refresh of one restarts MicroK8s although that is held.
+BASE_NOTES = {"base", "core", "os", "snapd"}
+# From here on MicroK8s' own scripts no longer need `sudo -E` for joining and leaving.
+SUDO_FREE_SINCE = 35
+# Only the first of these that exists is read when MicroK8s is installed (snap/hooks/install).
+LAUNCH_FILES = (
+    Path("/etc/microk8s.yaml"),
+    Path("/root/snap/microk8s/common/.microk8s.yaml"),
+    Path("/var/snap/microk8s/common/.microk8s.yaml"),
+)
+# Annotation of a node: the address of its VXLAN device.
+TUNNEL = "projectcalico.org/IPv4VXLANTunnelAddr"
+# Every cluster has these in its datastore.
+KNOWN_KEYS = ("/registry/namespaces/kube-system", "/registry/services/specs/default/kubernetes")
 
 
 class Microk8sError(Exception):
@@ -45,25 +63,39 @@ def parse_snap_version(text: str) -> t.Tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def _snap_row(line: str) -> t.Dict[str, t.Any]:
+    columns = line.split()
+    if len(columns) < 5:
+        raise Microk8sError(f"snap list has an unreadable row: {line!r}")
+    # The publisher is the one column that may be missing ("-" stands there on sideloaded snaps).
+    notes = columns[-1].split(",") if columns[-1] != "-" else []
+    return {
+        "version": columns[1],
+        "revision": columns[2],
+        "channel": columns[3],
+        "notes": notes,
+        "held": "held" in notes,
+        "disabled": "disabled" in notes,
+    }
+
+
 def parse_snap_list(text: str, name: str = "microk8s") -> t.Optional[t.Dict[str, t.Any]]:
     """The row of one snap in `snap list`, or None when the snap is not installed."""
     for line in text.splitlines():
-        columns = line.split()
-        if not columns or columns[0] != name:
-            continue
-        if len(columns) < 5:
-            raise Microk8sError(f"snap list has an unreadable row: {line!r}")
-        # The publisher is the one column that may be missing ("-" stands there on sideloaded snaps).
-        notes = columns[-1].split(",") if columns[-1] != "-" else []
-        return {
-            "version": columns[1],
-            "revision": columns[2],
-            "channel": columns[3],
-            "notes": notes,
-            "held": "held" in notes,
-            "disabled": "disabled" in notes,
-        }
+        if line.split()[:1] == [name]:
+            return _snap_row(line)
     return None
+
+
+def parse_bases(text: str) -> t.List[t.Dict[str, t.Any]]:
+    """The rows of snapd and of every base in `snap list`: what MicroK8s runs on, and is restarted by."""
+    found = []
+    for line in text.splitlines()[1:]:
+        if line.strip():
+            row = _snap_row(line)
+            if BASE_NOTES.intersection(row["notes"]) and not row["disabled"]:
+                found.append({"name": line.split()[0], **row})
+    return sorted(found, key=lambda row: str(row["name"]))
 
 
 def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:
@@ -138,18 +170,19 @@ def fingerprint(pem: str) -> str:
 
 def certificates_in_kubeconfig(text: str) -> t.List[str]:
     """Client certificates written into a kubeconfig."""
-    found = re.findall(r"^\s*client-certificate-data:\s*(\S+)", text, re.MULTILINE)
+    found = re.findall(r"^\s*(?:- )?['\"]?client-certificate-data['\"]?:\s*['\"]?([^\s'\"#]+)", text, re.MULTILINE)
     try:
         return [base64.b64decode(data, validate=True).decode("ascii") for data in found]
     except ValueError as exc:
         raise Microk8sError(f"client-certificate-data is not base64: {exc}") from exc
 
 
-def parse_nodes(document: str) -> t.Dict[str, t.Any]:
+def parse_nodes(document: str, now: t.Optional[float] = None) -> t.Dict[str, t.Any]:
     """What `kubectl get nodes,namespaces,deployments.apps,leases.coordination.k8s.io -A -o json` says.
 
     `leases` has, for each lease of kube-system, when it was renewed, and so has `renewed` of each node, whose kubelet
-    renews it every ten seconds: seconds since 1970, by the clock of who renews it.
+    renews it every ten seconds: seconds since 1970, by the clock of who renews it. With `now`, a node is `ready` only
+    while its lease is young: its condition stays as it was for as long as nobody is at work who would change it.
     """
     try:
         items = json.loads(document)["items"]
@@ -161,8 +194,7 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
                 namespaces.append(meta["name"])
             elif item["kind"] == "Lease":
                 if meta["namespace"] in leases and item["spec"].get("renewTime"):
-                    renewed = datetime.strptime(item["spec"]["renewTime"][:19], "%Y-%m-%dT%H:%M:%S")
-                    leases[meta["namespace"]][meta["name"]] = renewed.replace(tzinfo=timezone.utc).timestamp()
+                    leases[meta["namespace"]][meta["name"]] = renewed_at(item)
             elif item["kind"] == "Deployment":
                 status = item.get("status") or {}
                 wanted = item["spec"].get("replicas", 1)
@@ -177,6 +209,7 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
                 )
             elif item["kind"] == "Node":
                 status = item["status"]
+                info = status["nodeInfo"]
                 addresses = [a["address"] for a in status.get("addresses", []) if a["type"] == "InternalIP"]
                 labels = meta.get("labels") or {}
                 nodes.append(
@@ -187,7 +220,11 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
                             c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])
                         ),
                         "unschedulable": bool(item["spec"].get("unschedulable")),
-                        "version": status["nodeInfo"]["kubeletVersion"],
+                        "version": info["kubeletVersion"],
+                        "machine_id": info.get("machineID", ""),
+                        "system_uuid": info.get("systemUUID", ""),
+                        "boot_id": info.get("bootID", ""),
+                        "tunnel": (meta.get("annotations") or {}).get(TUNNEL, ""),
                         "worker": "node.kubernetes.io/microk8s-worker" in labels,
                         "cordoned_for": (meta.get("annotations") or {}).get(CORDONED_FOR, ""),
                     }
@@ -196,6 +233,8 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
         raise Microk8sError(f"kubectl did not answer with a list of nodes: {exc!r}") from exc
     for node in nodes:
         node["renewed"] = leases["kube-node-lease"].get(node["name"], 0.0)
+        node["reported_ready"] = node["ready"]
+        node["ready"] = node["ready"] and (now is None or now - node["renewed"] < NODE_LEASE_SECONDS)
     return {
         "nodes": sorted(nodes, key=lambda node: str(node["name"])),
         "namespaces": sorted(namespaces),
@@ -203,6 +242,27 @@ def parse_nodes(document: str) -> t.Dict[str, t.Any]:
         "deployments": deployments,
         "leases": leases["kube-system"],
     }
+
+
+def renewed_at(lease: t.Mapping[str, t.Any]) -> float:
+    """When a Lease object was renewed last, in seconds since 1970; 0 when it never was."""
+    written = lease["spec"].get("renewTime")
+    if not written:
+        return 0.0
+    return datetime.strptime(str(written)[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
+
+
+def nodes_heard_of(
+    nodes: t.Iterable[t.Mapping[str, t.Any]], leases: t.Iterable[t.Mapping[str, t.Any]], now: float
+) -> t.List[str]:
+    """The names of those Node objects that are Ready, and whose kubelets renew their leases."""
+    renewed = {lease["metadata"]["name"]: renewed_at(lease) for lease in leases}
+    return [
+        node["metadata"]["name"]
+        for node in nodes
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+        and now - renewed.get(node["metadata"]["name"], 0.0) < NODE_LEASE_SECONDS
+    ]
 
 
 def controllers_work(leases: t.Mapping[str, float], now: float) -> bool:
@@ -222,6 +282,40 @@ def parse_addons(text: str) -> t.Dict[str, bool]:
         # Said with exit code 0 by a worker, a stopped node, and up to 1.27 by a node that is not ready.
         raise Microk8sError(f"microk8s status lists no addons: {text.strip()!r}")
     return addons
+
+
+def parse_members(text: str) -> t.List[t.Dict[str, str]]:
+    """The members of the datastore in `microk8s status --format yaml`: address and role (voter, standby or spare).
+
+    The only place that says who votes: cluster.yaml lags behind, and has one that left for as long as nobody starts.
+    """
+    block = re.search(r"^high-availability:\n((?:[ \t]+.*\n?)+)", text, re.MULTILINE)
+    found = re.findall(
+        r"^\s*-\s*address:\s*['\"]?([^\s'\"]+)['\"]?\s*\n\s*role:\s*['\"]?([\w-]+)",
+        block[1] if block else "",
+        re.MULTILINE,
+    )
+    if not found:
+        raise Microk8sError(f"microk8s status names no members of the datastore: {text.strip()[:300]!r}")
+    return [{"address": address, "role": role} for address, role in found]
+
+
+def backup_faults(
+    entries: t.Mapping[str, t.Mapping[str, int]], keys: t.Mapping[str, str], wanted: t.Iterable[str]
+) -> t.List[str]:
+    """What is wrong with a backup: one pair of files an entry, N.key with the name of the key and N.data.
+
+    `entries` has the sizes of the files by stem and ending, `keys` the name of the key by stem.
+    """
+    faults = []
+    halves = sorted(stem for stem, files in entries.items() if set(files) != {"key", "data"})
+    if halves:
+        faults.append(f"{len(halves)} of {len(entries)} entries have only one half, such as {halves[0]}")
+    whole = {keys[stem] for stem, files in entries.items() if files.get("data") and stem in keys}
+    missing = [key for key in wanted if key not in whole]
+    if missing:
+        faults.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in it")
+    return faults
 
 
 def shown_addons(deployments: t.Iterable[t.Mapping[str, t.Any]], helm: bool) -> t.Dict[str, bool]:
@@ -249,6 +343,54 @@ def missing_nodes(
     return [name.lower() for name in wanted if name.lower() not in ready]
 
 
+def is_same_machine(here: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any]) -> t.Optional[bool]:
+    """Whether a Node object is this machine's, by what tells machines apart; None when nothing can be compared.
+
+    The id of the boot is the surest sign, but machines that share a kernel share it. Ids that were copied with a disk
+    are told by a kubelet that was heard of long after this machine's start, and has another boot.
+    """
+    mine = here.get("identity") or {}
+    known = [
+        str(mine[name]).lower() == str(node[name]).lower()
+        for name in ("machine_id", "system_uuid")
+        if mine.get(name) and node.get(name)
+    ]
+    if not all(known):
+        return False
+    boots = (mine.get("boot_id"), node.get("boot_id"))
+    if all(boots):
+        if boots[0] == boots[1]:
+            return True
+        settled = float(mine.get("booted", 0)) + BOOT_SETTLES_SECONDS
+        if node["ready"] and float(node.get("renewed", 0)) > settled > BOOT_SETTLES_SECONDS:
+            return False
+    return True if known else None
+
+
+def own_node(
+    here: t.Mapping[str, t.Any], nodes: t.Iterable[t.Mapping[str, t.Any]], address: str = "", member: bool = False
+) -> t.Optional[t.Mapping[str, t.Any]]:
+    """The Node object of this machine: by the machine's identity, whatever name and address it is registered under.
+
+    Where that cannot be compared, `member` says that the machine is in this very cluster, and then one under its name
+    or one of its addresses is its own; otherwise only one under both.
+    """
+    mine = {address, *here.get("addresses", [])} - {""}
+    found = []
+    for node in nodes:
+        same = is_same_machine(here, node)
+        named = node["name"] == here["name"]
+        placed = bool(mine.intersection(node["addresses"]))
+        if same is None:
+            same = (named or placed) if member else (named and placed)
+        if same:
+            boot = node.get("boot_id")
+            this_boot = bool(boot) and boot == (here.get("identity") or {}).get("boot_id")
+            # Copies share all but the boot; before that is known anew, the one with its name is its own.
+            found.append(((this_boot, named, placed, bool(node["ready"])), node))
+    return max(found, key=lambda item: item[0])[1] if found else None
+
+
 def join_plan(
     here: t.Mapping[str, t.Any],
     there: t.Mapping[str, t.Any],
@@ -266,7 +408,8 @@ def join_plan(
       wait    it is in the cluster, but not Ready now; with `half`, waiting may be in vain and `repair` is next;
       join    it is in no cluster, and may join; `remove` then names a Node object left by its former installation;
       repair  it is in this cluster by half, and joins again;
-      refuse  `reason` says why nobody but a person may decide.
+      refuse  `reason` says why only a person may decide.
+    `node` is the name of its Node object, `note` what is unusual about that.
     A Node object is only ever removed for the machine that is asked itself and does not run it any more: removing
     it for any other machine makes Kubernetes start its pods elsewhere while they may still run there (P1).
     """
@@ -275,15 +418,22 @@ def join_plan(
     name = here["name"]
     # Before 1.23 there is no worker role: every join makes a control plane.
     wanted = "control_plane" if minor < 23 else role
+    node: t.Optional[t.Mapping[str, t.Any]] = None
 
     def plan(action: str, reason: str, remove: str = "", half: bool = False) -> t.Dict[str, t.Any]:
-        return {"action": action, "reason": reason, "remove": remove, "half": half}
+        known = str(node["name"]) if node else ""
+        note = ""
+        if node and known != name:
+            note = f"it is registered as {known}, not as {name}"
+        elif node and address not in node["addresses"]:
+            note = f"it is registered under {', '.join(node['addresses']) or 'no address'}, not under {address}"
+        return {"action": action, "reason": reason, "remove": remove, "half": half, "node": known, "note": note}
 
     if mine["stopped"] or (here["snap"] or {}).get("disabled"):
         return plan(
             "refuse",
-            f"MicroK8s is stopped on {name}. Somebody did that, so it is not started here. If it may run again, "
-            "type there: microk8s start",
+            f"MicroK8s is stopped on {name}. That was done by hand, so it is not started here. If it may run again, "
+            f"run on {name}: microk8s start",
         )
     if is_seed:
         if state == "worker":
@@ -292,6 +442,7 @@ def join_plan(
             )
         if state != "absent" and not there["api"]["ready"]:
             return plan("refuse", f"The API of the seed {name} does not answer: {there['api']['reason']}")
+        node = own_node(here, there.get("nodes", []), address, member=True)
         return plan("none", "the seed")
     if theirs["stopped"]:
         return plan("refuse", f"MicroK8s is stopped on the seed {there['name']}, so nothing is known of the cluster.")
@@ -310,28 +461,19 @@ def join_plan(
     if not there["api"]["ready"]:
         return plan("refuse", f"The API of the seed {there['name']} does not answer: {there['api']['reason']}")
 
-    node = next((item for item in there["nodes"] if item["name"] == name), None)
-    namesake = next((item for item in there["nodes"] if item["name"] != name and address in item["addresses"]), None)
-    if namesake:
-        return plan(
-            "refuse",
-            f"The address {address} of {name} belongs to the node {namesake['name']} of the cluster. If that is this "
-            f"machine's former name and nothing runs under it, type on the seed: microk8s remove-node "
-            f"{namesake['name']} --force",
-        )
-    if node and address not in node["addresses"]:
-        return plan(
-            "refuse",
-            f"The cluster knows a node {name} with the address {', '.join(node['addresses']) or 'none'}, not "
-            f"{address}. That may be another machine which still runs its pods. If it is gone for good, type on the "
-            f"seed: microk8s remove-node {name} --force",
-        )
+    node = own_node(here, there["nodes"], address, member=same)
+    conflict = _conflict(here, there, node, address)
+    if conflict:
+        return plan("refuse", conflict)
     if not same:
-        if node and node["ready"]:
-            return plan("join", "its former installation's Node object looks Ready until its lease ends", remove=name)
-        if node:
-            return plan("join", "the cluster still has a Node object of its former installation", remove=name)
-        return plan("join", "not in the cluster")
+        # What is certainly this machine's, but neither its name nor its address, is left to a person.
+        if node is None or not (node["name"] == name or address in node["addresses"]):
+            return plan("join", "not in the cluster")
+        if node["ready"]:
+            return plan(
+                "join", "its former installation's Node object looks Ready until its lease ends", remove=node["name"]
+            )
+        return plan("join", "the cluster still has a Node object of its former installation", remove=node["name"])
     half = state == "single" or mine["half_joined"]
     if state not in ("single", wanted):
         return plan("refuse", f"{name} is a {state} of this cluster, but is to be a {wanted}. Let it leave first.")
@@ -341,9 +483,24 @@ def join_plan(
         return plan(
             "refuse",
             f"{name} has the certificate authority of this cluster, but a datastore of its own "
-            f"({', '.join(mine['servers'])}): it left, or leaving was cut short. If nothing on it is needed, type "
-            "there: snap remove --purge microk8s. Then run again.",
+            f"({', '.join(mine['servers'])}): it left, or leaving was cut short. If nothing on it is needed, run on "
+            f"{name}: snap remove --purge microk8s. Then run this again.",
         )
+    if node is None and not half:
+        # To join again would take a control plane that is well out of the datastore first.
+        unknown = [
+            str(item["name"])
+            for item in there["nodes"]
+            if item["ready"] and item["name"] != there["name"] and is_same_machine(here, item) is None
+        ]
+        if unknown:
+            return plan(
+                "refuse",
+                f"{name} is a {state} of this cluster, but none of its nodes has that name or the address {address}. "
+                f"It may be {' or '.join(unknown)} under another name: compare on {name} cat /etc/machine-id with "
+                "microk8s kubectl get nodes -o custom-columns=NAME:.metadata.name,ID:.status.nodeInfo.machineID on "
+                f"{there['name']}.",
+            )
     if node is None:
         return plan("repair", "an earlier join did not end" if half else "the cluster does not know it any more")
     if not node["ready"]:
@@ -351,6 +508,41 @@ def join_plan(
     if half:
         return plan("tidy", "it is in the cluster and Ready, but its join was cut short", half=half)
     return plan("none", "in the cluster and Ready")
+
+
+def _conflict(
+    here: t.Mapping[str, t.Any],
+    there: t.Mapping[str, t.Any],
+    node: t.Optional[t.Mapping[str, t.Any]],
+    address: str,
+) -> str:
+    """Why another machine's Node object stands in the way, or an empty text. One that runs is never to be removed."""
+    name = here["name"]
+    for other in there["nodes"]:
+        if node is not None and other["name"] == node["name"]:
+            continue
+        named = other["name"] == name
+        if not named and address not in other["addresses"]:
+            continue
+        what = f"the name {name}" if named else f"the address {address}"
+        where = ", ".join(other["addresses"]) or "no address"
+        if other["ready"]:
+            remedy = (
+                "That node is Ready: it runs, and its pods may sign. Give one of the two another "
+                + ("host name (hostnamectl set-hostname NAME)" if named else "address (microk8s_address)")
+                + ", or a machine id of its own if one was copied from the other (compare /etc/machine-id of both)."
+            )
+        else:
+            remedy = (
+                "That node is not Ready, but the machine may still run its pods. Only if it is this machine's former "
+                "self, or is switched off for good, run on the seed: microk8s remove-node "
+                f"{other['name']}{' --force' if not other.get('worker') else ''}"
+            )
+        return (
+            f"The cluster has a node {other['name']} ({where}) that has {what} of this machine and may be another "
+            f"machine. {remedy}"
+        )
+    return ""
 
 
 class Files:
@@ -384,6 +576,10 @@ class Files:
 
     def launch_file(self) -> bool:
         return (self.data.parent / "common/.microk8s.yaml").exists()
+
+    def node_name(self, hostname: str) -> str:
+        """The name under which the kubelet registers: the host's, unless its arguments give another."""
+        return (self.argument("kubelet", "--hostname-override") or hostname).strip().lower()
 
     def helm(self) -> bool:
         """Whether helm3 is there: in the snap from 1.25 on, before that where its addon puts it."""

@@ -43,6 +43,12 @@ options:
     type: list
     elements: str
     default: []
+  wait_machine:
+    description:
+      - What RV(identity) said of a machine that must be in the cluster and Ready, whatever name it is registered under.
+        Needs O(cluster).
+    type: dict
+    default: {}
   wait_version:
     description: The start of the version that O(wait_for) must run as well, such as V(1.36.).
     type: str
@@ -75,8 +81,19 @@ options:
       - There is no waiting for what cannot come by itself - MicroK8s that is absent, stopped or a worker.
     type: int
     default: 0
+  datastore:
+    description:
+      - Whether to ask C(microk8s status) who votes in the datastore, which takes seconds. Needs O(cluster).
+    type: bool
+    default: false
+  sudo:
+    description: Whether to try what C(sudo -E) does on this machine.
+    type: bool
+    default: false
   offered_in:
-    description: A channel, such as V(1.36/stable), of which to ask the store what revision it holds.
+    description:
+      - A channel, such as V(1.36/stable), of which to ask the store what revision it holds. The snaps that MicroK8s
+        runs on are asked for in the channels that they follow.
     type: str
   venv:
     description: A virtual environment in which to look for the Python package C(kubernetes).
@@ -112,6 +129,14 @@ snap:
   sample:
     {"version": "v1.36.0", "revision": "8600", "channel": "1.36/stable",
      "notes": ["classic", "held"], "held": true, "disabled": false}
+bases:
+  description:
+    - The rows of snapd and of every base in C(snap list), and with O(offered_in) the revision that the store offers.
+    - A refresh of one of them restarts MicroK8s, although MicroK8s itself is held.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"name": "core22", "revision": "2411", "channel": "latest/stable", "held": true, "offered_revision": 2417}]
 offered_revision:
   description: The revision that the store offers in the channel; null when the store does not say.
   returned: when O(offered_in) is given
@@ -125,9 +150,21 @@ membership:
   type: dict
   sample: {"state": "worker", "half_joined": false, "ca": "5e1f…", "servers": ["172.20.10.11"], "stopped": false}
 name:
-  description: The name under which Kubernetes knows this machine.
+  description: The name under which the kubelet registers this machine, C(--hostname-override) included.
   returned: success
   type: str
+node_ip:
+  description: The address under which the kubelet registers it (C(--node-ip)); null where it chooses by itself.
+  returned: success
+  type: str
+identity:
+  description:
+    - What tells this machine from others, as its Node object has it as well.
+    - C(booted) is when it was started, in seconds since 1970.
+  returned: success
+  type: dict
+  sample:
+    {"machine_id": "4f5a…", "system_uuid": "03d1…", "boot_id": "9b1c…", "booted": 1763800000.0}
 addresses:
   description: The machine's own IPv4 addresses.
   returned: success
@@ -160,6 +197,18 @@ launch_file:
   description: Whether a launch configuration lies there for the next installation, or still from the last one.
   returned: success
   type: bool
+foreign_launch_files:
+  description: Launch configurations that MicroK8s reads instead of the role's when it is installed.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/microk8s.yaml]
+sudo:
+  description:
+    - Which sudo this machine has, and whether C(sudo -E) hands the environment on; null where there is none.
+  returned: when O(sudo) is true
+  type: dict
+  sample: {"version": "sudo-rs 0.2.15", "keeps_environment": false}
 api:
   description:
     - Whether the cluster's API answered at last, and if not, why not.
@@ -168,12 +217,28 @@ api:
   type: dict
   sample: {"ready": true, "reason": "", "answered": true}
 nodes:
-  description: The nodes of the cluster.
+  description:
+    - The nodes of the cluster. C(ready) is true only while the kubelet renews its lease; C(reported_ready) is what the
+      node's condition says.
   returned: when O(cluster) is true
   type: list
   elements: dict
+  sample:
+    - {"name": "worker", "addresses": ["172.20.10.12"], "ready": true, "reported_ready": true, "renewed": 1763900000.0,
+       "machine_id": "4f5a…", "system_uuid": "03d1…", "boot_id": "9b1c…", "tunnel": "10.1.1.0", "worker": true,
+       "version": "v1.36.3", "unschedulable": false, "cordoned_for": ""}
+datastore:
+  description:
+    - The members of the datastore, each with its role (C(voter), C(standby) or C(spare)). The API stops when most of
+      the voters are away, however many members there are. Null as long as MicroK8s does not say.
+  returned: when O(datastore) is true and the API answered
+  type: list
+  elements: dict
+  sample: [{"address": "172.20.10.11:19001", "role": "voter"}]
 missing:
-  description: Those of O(wait_for) that are not in the cluster or not Ready.
+  description:
+    - Those of O(wait_for) that are not in the cluster or not Ready. An empty name stands for the machine of
+      O(wait_machine), where the cluster does not know it.
   returned: when O(cluster) is true
   type: list
   elements: str
@@ -220,12 +285,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import (
     HOLD_SINCE,
+    LAUNCH_FILES,
     Files,
     Microk8sError,
     controllers_work,
     missing_nodes,
+    own_node,
     parse_addons,
+    parse_bases,
     parse_dns_servers,
+    parse_members,
     parse_nodes,
     parse_offered_revision,
     parse_snap_list,
@@ -237,6 +306,9 @@ MICROK8S = "/snap/bin/microk8s"
 TMPFILES = Path("/etc/tmpfiles.d")
 API_PORT = 16443
 PAUSE_SECONDS = 2.0
+MACHINE_ID = Path("/etc/machine-id")
+SYSTEM_UUID = Path("/sys/class/dmi/id/product_uuid")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LANGUAGE = {"LANGUAGE": "C", "LC_ALL": "C"}
 
 
@@ -246,28 +318,65 @@ def run(module: AnsibleModule, *argv: str) -> t.Tuple[int, str, str]:
     return code, out, err
 
 
-def read_snap(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], t.Optional[t.Dict[str, t.Any]]]:
-    """What snapd is, and what it says of MicroK8s."""
+Row = t.Dict[str, t.Any]
+
+
+def read_snap(module: AnsibleModule) -> t.Tuple[Row, t.Optional[Row], t.List[Row]]:
+    """What snapd is, and what it says of MicroK8s and of the snaps that it runs on."""
     snap = module.get_bin_path("snap")
     if snap is None:
-        return {"present": False, "version": None, "can_hold": False}, None
+        return {"present": False, "version": None, "can_hold": False}, None, []
     code, out, err = run(module, snap, "list")
     if code != 0:
         raise Microk8sError(f"snap list failed, so what is installed is unknown: {err.strip() or out.strip()}")
-    row = parse_snap_list(out)
+    row, bases = parse_snap_list(out), parse_bases(out)
     if row and row["held"]:
-        return {"present": True, "version": None, "can_hold": True}, row
+        return {"present": True, "version": None, "can_hold": True}, row, bases
     code, out, err = run(module, snap, "version")
     if code != 0:
         raise Microk8sError(f"snap version failed: {err.strip() or out.strip()}")
     version = parse_snap_version(out)
-    return {"present": True, "version": "{}.{}".format(*version), "can_hold": version >= HOLD_SINCE}, row
+    return {"present": True, "version": "{}.{}".format(*version), "can_hold": version >= HOLD_SINCE}, row, bases
 
 
-def read_offered(module: AnsibleModule, channel: str) -> t.Optional[int]:
+def read_offered(module: AnsibleModule, name: str, channel: str) -> t.Optional[int]:
     """The revision in the channel. Without the store `snap info` succeeds all the same, and names no channels."""
-    _, out, _ = run(module, module.get_bin_path("snap", required=True), "info", "microk8s")
+    _, out, _ = run(module, module.get_bin_path("snap", required=True), "info", name)
     return parse_offered_revision(out, channel)
+
+
+def read_text(path: Path) -> str:
+    """A line that a kernel or a firmware may not have; empty where it has none."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def read_identity() -> t.Dict[str, t.Any]:
+    """What tells this machine from others, read where the kubelet reads it."""
+    uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    return {
+        "machine_id": read_text(MACHINE_ID),
+        "system_uuid": read_text(SYSTEM_UUID),
+        "boot_id": read_text(BOOT_ID),
+        "booted": time.time() - uptime,
+    }
+
+
+def read_sudo(module: AnsibleModule) -> t.Optional[t.Dict[str, t.Any]]:
+    """What `sudo -E` really does: sudo-rs takes the option and drops it, and a policy may forbid it."""
+    sudo = module.get_bin_path("sudo")
+    if sudo is None:
+        return None
+    _, version, _ = run(module, sudo, "--version")
+    code, out, _ = module.run_command(
+        [sudo, "-n", "-E", "printenv", "SNAP_DATA"], environ_update={**LANGUAGE, "SNAP_DATA": "/kept"}
+    )
+    return {
+        "version": (version.splitlines() or [""])[0].strip(),
+        "keeps_environment": code == 0 and out.strip() == "/kept",
+    }
 
 
 def read_machine() -> t.Dict[str, t.Any]:
@@ -333,7 +442,7 @@ def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
     )
     if code == 0:
         try:
-            return {"api": {"ready": True, "reason": ""}, **parse_nodes(out)}
+            return {"api": {"ready": True, "reason": ""}, **parse_nodes(out, time.time())}
         except Microk8sError as exc:
             # A worker answers with a sentence and exit code 0.
             return {"api": {"ready": False, "reason": out.strip()[:300] or str(exc)}, **nothing}
@@ -345,6 +454,15 @@ def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
     _, out, _ = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
     try:
         return parse_addons(out)
+    except Microk8sError:
+        return None
+
+
+def read_datastore(module: AnsibleModule) -> t.Optional[t.List[t.Dict[str, str]]]:
+    """Who votes in the datastore; None as long as MicroK8s does not say."""
+    _, out, _ = run(module, MICROK8S, "status", "--format", "yaml", "--timeout", "30")
+    try:
+        return parse_members(out)
     except Microk8sError:
         return None
 
@@ -364,22 +482,31 @@ def read_dns(module: AnsibleModule) -> t.List[str]:
 def read_node(module: AnsibleModule) -> t.Dict[str, t.Any]:
     """What this machine knows by itself."""
     files = Files()
-    snapd, snap = read_snap(module)
+    snapd, snap, bases = read_snap(module)
     installed = snap is not None
+    hostname = socket.gethostname().lower()
     nowhere = {"state": "absent", "half_joined": False, "ca": None, "servers": [], "stopped": False}
     channel = module.params["offered_in"]
+    if channel:
+        for base in bases:
+            base["offered_revision"] = read_offered(module, base["name"], base["channel"])
     return {
-        **({"offered_revision": read_offered(module, channel) if installed else None} if channel else {}),
+        **({"offered_revision": read_offered(module, "microk8s", channel) if installed else None} if channel else {}),
+        **({"sudo": read_sudo(module)} if module.params["sudo"] else {}),
         "snapd": snapd,
         "snap": snap,
+        "bases": bases,
         "membership": files.membership() if installed else nowhere,
         "certificates": files.certificates(datetime.now(timezone.utc)) if installed else [],
         "authorization": files.argument("kube-apiserver", "--authorization-mode") if installed else None,
-        "name": socket.gethostname().lower(),
+        "name": files.node_name(hostname) if installed else hostname,
+        "node_ip": files.argument("kubelet", "--node-ip") if installed else None,
+        "identity": read_identity(),
         "addresses": read_addresses(module),
         "machine": read_machine(),
         "kubernetes_python": read_kubernetes_python(module.params["venv"]),
         "launch_file": files.launch_file(),
+        "foreign_launch_files": [str(path) for path in LAUNCH_FILES[:-1] if is_there(str(path))],
     }
 
 
@@ -390,6 +517,13 @@ def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
     seen["missing"] = missing_nodes(
         seen["nodes"], wanted["wait_for"], wanted["wait_version"], wanted["wait_renewed_after"]
     )
+    machine = wanted["wait_machine"]
+    if machine:
+        node = own_node({"name": "", "identity": machine}, seen["nodes"])
+        found = missing_nodes(
+            seen["nodes"], [node["name"] if node else ""], wanted["wait_version"], wanted["wait_renewed_after"]
+        )
+        seen["missing"] += found
     seen["controllers"] = controllers_work(seen.pop("leases"), time.time())
     available = {f"{item['namespace']}/{item['name']}" for item in seen["deployments"] if item["available"]}
     done = seen["api"]["ready"] and not seen["missing"] and available.issuperset(wanted["wait_deployments"])
@@ -400,6 +534,9 @@ def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
         seen["addons"] = shown if set(wanted["addons"]) <= set(shown) else read_addons(module)
         enabled = {name for name, state in (seen["addons"] or {}).items() if state}
         done = seen["addons"] is not None and (enabled.issuperset(wanted["addons"]) or not wanted["wait_addons"])
+    if done and wanted["datastore"]:
+        seen["datastore"] = read_datastore(module)
+        done = seen["datastore"] is not None
     if done and wanted["dns"]:
         seen["dns_servers"] = read_dns(module)
     return seen, done
@@ -431,8 +568,11 @@ def main() -> None:
             "addons": names,
             "dns": {"type": "bool", "default": False},
             "wait_for": names,
+            "wait_machine": {"type": "dict", "default": {}},
             "wait_version": {"type": "str", "default": ""},
             "wait_renewed_after": {"type": "float", "default": 0.0},
+            "datastore": {"type": "bool", "default": False},
+            "sudo": {"type": "bool", "default": False},
             "offered_in": {"type": "str"},
             "wait_addons": {"type": "bool", "default": False},
             "wait_controllers": {"type": "bool", "default": False},

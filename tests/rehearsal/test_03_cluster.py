@@ -82,6 +82,39 @@ def test_a_partition_in_the_middle_of_a_join(lab: Lab) -> None:
     joins(lab)
 
 
+# --- what looks well and is not --------------------------------------------------------------------------------------
+
+
+def test_nothing_is_drained_while_a_control_plane_is_deaf(lab: Lab) -> None:
+    """Watches that stall: everything else goes on, and a pod that is stopped would get no successor."""
+    prepared(lab)
+    joins(lab)
+    lab.on("master", "touch /var/snap/microk8s/current/var/lock/watches-stalled")
+    play = lab.play("playbooks/leave_node.yml", "-e", "leave_node=worker", check=False)
+    assert play.failed
+    assert "Nothing was drained or stopped" in play.said
+    assert "snap restart microk8s.daemon-k8s-dqlite microk8s.daemon-kubelite" in play.said
+    assert lab.cordoned() == set()
+    lab.on("master", "snap restart microk8s.daemon-k8s-dqlite microk8s.daemon-kubelite")
+    lab.wait("the API is back", lambda: lab.nodes_ready() == {"master": True, "worker": True}, seconds=180)
+
+
+def test_a_node_that_is_registered_under_its_other_card(lab: Lab) -> None:
+    """It is who it is by its machine: left alone, and named."""
+    device = lab.on("worker", "ip -o route show default").split(" dev ")[1].split()[0]
+    arguments = "/var/snap/microk8s/current/args/kubelet"
+    lab.on("worker", f"ip addr add 172.20.10.112/20 dev {device}")
+    lab.on("worker", f"sed -i 's/^--node-ip=.*/--node-ip=172.20.10.112/' {arguments}")
+    lab.on("worker", "snap restart microk8s.daemon-kubelite")
+    seen = "/snap/bin/microk8s kubectl get node worker -o wide"
+    lab.wait("its other address", lambda: "172.20.10.112" in lab.on("master", seen), seconds=120)
+    play = lab.play(*BUILD)
+    assert "it is registered under 172.20.10.112, not under 172.20.10.12" in play.said
+    assert sum(play.changed.values()) == 0
+    lab.on("worker", f"sed -i 's/^--node-ip=.*/--node-ip=172.20.10.12/' {arguments}")
+    lab.on("worker", f"snap restart microk8s.daemon-kubelite; ip addr del 172.20.10.112/20 dev {device}")
+
+
 # --- leaving ---------------------------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,20 @@ def test_a_worker_that_somebody_took_back(lab: Lab) -> None:
     finishes(lab, minor)
 
 
+def test_a_newer_base_alone_is_taken_on_an_empty_node(lab: Lab) -> None:
+    """Its refresh ends every container of the node (the kicker of MicroK8s), so the node is drained first."""
+    minor = current(lab)
+    rows = [line.split() for line in lab.on("worker", "snap list").splitlines()[1:]]
+    new = json.dumps({row[0]: ["20300101", int(row[2]) + 1] for row in rows if row[0] != "microk8s"})
+    for machine in ("master", "worker"):
+        lab.on(machine, f"echo '{new}' > /usr/lib/snapd/store/bases.json")
+    finishes(lab, minor)
+    for machine in ("master", "worker"):
+        after = [line.split() for line in lab.on(machine, "snap list").splitlines()[1:]]
+        assert {row[1] for row in after if row[0] != "microk8s"} == {"20300101"}
+        assert all("held" in row[-1].split(",") for row in after)
+
+
 def test_a_patch_release_in_the_same_channel(lab: Lab) -> None:
     """Held, a node gets it in no other way. What is seen Ready is the kubelet that runs since."""
     minor = current(lab)

@@ -35,6 +35,25 @@ def test_refreshes_are_held(host: t.Any) -> None:
     assert "held" in row[5].split(",")
 
 
+def test_what_it_runs_on_is_held_as_well(host: t.Any) -> None:
+    rows = [line.split() for line in host.check_output("snap list").splitlines()[1:]]
+    assert {row[0] for row in rows} >= {"microk8s", "snapd"}
+    assert [row[0] for row in rows if "held" not in row[-1].split(",")] == []
+
+
+def test_it_registers_under_the_address_of_the_inventory(host: t.Any) -> None:
+    name = host.check_output("hostname").lower()
+    arguments = host.file("/var/snap/microk8s/current/args/kubelet").content_string
+    assert f"--node-ip={ADDRESSES[name]}\n" in arguments
+
+
+def test_it_looks_at_its_certificates_by_itself(host: t.Any) -> None:
+    timer = host.service("eth2xk8s-certificates.timer")
+    assert timer.is_running and timer.is_enabled
+    assert host.run("systemctl start eth2xk8s-certificates.service").rc == 0
+    assert not host.file("/run/motd.d/50-eth2xk8s-certificates").exists
+
+
 def test_no_token_for_joining_is_left(master: t.Any) -> None:
     tokens = master.file("/var/snap/microk8s/current/credentials/cluster-tokens.txt")
     assert not tokens.exists or tokens.content_string.strip() == ""

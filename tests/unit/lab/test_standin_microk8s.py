@@ -805,17 +805,116 @@ def test_without_a_datastore_there_is_no_backup(new: Machine) -> None:
     )
 
 
+class Entries:
+    """A datastore's entries."""
+
+    def __init__(self, entries: dict[bytes, bytes]) -> None:
+        self.entries = entries
+
+    def all(self) -> list[tuple[bytes, bytes]]:
+        return sorted(self.entries.items())
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.entries[key] = value
+
+
+def test_a_restore_overlays(new: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = new.modules(monkeypatch)
+    monkeypatch.setattr(modules.cluster, "datastore_members", lambda: [{"id": "1"}])
+    store = Entries({b"/registry/kept": b"old", b"/registry/deleted": b"\x00\xff"})
+    monkeypatch.setattr(modules.cluster, "Keys", lambda: store)
+    monkeypatch.chdir(tmp_path)
+    modules.microk8s.dbctl(["backup", "-o", "mine.tar.gz"])
+    store.entries = {b"/registry/kept": b"new", b"/registry/newer": b"3"}
+    assert modules.microk8s.dbctl(["restore", "mine.tar.gz"]) == 0
+    expected = {b"/registry/kept": b"old", b"/registry/deleted": b"\x00\xff", b"/registry/newer": b"3"}
+    assert store.entries == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "joined", "addresses", "roles"),
+    [
+        (1, False, [1], ["voter"]),
+        (1, False, [1, 2], ["voter", "spare"]),
+        (2, True, [1, 2], ["voter", "spare"]),
+        (3, True, [1, 2, 3], ["voter"] * 3),
+        (1, False, [1, 2, 3, 4, 5], ["voter"] * 3 + ["standby"] * 2),
+    ],
+)
+def test_not_every_member_votes(
+    new: Machine, monkeypatch: pytest.MonkeyPatch, own: int, joined: bool, addresses: list[int], roles: list[str]
+) -> None:
+    modules = new.modules(monkeypatch)
+    members = [{"id": str(n), "address": f"10.0.0.{n}:19001"} for n in addresses]
+    found = modules.cluster.with_roles(members, [f"10.0.0.{own}"], joined)
+    assert [member["role"] for member in found] == roles
+
+
+@pytest.mark.parametrize(("track", "ends"), [("1.28", True), ("1.34", True), ("1.36", False)])
+def test_up_to_1_34_joining_needs_a_sudo_that_keeps_the_environment(
+    installed: dict[str, Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: str, ends: bool
+) -> None:
+    if track not in installed:
+        pytest.skip("no machine of that release here")
+    machine = installed[track].copy(tmp_path / "root")
+    machine.program(machine.fakes / "sudo", '#!/bin/sh\nshift 2\nunset SNAP_DATA\nexec "$@"\n')
+    modules = machine.modules(monkeypatch)
+    minor = int(track.split(".")[1])
+    if ends:
+        with pytest.raises(RuntimeError, match="SNAP_DATA is None"):
+            modules.join.keep_environment(minor)
+    else:
+        modules.join.keep_environment(minor)
+    machine.program(machine.fakes / "sudo", '#!/bin/sh\nshift 2\nexec "$@"\n')
+    modules.join.keep_environment(minor)
+
+
+def test_a_join_takes_the_seeds_kubelet_but_not_its_name_and_address(
+    new: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = new.modules(monkeypatch)
+    given = "--node-ip=10.0.0.1\n--hostname-override=seed\n--fail-swap-on=false\n"
+    modules.join._take_kubelet_args({"kubelet_args": given, "hostname_override": "10.0.0.2"}, "worker")
+    assert modules.node.get_arg("kubelet", "--node-ip") == "10.0.0.2"
+    assert modules.node.get_arg("kubelet", "--hostname-override") == ""
+    modules.join._take_kubelet_args({"kubelet_args": "--x=1\n", "hostname_override": "10.0.0.2"}, "worker")
+    assert modules.node.get_arg("kubelet", "--node-ip") == ""
+
+
+def test_a_refresh_of_a_base_ends_every_container(new: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although MicroK8s itself is held."""
+    new.ok("snap", "refresh", "--hold", "microk8s")
+    (new.root / "usr/lib/snapd/store/bases.json").write_text('{"core22": ["20270101", 9999]}')
+    new.ok("snap", "refresh", "--hold", "core22")
+    assert new.run("snap", "refresh").stderr == "All snaps up to date.\n"
+    new.ok("snap", "refresh", "--unhold", "core22")
+    assert "(9999)" in new.ok("snap", "info", "core22")
+    assert "core22 20270101" in new.ok("snap", "refresh")
+    modules = new.modules(monkeypatch)
+    done: list[str] = []
+    monkeypatch.setattr(modules.node, "kill_containers", lambda: done.append("killed"))
+    monkeypatch.setattr(modules.kicker, "Api", lambda *_: None)
+    kicker = modules.kicker.Kicker()
+    kicker.changed()
+    kicker.changed()
+    assert done == ["killed"]
+    modules.certs.break_openssl(-1)
+    kicker.changed()
+    assert done == ["killed"]
+
+
 @pytest.mark.parametrize(("track", "code"), [("1.28", 1), ("1.36", 0)])
 def test_a_backup_by_a_path_fails_up_to_1_31(
     installed: dict[str, Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: str, code: int
 ) -> None:
     modules = installed[track].copy(tmp_path / "root").modules(monkeypatch)
     monkeypatch.setattr(modules.cluster, "datastore_members", lambda: [{"id": "1"}])
-    monkeypatch.setattr(modules.cluster, "etcdctl", lambda *args, **_: Path(args[2]).write_text("data") and "")
+    monkeypatch.setattr(modules.cluster, "Keys", lambda: Entries({b"/registry/a": b"1", b"/registry/b": b"2"}))
     monkeypatch.chdir(tmp_path)
     assert modules.microk8s.dbctl(["backup", "-o", "mine.tar.gz"]) == 0
     with tarfile.open(tmp_path / "mine.tar.gz") as tar:
-        assert sorted(tar.getnames()) == ["mine", "mine/0.data", "mine/0.key"]
+        names = ["mine", "mine/0.data", "mine/0.key", "mine/1.data", "mine/1.key"]
+        assert sorted(tar.getnames()) == names  # a pair for each entry
     command = ["backup", "-o", f"{tmp_path}/other"]
     if code:
         with pytest.raises(modules.system.Failed, match="Backup process failed"):

@@ -81,10 +81,10 @@ def test_the_token_is_withdrawn_whatever_happens() -> None:
 
 def test_preflight_changes_nothing() -> None:
     allowed = {"ansible.builtin.assert", "ansible.builtin.set_fact", "eth2xk8s.staking.microk8s_info"}
-    for name in ("preflight.yml", "check_clock.yml", "upgrade_check.yml"):
+    for name in ("preflight.yml", "check_clock.yml", "sudo.yml", "upgrade_check.yml"):
         for task in tasks(ROLE / "tasks" / name):
             included = task.get("ansible.builtin.include_tasks", {}).get("file")
-            assert allowed & task.keys() or included == "check_clock.yml", task["name"]
+            assert allowed & task.keys() or included in ("check_clock.yml", "sudo.yml", "watches.yml"), task["name"]
 
 
 def test_what_is_known_of_this_machine_is_never_lost_to_a_skipped_task() -> None:
@@ -98,9 +98,9 @@ def test_a_join_is_believed_only_from_the_seed() -> None:
     steps = list(tasks(ROLE / "tasks/join_cluster.yml"))
     names = [step["name"].partition("| ")[2] for step in steps]
     after = steps[names.index("Join") + 1 :]
-    verify = next(step for step in after if "eth2xk8s.staking.microk8s_info" in step)
+    verify = next(step for step in after if (step.get("eth2xk8s.staking.microk8s_info") or {}).get("cluster"))
     assert verify["delegate_to"] == "{{ microk8s_seed }}"
-    assert verify["eth2xk8s.staking.microk8s_info"]["wait_for"]
+    assert verify["eth2xk8s.staking.microk8s_info"]["wait_machine"] == "{{ __microk8s_here.identity }}"
 
 
 def test_after_a_refresh_the_new_kubelet_is_waited_for() -> None:

@@ -310,6 +310,14 @@ def test_counts_the_days_of_every_certificate(files: m.Files) -> None:
     ]
 
 
+@pytest.mark.parametrize("form", ["{}", '"{}"', "'{}'", "{}  # renewed"])
+def test_reads_the_certificate_in_a_kubeconfig_however_it_is_written(files: m.Files, form: str) -> None:
+    data = base64.b64encode(certificate(NOW + timedelta(days=9)).encode()).decode()
+    text = f"users:\n- user:\n    client-certificate-data: {form.format(data)}\n"
+    (files.data / "credentials/client.config").write_text(text)
+    assert [c["days_left"] for c in files.certificates(NOW) if c["name"].endswith("client.config")] == [9]
+
+
 def test_a_workers_left_over_certificates_do_not_count(files: m.Files) -> None:
     (files.data / "certs/server.crt").write_text(certificate(NOW + timedelta(days=1)))
     (files.data / "certs/kubelet.crt").write_text(certificate(NOW + timedelta(days=99)))
@@ -413,10 +421,7 @@ def test_plans_the_way_into_the_cluster(
             id="same-name-elsewhere",
         ),
         pytest.param(
-            machine(), seed(MASTER, ("old-name", "172.20.10.12", False)), "belongs to the node old-name", id="renamed"
-        ),
-        pytest.param(
-            machine(state="worker", ca="cluster"), seed(MASTER, ("worker", "10.0.0.1", True)), "10.0.0.1", id="moved"
+            machine(), seed(MASTER, ("old-name", "172.20.10.12", False)), "node old-name .*the address", id="renamed"
         ),
         pytest.param(
             machine(state="control_plane", ca="cluster"), seed(MASTER, WORKER), "is a control_plane", id="wrong-role"
@@ -431,6 +436,237 @@ def test_refuses_what_only_a_person_may_decide(here: dict[str, t.Any], there: di
     result = plan(here, there)
     assert result["action"] == "refuse"
     assert m.re.search(why, result["reason"])
+
+
+IDS = {"machine_id": "4f5a0c", "system_uuid": "03D1-AA", "boot_id": "b-1", "booted": 1000.0}
+OTHERS = {"machine_id": "99aa11", "system_uuid": "77ff-bb", "boot_id": "b-9"}
+COPIED = {"machine_id": "4f5a0c", "system_uuid": "03d1-aa", "boot_id": "b-9"}
+LIVE, LONG_AGO = 9000.0, 1010.0
+
+
+def known(
+    name: str, address: str, ids: dict[str, t.Any], ready: bool = True, renewed: float = LIVE, worker: bool = True
+) -> dict[str, t.Any]:
+    """A Node object with the marks of a machine, as microk8s_info returns it."""
+    return {
+        "name": name,
+        "addresses": [address],
+        "ready": ready,
+        "renewed": renewed,
+        "worker": worker,
+        **{key: value for key, value in ids.items() if key != "booted"},
+    }
+
+
+MASTERS = known("master", "172.20.10.11", {"machine_id": "aa", "system_uuid": "cc", "boot_id": "b-0"}, worker=False)
+CP3 = known("cp3", "172.20.10.13", {"machine_id": "bb", "system_uuid": "dd", "boot_id": "b-3"}, worker=False)
+
+
+def identified(state: str = "worker", ca: str = "cluster", **more: t.Any) -> dict[str, t.Any]:
+    return {**machine(state=state, ca=ca, **more), "identity": IDS, "addresses": ["172.20.10.12", "203.0.113.12"]}
+
+
+def among(*nodes: dict[str, t.Any]) -> dict[str, t.Any]:
+    there = seed(MASTER)
+    there["nodes"] = [MASTERS, CP3, *nodes]
+    there["membership"]["servers"] = ["172.20.10.11", "172.20.10.12", "172.20.10.13"]
+    return there
+
+
+REGISTERED = {
+    "as-it-should": ("worker", "172.20.10.12"),
+    "under-its-other-card": ("worker", "203.0.113.12"),
+    "under-an-address-of-a-nat": ("worker", "198.51.100.7"),
+    "by-hostname-override": ("rack2-worker", "172.20.10.12"),
+    "by-both": ("rack2-worker", "203.0.113.12"),
+    "by-its-address-as-a-name": ("172.20.10.12", "203.0.113.12"),
+}
+
+
+@pytest.mark.parametrize(("name", "address"), REGISTERED.values(), ids=REGISTERED)
+@pytest.mark.parametrize("role", ["worker", "control_plane"])
+def test_a_node_is_who_it_is_by_its_machine(name: str, address: str, role: str) -> None:
+    """A healthy node is neither refused, nor joined again, whatever it is called and wherever it is reached."""
+    here = identified(role, servers=["172.20.10.11", "172.20.10.12", "172.20.10.13"])
+    result = plan(here, among(known(name, address, IDS, worker=role == "worker")), role=role)
+    assert (result["action"], result["remove"], result["node"]) == ("none", "", name)
+    assert bool(result["note"]) is ((name, address) != ("worker", "172.20.10.12"))
+    down = plan(here, among(known(name, address, IDS, ready=False, worker=role == "worker")), role=role)
+    assert (down["action"], down["remove"]) == ("wait", "")
+
+
+@pytest.mark.parametrize(("name", "address"), list(REGISTERED.values())[1:], ids=list(REGISTERED)[1:])
+@pytest.mark.parametrize("state", ["worker", "control_plane"])
+def test_without_marks_a_healthy_node_is_never_joined_again(name: str, address: str, state: str) -> None:
+    """What cannot be compared is left to a person, and where name or address agree it is this machine."""
+    there = seed(MASTER)
+    there["nodes"] += [{"name": name, "addresses": [address], "ready": True, "worker": state == "worker"}]
+    there["membership"]["servers"] = ["172.20.10.11"]
+    here = machine(state=state, ca="cluster", servers=["172.20.10.11"])
+    result = plan(here, there, role=state)
+    assert result["action"] == ("none" if name == "worker" or address == "172.20.10.12" else "refuse")
+    assert "remove-node" not in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("node", "action", "remove"),
+    [
+        pytest.param(known("worker", "172.20.10.12", IDS), "join", "worker", id="installed-anew-in-this-boot"),
+        pytest.param(known("worker", "172.20.10.12", COPIED, False), "join", "worker", id="installed-anew-and-booted"),
+        pytest.param(
+            known("worker", "172.20.10.12", COPIED, True, LONG_AGO), "join", "worker", id="booted-just-now-lease-runs"
+        ),
+        pytest.param(known("old", "10.0.0.7", IDS, False), "join", "", id="neither-its-name-nor-its-address"),
+        pytest.param(known("worker", "10.0.0.7", OTHERS, False), "refuse", "", id="another-dead-machine-of-its-name"),
+        pytest.param(known("worker", "10.0.0.7", OTHERS), "refuse", "", id="another-live-machine-of-its-name"),
+        pytest.param(known("other", "172.20.10.12", OTHERS), "refuse", "", id="another-live-machine-at-its-address"),
+        pytest.param(known("worker", "172.20.10.12", COPIED), "refuse", "", id="a-copy-of-its-disk-runs"),
+        pytest.param(known("other", "10.0.0.7", COPIED), "join", "", id="a-copy-of-its-disk-runs-elsewhere"),
+    ],
+)
+def test_a_node_object_is_removed_only_for_the_machine_that_was_it(
+    node: dict[str, t.Any], action: str, remove: str
+) -> None:
+    result = plan(identified("single", "own"), among(node))
+    assert (result["action"], result["remove"]) == (action, remove)
+    if node["ready"]:
+        assert "remove-node" not in result["reason"]
+
+
+def test_a_copy_that_runs_is_not_taken_for_this_machine_just_after_its_start() -> None:
+    """Both have the ids of the disk that was copied, and this one's kubelet has not told its new boot yet."""
+    own = known("worker", "172.20.10.12", COPIED, ready=False, renewed=900.0)
+    copy = known("other", "172.20.10.14", {**COPIED, "boot_id": "b-7"}, renewed=1005.0)
+    for nodes in ([own, copy], [copy, own]):
+        found = m.own_node(identified(), nodes, "172.20.10.12", member=True)
+        assert found is not None and found["name"] == "worker"
+
+
+@given(
+    here_id=st.sampled_from(["a", "b", ""]),
+    node_id=st.sampled_from(["a", "b", ""]),
+    name=st.sampled_from(["worker", "rack2"]),
+    address=st.sampled_from(["172.20.10.12", "203.0.113.12", "10.9.9.9"]),
+    ready=st.booleans(),
+    state=st.sampled_from(["single", "worker", "control_plane"]),
+    ca=st.sampled_from(["own", "cluster"]),
+    same_boot=st.booleans(),
+)
+def test_no_message_advises_to_remove_a_node_that_runs(
+    here_id: str, node_id: str, name: str, address: str, ready: bool, state: str, ca: str, same_boot: bool
+) -> None:
+    marks = {"machine_id": node_id, "system_uuid": "", "boot_id": "b-1" if same_boot else "b-2"}
+    here = {
+        **machine(state=state, ca=ca),
+        "identity": {"machine_id": here_id, "system_uuid": "", "boot_id": "b-1", "booted": 1000.0},
+        "addresses": ["172.20.10.12", "203.0.113.12"],
+    }
+    result = plan(here, among(known(name, address, marks, ready)), role="worker" if state == "single" else state)
+    if ready:
+        assert "remove-node" not in result["reason"]
+        if here_id == node_id == "a" and ca == "cluster" and (same_boot or name == "worker") and same_boot:
+            assert result["action"] in ("none", "tidy")
+    if result["remove"]:
+        assert result["remove"] == name
+        assert here_id == node_id or not (here_id and node_id)
+        assert name == "worker" or address == "172.20.10.12"
+
+
+def test_a_kubelet_that_does_not_renew_its_lease_is_not_ready() -> None:
+    """Its condition stays True for as long as no controller hears of anything."""
+    items = [node("master", "172.20.10.11"), node("worker", "172.20.10.12"), lease("master", "kube-node-lease", 5)]
+    items += [lease("worker", "kube-node-lease", m.NODE_LEASE_SECONDS + 1)]
+    nodes = m.parse_nodes(json.dumps({"items": items}), NOW.timestamp())["nodes"]
+    assert [(n["name"], n["ready"], n["reported_ready"]) for n in nodes] == [
+        ("master", True, True),
+        ("worker", False, True),
+    ]
+    objects = [node("master", "172.20.10.11"), node("worker", "172.20.10.12"), node("cut", "172.20.10.13", "Unknown")]
+    leases = [lease("master", "kube-node-lease", 5), lease("worker", "kube-node-lease", 99)]
+    leases += [lease("cut", "kube-node-lease", 5)]
+    assert m.nodes_heard_of(objects, leases, NOW.timestamp()) == ["master"]
+
+
+def test_reads_the_marks_of_a_node() -> None:
+    item = node("worker", "172.20.10.12")
+    item["status"]["nodeInfo"].update(machineID="4f5a", systemUUID="03d1", bootID="b-1")
+    item["metadata"]["annotations"] = {m.TUNNEL: "10.1.1.0"}
+    (read,) = m.parse_nodes(json.dumps({"items": [item]}))["nodes"]
+    assert (read["machine_id"], read["system_uuid"], read["boot_id"], read["tunnel"]) == (
+        "4f5a",
+        "03d1",
+        "b-1",
+        "10.1.1.0",
+    )
+
+
+BASES = """\
+Name      Version        Rev    Tracking       Publisher    Notes
+core20    20250730       2717   latest/stable  canonical**  base,held
+core22    20250730       2411   latest/stable  canonical**  base
+core      16-2.61.4      17292  latest/stable  canonical**  core
+hello     2.10           42     latest/stable  canonical**  -
+lxd       5.21           33110  5.21/stable    canonical**  held
+microk8s  v1.36.3        9024   1.36/stable    canonical**  classic,held
+core24    20250730       1006   latest/stable  canonical**  base,disabled
+snapd     2.68.3         24792  latest/stable  canonical**  snapd
+"""
+
+
+def test_what_a_refresh_of_restarts_microk8s_as_well() -> None:
+    found = m.parse_bases(BASES)
+    assert {row["name"]: row["held"] for row in found} == {
+        "core": False,
+        "core20": True,
+        "core22": False,
+        "snapd": False,
+    }
+    assert m.parse_bases("") == []
+
+
+STATUS_YAML = """microk8s:
+  running: True
+high-availability:
+  enabled: True
+  nodes:
+{}addons:
+  - name: dns
+    address: 1.2.3.4
+    role: voter
+"""
+MEMBER = "    - address: 10.0.0.{}:19001\n      role: {}\n"
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [["voter"], ["voter", "spare"], ["voter"] * 3, ["voter", "voter", "voter", "standby", "standby"]],
+    ids=len,
+)
+def test_reads_who_votes(roles: list[str]) -> None:
+    members = "".join(MEMBER.format(number, role) for number, role in enumerate(roles))
+    assert [member["role"] for member in m.parse_members(STATUS_YAML.format(members))] == roles
+
+
+@pytest.mark.parametrize("text", ["", "microk8s is not running, try microk8s start\n", STATUS_YAML.format("")])
+def test_a_status_without_members_is_an_error(text: str) -> None:
+    with pytest.raises(m.Microk8sError):
+        m.parse_members(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ("", "worker"),
+        ("--node-ip=172.20.10.12\n", "worker"),
+        ("--hostname-override=Rack2-Worker\n", "rack2-worker"),
+        ('--hostname-override "rack2"\n', "rack2"),
+        ("#--hostname-override=rack2\n", "worker"),
+        ("--hostname-override=a\n--hostname-override=b\n", "b"),
+    ],
+)
+def test_the_name_that_the_kubelet_registers(files: m.Files, arguments: str, name: str) -> None:
+    (files.data / "args/kubelet").write_text(arguments)
+    assert files.node_name("worker") == name
 
 
 @pytest.mark.parametrize("members", [["127.0.0.1"], ["172.20.10.12", "172.20.10.13"]])

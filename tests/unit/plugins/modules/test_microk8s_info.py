@@ -19,15 +19,20 @@ CLUSTER = json.dumps(
     {
         "items": [
             {
+                "kind": "Lease",
+                "metadata": {"name": "master", "namespace": "kube-node-lease"},
+                "spec": {"renewTime": "2999-01-01T00:00:00.000000Z"},
+            },
+            {
                 "kind": "Node",
                 "metadata": {"name": "master"},
                 "spec": {},
                 "status": {
                     "addresses": [{"type": "InternalIP", "address": "172.20.10.11"}],
                     "conditions": [{"type": "Ready", "status": "True"}],
-                    "nodeInfo": {"kubeletVersion": "v1.36.0"},
+                    "nodeInfo": {"kubeletVersion": "v1.36.0", "machineID": "4f5a", "bootID": "b-1"},
                 },
-            }
+            },
         ]
     }
 )
@@ -283,3 +288,81 @@ def test_remembers_an_api_that_answered_and_fell_silent(machine: Machine, capsys
     )
     result = machine.run(capsys, cluster=True, wait_for=["worker"], wait_seconds=2)
     assert result["api"] == {"ready": False, "reason": "refused", "answered": True}
+
+
+def test_waits_for_a_machine_whatever_it_is_called(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program("microk8s", f"echo '{CLUSTER}'")
+    ids = {"machine_id": "4f5a", "system_uuid": "", "boot_id": "b-1", "booted": 1.0}
+    assert machine.run(capsys, cluster=True, wait_machine=ids)["missing"] == []
+    assert machine.run(capsys, cluster=True, wait_machine={**ids, "machine_id": "other"})["missing"] == [""]
+    assert machine.run(capsys, cluster=True, wait_machine=ids, wait_version="1.37.")["missing"] == ["master"]
+
+
+def test_a_node_whose_lease_is_old_is_waited_for(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    machine.program("microk8s", f"echo '{CLUSTER.replace('2999', '1999')}'")
+    result = machine.run(capsys, cluster=True, wait_for=["master"])
+    assert result["missing"] == ["master"]
+    assert result["nodes"][0]["reported_ready"] is True
+
+
+def test_names_the_kubelets_own_name_and_address(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    assert machine.run(capsys)["node_ip"] is None
+    (machine.data / "args").mkdir()
+    (machine.data / "args/kubelet").write_text("--hostname-override=rack2\n--node-ip=172.20.10.12\n")
+    result = machine.run(capsys)
+    assert (result["name"], result["node_ip"]) == ("rack2", "172.20.10.12")
+    assert set(result["identity"]) == {"machine_id", "system_uuid", "boot_id", "booted"}
+
+
+def test_says_who_votes_only_when_asked(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install()
+    members = "high-availability:\\n  enabled: True\\n  nodes:\\n    - address: 10.0.0.1:19001\\n      role: voter\\n"
+    machine.program("microk8s", f"case \"$1\" in kubectl) echo '{CLUSTER}';; *) printf '{members}';; esac")
+    assert "datastore" not in machine.run(capsys, cluster=True)
+    found = machine.run(capsys, cluster=True, datastore=True)["datastore"]
+    assert found == [{"address": "10.0.0.1:19001", "role": "voter"}]
+
+
+def test_reads_what_snapd_may_refresh_below_microk8s(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.install("classic,held")
+    with (machine.bin / "snap").open("a") as f:
+        f.write(
+            'echo "core22  1  2411  latest/stable  canonical**  base"\n'
+            'if [ "$1" = info ]; then echo "  latest/stable:  20260801 2026-08-02 (2500) 66MB base"; fi\n'
+        )
+    script = (machine.bin / "snap").read_text().replace('echo "microk8s', 'echo "Name  Version  Rev"\necho "microk8s')
+    (machine.bin / "snap").write_text(script)
+    (base,) = machine.run(capsys)["bases"]
+    assert (base["name"], base["held"], "offered_revision" in base) == ("core22", False, False)
+    assert machine.run(capsys, offered_in="1.36/stable")["bases"][0]["offered_revision"] == 2500
+
+
+SUDOS = {
+    "sudo": ("Sudo version 1.9.15p5", 'shift 2; exec "$@"', True),
+    "sudo-rs": ("sudo-rs 0.2.15", 'shift 2; unset SNAP_DATA; exec "$@"', False),
+    "a-policy-that-forbids-it": ("Sudo version 1.9.15p5", 'echo "sorry, you are not allowed" >&2; exit 1', False),
+    "another-program": ("doas", "exit 1", False),
+}
+
+
+@pytest.mark.parametrize(("version", "does", "keeps"), SUDOS.values(), ids=SUDOS)
+def test_sudo_is_judged_by_what_it_does(
+    machine: Machine, capsys: pytest.CaptureFixture[str], version: str, does: str, keeps: bool
+) -> None:
+    machine.program("sudo", f'if [ "$1" = --version ]; then echo "{version}"; exit; fi\n{does}')
+    assert "sudo" not in machine.run(capsys)
+    assert machine.run(capsys, sudo=True)["sudo"] == {"version": version, "keeps_environment": keeps}
+
+
+def test_names_the_launch_files_of_others(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = (machine.root / "etc.yaml", machine.root / "root.yaml", machine.root / "own.yaml")
+    monkeypatch.setattr(microk8s_info, "LAUNCH_FILES", places)
+    assert machine.run(capsys)["foreign_launch_files"] == []
+    for place in places:
+        place.touch()
+    assert machine.run(capsys)["foreign_launch_files"] == [str(places[0]), str(places[1])]
