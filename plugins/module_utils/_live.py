@@ -149,7 +149,7 @@ class Edited(t.NamedTuple):
     """Objects that are not as Helm's manifest has them, by kind and name."""
 
     by_hand: dict[str, list[str]]
-    #: Helm itself could not write these.
+    #: Helm itself could not write these, or they are gone: they are made again as they were.
     unmerged: dict[str, list[str]]
 
 
@@ -160,6 +160,11 @@ def edited(manifests: t.Sequence[t.Sequence[Json]], live: t.Sequence[Json]) -> E
     newer one. An object that is of neither is held against the nearest.
     """
     found = Edited({}, {})
+    there = {(item["kind"], item["metadata"]["name"]) for item in live}
+    # After an attempt that never finished Helm runs again anyway.
+    for one in manifests[0] if len(manifests) == 1 else ():
+        if one["kind"] in PARTS and (one["kind"], one["metadata"]["name"]) not in there:
+            found.unmerged[f"{one['kind']} {one['metadata']['name']}"] = ["it is gone"]
     for item in live:
         same = [
             one

@@ -85,7 +85,8 @@ edited:
   type: dict
   sample: {"StatefulSet validator1": ["spec.template.spec.containers[validator].args has '--verbosity=debug'"]}
 unmerged:
-  description: The same, of what Helm has left otherwise by itself (ports of TCP and UDP with one number).
+  description:
+    - The same, of what Helm has left otherwise (ports of TCP and UDP with one number), and of what was deleted.
   returned: always
   type: dict
   sample: {}

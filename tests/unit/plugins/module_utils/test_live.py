@@ -197,9 +197,19 @@ def test_what_helm_cannot_merge_was_not_edited_by_hand() -> None:
     assert list(_live.edited([[manifest]], [item]).by_hand) == ["StatefulSet validator1"]
 
 
+def test_what_was_deleted_is_made_again() -> None:
+    found = _live.edited([[MANIFEST]], [])
+    assert found == ({}, {"StatefulSet validator1": ["it is gone"]})
+    assert _live.edited([[MANIFEST], [MANIFEST]], []) == ({}, {}), "Helm runs anyway"
+    assert _live.edited([], []) == ({}, {})
+    service = {"kind": "Service", "metadata": {"name": "beacon-service"}}
+    assert _live.edited([[service]], []) == ({}, {})
+
+
 def test_other_objects_are_compared_too() -> None:
     guard = {"kind": "ConfigMap", "metadata": {"name": "guard"}, "data": {"guard.sh": "exit 1\n"}}
     changed = {**guard, "data": {"guard.sh": "exit 0\n"}}
     assert _live.edited([[guard]], [guard]) == ({}, {})
     assert list(_live.edited([[guard]], [changed]).by_hand) == ["ConfigMap guard"]
-    assert _live.edited([[guard]], [{**changed, "metadata": {"name": "of-another"}}]) == ({}, {})
+    other = {**changed, "metadata": {"name": "of-another"}}
+    assert _live.edited([[guard]], [guard, other]) == ({}, {})
