@@ -278,8 +278,12 @@ def test_a_pod_that_waits_for_the_lock_is_neither_killed_nor_ready() -> None:
 
 @needs_helm
 def test_no_log_is_written_beside_the_database() -> None:
-    given = {v: args(render({"image": {"version": v}, **CUSTOM}), "validator1") for v in ("v7.1.2", "v7.1.3", "v7.1.6")}
-    assert ["--disable-ephemeral-log-file" in one for one in given.values()] == [False, True, True]
+    for version, without in (("v7.1.2", False), ("v7.1.3", True), ("v7.3.1", True)):
+        objects = render({"image": {"version": version}, **CUSTOM})
+        for name in ("beacon", "validator1"):
+            assert ("--disable-ephemeral-log-file" in args(objects, name)) is without
+    local = render({"persistentVolumeType": "hostPath", "hostPath": {"node": "worker"}, "image": {"version": "v7.3.1"}})
+    assert "--disable-ephemeral-log-file" not in args(local, "beacon"), "a disk of the node's own takes it"
 
 
 @needs_helm
