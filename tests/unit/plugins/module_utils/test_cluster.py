@@ -12,6 +12,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     describe,
     last_words,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import tag as find_tag
 
 META = {"name": "validator1-0", "uid": "u1"}
 
@@ -201,4 +202,4 @@ def test_a_kubeconfig_that_is_not_there_is_never_going_to_work() -> None:
     ],
 )
 def test_the_tag_of_an_image_is_found_beside_port_and_digest(image: str, tag: str) -> None:
-    assert _cluster.tag(image) == tag
+    assert find_tag(image) == tag
