@@ -62,6 +62,11 @@ class Pod(t.NamedTuple):
     hopeless: bool
 
 
+def tag(image: str) -> str:
+    """The tag of an image, which may be pinned to a digest and lie in a registry with a port; empty without one."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
 def _containers(status: t.Mapping[str, t.Any], kind: str) -> list[dict[str, t.Any]]:
     return status.get(kind) or []
 

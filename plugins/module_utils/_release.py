@@ -14,8 +14,12 @@ import json
 import typing as t
 import zlib
 
-_UNFINISHED = ("failed", "pending-install", "pending-upgrade", "pending-rollback")
-_GONE = ("superseded", "uninstalled", "uninstalling")
+try:
+    import yaml
+except ImportError:  # pragma: no cover
+    yaml = None  # type: ignore[assignment]
+
+_GONE = ("superseded", "uninstalled")
 # A record is at most a Secret (1 MiB) before it is unpacked.
 _LIMIT = 64 * 1024 * 1024
 
@@ -47,12 +51,22 @@ def records(secrets: t.Iterable[t.Mapping[str, t.Any]]) -> list[Record]:
 
 
 def unfinished(found: t.Iterable[Record]) -> list[str]:
-    """Records of attempts that never finished: they block the next one, or hide that values were not applied."""
-    return [record.name for record in found if record.status in _UNFINISHED]
+    """Records of attempts that never finished: they block the next one, or hide that values were not applied.
+
+    A word that Helm has for an end counts (deployed, superseded), and no other: failed, pending-install, uninstalling,
+    and whatever a newer Helm calls its own. All records go where none is whole, and where the last attempt failed:
+    Helm then installs anew and takes over what is there. It would try the same change again otherwise, or compare with
+    a record of long ago and do nothing.
+    """
+    kept = sorted(found, key=lambda record: record.revision)
+    half = [record.name for record in kept if record.status not in ("deployed", "superseded")]
+    if half and (kept[-1].status == "failed" or not any(record.status == "deployed" for record in kept)):
+        return [record.name for record in kept]
+    return half
 
 
 def newest(found: t.Sequence[Record]) -> Record | None:
-    """The revision that counts, finished or not."""
+    """The revision that counts, finished or not: a release that is being removed is there until it is gone."""
     return next((record for record in reversed(found) if record.status not in _GONE), None)
 
 
@@ -66,6 +80,45 @@ def unpack(kept: str) -> dict[str, t.Any]:
         raise ReleaseError(f"it cannot be unpacked: {exc}") from exc
     if not isinstance(found, dict) or not isinstance(found.get("config") or {}, dict):
         raise ReleaseError("its values are no mapping")
+    return found
+
+
+def manifest(record: Record) -> list[dict[str, t.Any]]:
+    """The objects a revision installs. ReleaseError names a record that cannot be unpacked."""
+    if yaml is None:
+        raise ReleaseError("python3-yaml is missing on this machine")
+    try:
+        return [one for one in yaml.safe_load_all(unpack(record.packed).get("manifest") or "") if isinstance(one, dict)]
+    except (ReleaseError, yaml.YAMLError) as exc:
+        raise ReleaseError(f"the Secret {record.name} cannot be read as a record of Helm: {exc}") from exc
+
+
+def installed(found: t.Sequence[Record]) -> list[Record]:
+    """The revisions that live objects may be of: the newest, and the one that was whole before it."""
+    last = newest(found)
+    if last is None or last.status == "deployed":
+        return [last] if last else []
+    whole = [record for record in found if record.status == "deployed"]
+    return [*whole[-1:], last]
+
+
+def from_objects(
+    sets: t.Iterable[t.Mapping[str, t.Any]], volumes: t.Iterable[t.Mapping[str, t.Any]]
+) -> dict[str, t.Any]:
+    """Values as far as live objects tell them, where Helm's records are gone: version, and the clients' directories."""
+    places = {one["metadata"]["name"]: (one.get("spec") or {}).get("nfs") or {} for one in volumes}
+    found: dict[str, t.Any] = {}
+    for item in sets:
+        labels = item["metadata"].get("labels") or {}
+        version = labels.get("app.kubernetes.io/version")
+        if version:
+            found["image"] = {"version": version}
+        name = item["metadata"]["name"]
+        prefix = f"{item['metadata'].get('namespace')}-{labels.get('app.kubernetes.io/instance')}-{name}"
+        data, wallet = (places.get(f"{prefix}-{volume}", {}).get("path") for volume in ("data", "wallet"))
+        if labels.get("app.kubernetes.io/component") == "validator" and data and wallet:
+            paths = {"dataVolumePath": data, "walletVolumePath": wallet}
+            found.setdefault("validators", {})[name] = {"name": name, **paths}
     return found
 
 

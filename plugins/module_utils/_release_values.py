@@ -26,6 +26,10 @@ _DECIDED = (
     ("nfs", "user"),
     ("nfs", "group"),
     ("image", "version"),
+    ("image", "untestedVersion"),
+    ("image", "beaconDigest"),
+    ("image", "validatorDigest"),
+    ("emergency",),
     ("chartDigest",),
 )
 #: The same of each client, and of what is common to all clients.
@@ -47,6 +51,10 @@ _SAYS = {
     "network": "prysm_network",
     "chainConfig": "prysm_chain_config",
     "version": "prysm_version",
+    "untestedVersion": "prysm_untested_version",
+    "beaconDigest": "prysm_image_digests",
+    "validatorDigest": "prysm_image_digests",
+    "emergency": "it with playbooks/flag.yml, and not in the inventory,",
     "dataVolumePath": "data_dir in prysm_validators",
     "walletVolumePath": "wallet_dir in prysm_validators",
     "name": "name in prysm_validators",

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import calendar
 import re
+import time
 import typing as t
 
 _TAG = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc)\.(\d+)|(-hotfix))?$")
@@ -35,8 +37,57 @@ class Version(t.NamedTuple):
         return cls((int(major), int(minor), int(patch)), rank, int(number or 0))
 
 
+class Fit(t.NamedTuple):
+    """Whether a version may be run for a network at a moment."""
+
+    refusals: list[str]
+    warnings: list[str]
+
+
+_ARGUMENT = re.compile(r"^--([a-z0-9][a-z0-9.-]*)(?:=(?!.*\$\()[!-~]*)?$")
+#: An epoch that never comes; more than this is one, too.
+FAR_FUTURE = 2**64 - 1
+_DAY = 24 * 3600
+
+
 def _base(text: t.Any) -> Base:
     return Version.parse(str(text)).base
+
+
+def moment(text: str) -> float:
+    """A moment of the table, or of an inventory, in Unix seconds: 2026-10-06T13:53:36Z, or a date alone."""
+    for form in ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"):
+        try:
+            return float(calendar.timegm(time.strptime(text, form)))
+        except ValueError:
+            continue
+    raise VersionError(f"{text!r} is not a moment such as 2026-10-06T13:53:36Z")
+
+
+def _span(interval: t.Mapping[str, t.Any]) -> str:
+    first, last = interval.get("first"), interval.get("last")
+    if first is None or first == last:
+        return f"v{last} or earlier" if first is None else f"v{first}"
+    return f"v{first} to v{last}" if last is not None else f"v{first} or later"
+
+
+def _in_time(seconds: float) -> str:
+    return f"{seconds / _DAY:.0f} days" if seconds >= 2 * _DAY else f"{seconds / 3600:.0f} hours"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def _why(begins: float, entry: t.Mapping[str, t.Any], now: float) -> str:
+    """What an entry of a network's list asks, and since or from when on."""
+    spans = ", or ".join(_span(interval) for interval in entry["releases"])
+    if "because" in entry:
+        return f"{entry['because']} ({_when(begins)}), so it needs {spans}"
+    if "fork" in entry:
+        verb = "it went through" if begins <= now else "it goes through"
+        return f"{verb} the {entry['fork']} fork ({_when(begins)}), which needs {spans}"
+    return f"it needs {spans}"
 
 
 class Table:
@@ -48,11 +99,17 @@ class Table:
             for key in (
                 "oldest",
                 "newest",
+                "releases",
                 "registries",
                 "networks",
                 "features",
                 "validatorSchema",
                 "pairs",
+                "together",
+                "stop",
+                "allowedArgs",
+                "refusedArgs",
+                "refusedPatterns",
                 "beaconDatabase",
             )
             if key not in table
@@ -82,35 +139,113 @@ class Table:
                 }
         raise VersionError(f"no registry is known for {version}")
 
-    def refusals(self, version: str, network: str) -> list[str]:
-        """Why this version must not be run for this network; empty when it may."""
-        found = []
+    def known(self, version: str) -> bool:
+        """Whether the table was checked against this very release. Candidates are none."""
+        return version.startswith("v") and version[1:] in {str(one) for one in self._table["releases"]}
+
+    def _follow(self, network: str) -> list[tuple[float, t.Mapping[str, t.Any]]]:
+        """What the network asked of a release, from when on, in order."""
+        entry = self._table["networks"].get(network) or {}
+        return [(moment(one["from"]), one) for one in entry.get("follow") or []]
+
+    def _follows(self, version: str, entry: t.Mapping[str, t.Any]) -> bool:
+        return any(self.within(version, interval) for interval in entry["releases"])
+
+    def forked(self, network: str, fork: str, now: float, chain_config: t.Mapping[str, t.Any] | None = None) -> bool:
+        """Whether a network is in a fork. Of a private chain its configuration says so, from its first slot on."""
+        if network == "custom":
+            try:
+                epoch = int(str((chain_config or {}).get(f"{fork.upper()}_FORK_EPOCH", FAR_FUTURE)), 0)
+            except ValueError:
+                return True
+            return epoch < FAR_FUTURE
+        return any(begins <= now and one.get("fork") == fork for begins, one in self._follow(network))
+
+    def fit(self, version: str, network: str, now: float, untested: str = "") -> Fit:
+        """Whether this version may be run for this network at that moment (Unix seconds), and for how long.
+
+        untested names a release that the table does not know and that is run all the same.
+        """
+        refusals, warnings = [], []
         if Version.parse(version).base < _base(self._table["oldest"]):
-            found.append(
+            refusals.append(
                 f"{version} is older than v{self._table['oldest']}, the oldest release this collection can run"
             )
-        if not version.startswith("v"):
-            found.append(f"{version} is not an image tag: release tags begin with v")
+        elif not version.startswith("v"):
+            refusals.append(f"{version} is not an image tag: release tags begin with v")
+        elif not self.known(version):
+            words = (
+                f"the version table was never checked against Prysm {version} (the newest it knows is "
+                f"v{self._table['newest']}): whether it has the arguments it is given, and follows the network, is not "
+                "known"
+            )
+            if untested == version:
+                warnings.append(words)
+            else:
+                refusals.append(
+                    f"{words}. Read its release notes; to run it all the same, set prysm_untested_version to {version}"
+                )
         entry = self._table["networks"].get(network)
         if entry is None:
             known = ", ".join(sorted(self._table["networks"]))
-            return [*found, f"network {network!r} is unknown; known are {known}"]
-        if "dead" in entry:
-            found.append(str(entry["dead"]))
-        elif not self.within(version, entry.get("follow")):
-            because = f"{entry['because']}, which needs " if "because" in entry else "it needs "
-            found.append(f"Prysm {version} cannot follow {network}: {because}v{entry['follow']['first']} or later")
+            return Fit([*refusals, f"network {network!r} is unknown; known are {known}"], warnings)
+        dead = entry.get("dead")
+        if dead and moment(dead["from"]) <= now:
+            refusals.append(str(dead["because"]))
+        else:
+            late, ahead = self._chain(version, network, now)
+            refusals += late
+            warnings += ahead
         if "flag" in entry and not self.within(version, entry["flag"]):
-            found.append(f"Prysm {version} has no --{network}; it would not start, or would follow mainnet instead")
-        return found
+            refusals.append(f"Prysm {version} has no --{network}; it would not start, or would follow mainnet instead")
+        return Fit(refusals, warnings)
 
-    def warnings(self, version: str) -> list[str]:
-        if Version.parse(version).base > _base(self._table["newest"]):
-            return [
-                f"Prysm {version} is newer than v{self._table['newest']}, the newest release the version table was "
-                "checked against. Read its release notes for removed flags first."
-            ]
-        return []
+    def _chain(self, version: str, network: str, now: float) -> tuple[list[str], list[str]]:
+        """Why the version does not follow the network now, or will not for long."""
+        follow = self._follow(network)
+        begun = [one for one in follow if one[0] <= now] or follow[:1]
+        if begun and not self._follows(version, begun[-1][1]):
+            # The newest fork that it does not know tells more than a hole in the middle.
+            lacking = [one for one in begun if "fork" in one[1] and not self._follows(version, one[1])]
+            begins, one = (lacking or begun)[-1]
+            words = _why(begins, {**one, "releases": begun[-1][1]["releases"]}, now)
+            return [f"Prysm {version} cannot follow {network}: {words}"], []
+        for begins, one in follow[len(begun) :]:
+            if not self._follows(version, one):
+                words = f"in {_in_time(begins - now)} Prysm {version} leaves {network}: {_why(begins, one, now)}"
+                return [], [f"{words}. Move there before"]
+        return [], []
+
+    def schedule(self, version: str, network: str, spec: t.Mapping[str, t.Any], now: float) -> list[str]:
+        """Where a beacon node's own schedule (/eth/v1/config/spec) and the table's differ, ahead or already past.
+
+        A fork that the network has and the beacon node does not, and one that it would take alone.
+        """
+        begins_at = {str(one["fork"]): (begins, one) for begins, one in self._follow(network) if "fork" in one}
+        genesis, found = self.genesis(network), []
+        if not genesis:
+            return []
+        for name, text in spec.items():
+            if not name.endswith("_FORK_EPOCH") or not str(text).isdigit():
+                continue
+            fork, epoch = name[: -len("_FORK_EPOCH")].capitalize(), int(text)
+            known = begins_at.get(fork)
+            if known is None:
+                begins = float(genesis + epoch * 384)
+                wrong = [one for _, one in self._follow(network) if one.get("epoch") == epoch and "because" in one]
+                if epoch < FAR_FUTURE and (wrong or (fork not in _OLD_FORKS and begins > now)):
+                    reason = wrong[0]["because"] if wrong else "the version table does not know of it"
+                    found.append(
+                        f"the beacon node (Prysm {version}) takes the {fork} fork at {_when(begins)}, and {reason}"
+                    )
+            elif "epoch" in known[1] and known[1]["epoch"] != epoch:
+                begins, one = known
+                when = f"in {_in_time(begins - now)}" if begins > now else "already"
+                found.append(
+                    f"the beacon node (Prysm {version}) does not take the {fork} fork of {network} at {_when(begins)} "
+                    f"({when}): it needs {', or '.join(map(_span, one['releases']))}"
+                )
+        return found
 
     def layout(self, version: str) -> int:
         """How many changes of validator.db's layout a version knows."""
@@ -129,19 +264,27 @@ class Table:
                 down.append(f"v{change}")
         return up, down
 
-    def pair_refusal(self, validator: str, beacon: str) -> str:
-        """Why a validator client must not run on this beacon node; empty when it may."""
-        for entry in self._table["pairs"]:
-            if self.within(validator, entry["validator"]):
-                if self.within(beacon, entry["beacon"]):
-                    return ""
-                return (
-                    f"a validator client of Prysm {validator} does not work with a beacon node of {beacon}: "
-                    f"{entry['because']}"
-                )
-        return f"the version table does not say which beacon nodes a validator client of Prysm {validator} works with"
+    def pair_refusal(self, validator: str, beacon: str, forks: t.Container[str] = ()) -> str:
+        """Why a validator client must not run on this beacon node, on a network that is in these forks."""
+        rules = [entry for entry in self._table["pairs"] if self.within(validator, entry["validator"])]
+        if not rules:
+            return (
+                f"the version table does not say which beacon nodes a validator client of Prysm {validator} works with"
+            )
+        why = "" if self.within(beacon, rules[0]["beacon"]) else rules[0]["because"]
+        for entry in self._table["together"]:
+            if entry["fork"] in forks and self.within(validator, entry["validator"]):
+                why = why or (entry["because"] if self.within(beacon, entry["beacon"]) else "")
+        if not why:
+            return ""
+        return f"a validator client of Prysm {validator} does not work with a beacon node of {beacon}: {why}"
 
-    def order(self, current: str, wanted: str) -> tuple[str, str]:
+    def forks_together(self, network: str, now: float, chain_config: t.Mapping[str, t.Any] | None = None) -> list[str]:
+        """The forks that the network is in, of those whose beacon nodes and validator clients move together."""
+        named = {str(entry["fork"]) for entry in self._table["together"]}
+        return sorted(fork for fork in named if self.forked(network, fork, now, chain_config))
+
+    def order(self, current: str, wanted: str, forks: t.Container[str] = ()) -> tuple[str, str]:
         """In which order a site moves, and why it cannot move one after the other.
 
         Going up the beacon node goes first, going down the validators do: for a while the older validators run on the
@@ -151,10 +294,45 @@ class Table:
         if way in ("install", "same"):
             return "beacon_first", ""
         old, new = (current, wanted) if way == "upgrade" else (wanted, current)
-        why = self.pair_refusal(old, new)
+        why = self.pair_refusal(old, new, forks)
         if why:
             return "together", why
         return ("beacon_first" if way == "upgrade" else "validators_first"), ""
+
+    def emergency_refusals(self, given: t.Mapping[str, t.Any]) -> list[str]:
+        """Why arguments of an emergency must not be given to a program. They need not be on the list of allowed."""
+        found = []
+        for program, arguments in given.items():
+            if program not in ("beacon", "validator") or not isinstance(arguments, (list, tuple)):
+                found.append(f"{program}: give a list of arguments for beacon or validator")
+                continue
+            for argument in arguments:
+                found += [f"{program}: {why}" for why in self._emergency_refusal(program, str(argument))]
+        return found
+
+    def _emergency_refusal(self, program: str, argument: str) -> list[str]:
+        match = _ARGUMENT.match(argument)
+        if match is None:
+            return [f"{argument!r} is not understood; write --flag or --flag=value, without spaces"]
+        name = match.group(1)
+        if name in self._table["refusedArgs"]:
+            return [f"--{name} is refused: {self._table['refusedArgs'][name]}"]
+        if name in self._table["allowedArgs"][program]:
+            return []
+        return [
+            f"--{name} is refused: its name says that it touches {what}"
+            for what, pattern in self._table["refusedPatterns"].items()
+            if re.search(pattern, name)
+        ]
+
+    def stop_seconds(self, version: str, program: str, arguments: t.Iterable[str] = ()) -> int:
+        """How long a program of this version may take to end after SIGTERM."""
+        given = {argument.lstrip("-").partition("=")[0] for argument in arguments if not argument.endswith("=false")}
+        return max(
+            int(entry["seconds"])
+            for entry in self._table["stop"][program]
+            if self.within(version, entry) and entry.get("with", "") in {"", *given}
+        )
 
     def beacon_database_refusal(self, current: str, wanted: str) -> str:
         """Why the wanted release cannot open the beacon node's database of the current one; empty when it can."""
@@ -176,6 +354,10 @@ class Table:
     def needs_checkpoint(self, network: str) -> bool:
         """Whether a beacon node without a database must be given a checkpoint or a genesis state."""
         return bool((self._table["networks"].get(network) or {}).get("checkpoint", False))
+
+
+#: Forks that every network of today took at its beginning, or long ago.
+_OLD_FORKS = ("Altair", "Bellatrix", "Capella", "Deneb", "Electra", "Fulu")
 
 
 def move(current: str, wanted: str) -> str:

@@ -124,6 +124,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
     Pod,
+    tag,
 )
 
 
@@ -173,7 +174,7 @@ class Look:
             return
         text = self._cluster.metrics(self._params["namespace"], pod.name, self._params["metrics_port"])
         # Before v1.3.3 the process does not say its version; the image's tag has to do.
-        seen["version"] = _metrics.version(text) or pod.image.rpartition(":")[2]
+        seen["version"] = _metrics.version(text) or tag(pod.image)
         chain = self._chain.look()
         seen.update(slot=chain.slot, head_slot=chain.head)
         if self._params["version"] and seen["version"] != self._params["version"]:

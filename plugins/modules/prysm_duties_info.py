@@ -159,6 +159,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
     Pod,
+    tag,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
     WAITS_FOR,
@@ -225,7 +226,7 @@ class Proof:
 
     def _judge(self, seen: dict[str, t.Any], pod: Pod, report: Duties, expected: list[str], chain: View) -> None:
         # Before v1.3.3 the process does not say its version; the image's tag has to do.
-        seen["version"] = report.version or pod.image.rpartition(":")[2]
+        seen["version"] = report.version or tag(pod.image)
         seen["unexpected"] = sorted(set(report.keys) - set(expected))
         seen["keys"] = {key: self._key(seen, pod.uid, key, report.keys.get(key), chain.slot) for key in expected}
         if seen["unexpected"]:

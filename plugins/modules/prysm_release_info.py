@@ -13,7 +13,8 @@ description:
   - Reads in one go what Helm recorded of the release, its StatefulSets and their pods, and which of these are not of
     the newest specification.
   - Waits until the controllers have seen the newest specification, because what they say before is about an older one.
-  - Helm itself is not run, and neither secrets nor manifests are returned.
+  - Helm itself is not run, and no secrets are returned.
+  - Compares what is there with the manifest that Helm has installed, and says what was edited by hand since.
   - Compares the Secrets that the pods mount with what they should hold, and returns only names of those that differ.
 options:
   release:
@@ -71,11 +72,35 @@ values:
   type: dict
   sample: {"image": {"version": "v7.1.6"}}
 unfinished:
-  description: Names of the Secrets with attempts that never finished.
+  description:
+    - Names of the Secrets to remove before Helm is run again, because of attempts that never finished.
+    - All of them, when no revision is whole.
   returned: always
   type: list
   elements: str
   sample: []
+edited:
+  description: What was edited by hand of StatefulSets, ConfigMaps and NetworkPolicies, by kind and name.
+  returned: always
+  type: dict
+  sample: {"StatefulSet validator1": ["spec.template.spec.containers[validator].args has '--verbosity=debug'"]}
+unmerged:
+  description:
+    - The same, of what Helm has left otherwise (ports of TCP and UDP with one number), and of what was deleted.
+  returned: always
+  type: dict
+  sample: {}
+wanted:
+  description: The objects in RV(edited) and RV(unmerged) as Helm has installed them.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+recorded:
+  description: Whether Helm has a record of what is there.
+  returned: always
+  type: bool
+  sample: true
 differing_secrets:
   description: Names in O(secrets) that are missing or hold something else.
   returned: always
@@ -108,7 +133,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _release
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _live, _release
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
@@ -124,6 +149,10 @@ NOTHING: dict[str, t.Any] = {
     "revision": 0,
     "values": {},
     "unfinished": [],
+    "edited": {},
+    "unmerged": {},
+    "wanted": [],
+    "recorded": True,
     "differing_secrets": [],
     "node_addresses": [],
     "workloads": {},
@@ -143,19 +172,36 @@ def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict
     label = {"labelSelector": f"app.kubernetes.io/instance={release}"}
     pods = cluster.items(f"/api/v1{space}/pods", label)
     newest = _release.newest(kept)
+    sets = cluster.items(f"/apis/apps/v1{space}/statefulsets", label)
+    manifests = [_release.manifest(record) for record in _release.installed(kept)]
+    live = [{**one, "kind": "StatefulSet"} for one in sets] if manifests else []
+    if manifests:
+        live += [{**one, "kind": "ConfigMap"} for one in cluster.items(f"/api/v1{space}/configmaps", label)]
+        policies = cluster.items(f"/apis/networking.k8s.io/v1{space}/networkpolicies", label)
+        live += [{**one, "kind": "NetworkPolicy"} for one in policies]
+    edited = _live.edited(manifests, live)
+    if newest:
+        values = _release.values(newest)
+    else:
+        values = _release.from_objects(sets, cluster.items("/api/v1/persistentvolumes", label)) if sets else {}
     return {
         "cluster": True,
         "namespace": True,
         "node_addresses": readers,
         "status": newest.status if newest else "",
         "revision": newest.revision if newest else 0,
-        "values": _release.values(newest) if newest else {},
+        "values": values,
+        "edited": edited.by_hand,
+        "unmerged": edited.unmerged,
+        "wanted": [
+            one
+            for one in (manifests or [[]])[-1]
+            if f"{one['kind']} {one['metadata']['name']}" in {**edited.by_hand, **edited.unmerged}
+        ],
+        "recorded": newest is not None or not sets,
         "unfinished": _release.unfinished(kept),
         "differing_secrets": _release.differing(secrets, mounted),
-        "workloads": {
-            one["metadata"]["name"]: _release.workload(one, pods)
-            for one in cluster.items(f"/apis/apps/v1{space}/statefulsets", label)
-        },
+        "workloads": {one["metadata"]["name"]: _release.workload(one, pods) for one in sets},
     }
 
 

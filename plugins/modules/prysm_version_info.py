@@ -33,6 +33,32 @@ options:
     description: The release that is installed now; empty when there is none.
     type: str
     default: ""
+  untested:
+    description: A release that the table does not know, and that is run all the same.
+    type: str
+    default: ""
+  now:
+    description:
+      - The moment that is asked about, such as V(2026-10-06T13:53:36Z) - or a date alone.
+      - The machine's clock, when empty.
+      - Networks fork. What follows one today may not tomorrow.
+    type: str
+    default: ""
+  emergency:
+    description:
+      - Arguments of an emergency by program, V(beacon) and V(validator). They need not be among the table's allowed
+        arguments.
+    type: dict
+    default: {}
+  beacon_args:
+    description: Arguments of the beacon node beyond the chart's, some of which change how long it takes to end.
+    type: list
+    elements: str
+    default: []
+  chain_config:
+    description: Configuration of a private chain (O(network=custom)), which says what forks it is in.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -52,7 +78,7 @@ refusals:
   elements: str
   sample: []
 notes:
-  description: What to know before running it.
+  description: What to know before running it, such as a fork ahead that it does not follow.
   returned: success
   type: list
   elements: str
@@ -116,6 +142,17 @@ needs_checkpoint:
   returned: success
   type: bool
   sample: true
+emergency_refusals:
+  description: Why arguments in O(emergency) must not be given. Empty when they may.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+stop_seconds:
+  description: Seconds that each program of the wanted version may take to end.
+  returned: success
+  type: dict
+  sample: {"beacon": 60, "validator": 30}
 images:
   description: The images of the wanted version.
   returned: success
@@ -130,6 +167,7 @@ features:
   sample: {"doppelganger": true}
 """
 
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -137,6 +175,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import (
     Table,
     VersionError,
+    moment,
     move,
 )
 
@@ -149,18 +188,26 @@ def main() -> None:
             "version": {"type": "str", "required": True},
             "network": {"type": "str", "required": True},
             "current": {"type": "str", "default": ""},
+            "untested": {"type": "str", "default": ""},
+            "now": {"type": "str", "default": ""},
+            "emergency": {"type": "dict", "default": {}},
+            "beacon_args": {"type": "list", "elements": "str", "default": []},
+            "chain_config": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
-    version, current = module.params["version"], module.params["current"]
+    version, current, network = (module.params[name] for name in ("version", "current", "network"))
     try:
         table = Table(module.params["table"])
+        now = moment(module.params["now"]) if module.params["now"] else time.time()
+        fit = table.fit(version, network, now, module.params["untested"])
         up, down = table.schema_changes(current, version) if current else ([], [])
-        order, pair_refusal = table.order(current, version)
+        forks = table.forks_together(network, now, module.params["chain_config"])
+        order, pair_refusal = table.order(current, version, forks)
         database_refusal = table.beacon_database_refusal(current, version)
         result: dict[str, t.Any] = {
-            "refusals": table.refusals(version, module.params["network"]),
-            "notes": table.warnings(version),
+            "refusals": fit.refusals,
+            "notes": fit.warnings,
             "move": move(current, version),
             "schema_up": up,
             "schema_down": down,
@@ -170,8 +217,13 @@ def main() -> None:
             "pair_refusal": pair_refusal,
             "beacon_database_incompatible": bool(database_refusal),
             "beacon_database_refusal": database_refusal,
-            "genesis_time": table.genesis(module.params["network"]),
-            "needs_checkpoint": table.needs_checkpoint(module.params["network"]),
+            "genesis_time": table.genesis(network),
+            "needs_checkpoint": table.needs_checkpoint(network),
+            "emergency_refusals": table.emergency_refusals(module.params["emergency"]),
+            "stop_seconds": {
+                "beacon": table.stop_seconds(version, "beacon", module.params["beacon_args"]),
+                "validator": table.stop_seconds(version, "validator"),
+            },
             "images": table.images(version),
             "features": table.features(version),
         }

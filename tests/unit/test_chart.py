@@ -221,7 +221,7 @@ def test_every_version_of_the_table_has_one_program_on_every_storage(kind: str) 
     for version in ("v1.3.0", "v2.1.4", "v4.0.3-hotfix", "v7.0.0-rc.1", "v9.0.0"):
         objects = render(
             {
-                "image": {"version": version},
+                "image": {"version": version, "untestedVersion": version},
                 "persistentVolumeType": kind,
                 "hostPath": {"node": "worker"},
                 "beacon": {"dataExistingClaim": "b" if kind == "existingClaim" else ""},
@@ -278,8 +278,12 @@ def test_a_pod_that_waits_for_the_lock_is_neither_killed_nor_ready() -> None:
 
 @needs_helm
 def test_no_log_is_written_beside_the_database() -> None:
-    given = {v: args(render({"image": {"version": v}, **CUSTOM}), "validator1") for v in ("v7.1.2", "v7.1.3", "v7.1.6")}
-    assert ["--disable-ephemeral-log-file" in one for one in given.values()] == [False, True, True]
+    for version, without in (("v7.1.2", False), ("v7.1.3", True), ("v7.3.1", True)):
+        objects = render({"image": {"version": version}, **CUSTOM})
+        for name in ("beacon", "validator1"):
+            assert ("--disable-ephemeral-log-file" in args(objects, name)) is without
+    local = render({"persistentVolumeType": "hostPath", "hostPath": {"node": "worker"}, "image": {"version": "v7.3.1"}})
+    assert "--disable-ephemeral-log-file" not in args(local, "beacon"), "a disk of the node's own takes it"
 
 
 @needs_helm
@@ -357,19 +361,174 @@ def test_every_argument_is_known_to_the_version() -> None:
     def number(tag: str) -> tuple[int, ...]:
         return tuple(int(part) for part in tag.lstrip("v").split("-")[0].split("."))
 
-    for version in ("v1.2.2", "v1.3.3", "v1.3.4", "v2.0.0", "v2.1.4", "v3.2.2", "v4.2.1", "v5.3.3", "v6.1.4", "v7.1.6"):
+    for version in (
+        "v1.2.2",
+        "v1.3.3",
+        "v1.3.4",
+        "v2.0.0",
+        "v2.1.4",
+        "v3.2.2",
+        "v4.2.1",
+        "v5.1.0",
+        "v5.1.1",
+        "v5.3.3",
+        "v7.1.6",
+    ):
         objects = render({"image": {"version": version}, **CUSTOM})
         for workload, program in (("beacon", "beacon-chain"), ("validator1", "validator")):
             for arg in arguments(objects, workload)[2]:
                 flag = arg.partition("=")[0][2:]
-                # Old names of these are aliases to this day.
-                if flag in ("grpc-gateway-host", "grpc-gateway-port"):
-                    continue
                 spans = [span.strip().split("..") for span in known[program][flag].split(";")]
                 assert any(
                     number(first) <= number(version) and (last == "NEW" or number(version) <= number(last))
                     for first, last in spans
                 ), f"{program} {version} does not know --{flag}"
+
+
+@needs_helm
+@pytest.mark.parametrize("version", ["v7.3.2", "v8.0.0", "v7.1.9", "v1.4.0", "v7.3.1-rc.1"])
+def test_a_release_that_was_not_checked_is_refused_unless_it_is_named(version: str) -> None:
+    assert "set image.untestedVersion to " + version in refusal({"image": {"version": version}, **CUSTOM})
+    refusal({"image": {"version": version, "untestedVersion": "v7.3.1"}, **CUSTOM})
+    render({"image": {"version": version, "untestedVersion": version}, **CUSTOM})
+
+
+def images(objects: dict[tuple[str, str], dict[str, t.Any]], name: str) -> list[str]:
+    spec = pod(objects, name)
+    return [one["image"] for one in spec["initContainers"] + spec["containers"]]
+
+
+@needs_helm
+def test_a_mirror_and_a_digest_are_obeyed_everywhere() -> None:
+    digests = {"beacon": f"sha256:{'a' * 64}", "validator": f"sha256:{'b' * 64}"}
+    objects = render(
+        {
+            "image": {
+                "version": "v7.1.6",
+                "beaconImage": "mirror.example:5000/prysm/beacon",
+                "validatorImage": "mirror.example:5000/prysm/validator",
+                "beaconDigest": digests["beacon"],
+                "validatorDigest": digests["validator"],
+            },
+            "guard": {"image": "mirror.example:5000/busybox:1.37.0-musl"},
+        }
+    )
+    for name, kind in (("beacon", "beacon"), ("validator1", "validator"), ("validator2", "validator")):
+        assert images(objects, name) == [
+            "mirror.example:5000/busybox:1.37.0-musl",
+            f"mirror.example:5000/prysm/{kind}:v7.1.6@{digests[kind]}",
+        ]
+
+
+@needs_helm
+@pytest.mark.parametrize("digest", ["sha256:abc", "a" * 64, f"md5:{'a' * 64}", f"sha256:{'A' * 64}"])
+def test_what_is_no_digest_is_refused(digest: str) -> None:
+    assert "beaconDigest" in refusal({"image": {"beaconDigest": digest}})
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("more", "beacon", "validator"),
+    [
+        pytest.param({"image": {"version": "v7.1.6"}}, 180, 120, id="as-ever"),
+        pytest.param({"validatorDefaults": {"terminationGracePeriodSeconds": 10}}, 180, 30, id="never-too-short"),
+        pytest.param(
+            {"image": {"version": "v7.3.1"}, "validatorDefaults": {"terminationGracePeriodSeconds": 10}},
+            180, 45, id="duty-aware",
+        ),
+        pytest.param({"beacon": {"extraArgs": ["--postpone-shutdown-for-proposals"]}}, 840, 120, id="two-epochs"),
+        pytest.param(
+            {"beacon": {"extraArgs": ["--postpone-shutdown-for-proposals=false"]}}, 180, 120, id="switched-off"
+        ),
+        pytest.param({"emergency": {"beacon": ["--postpone-shutdown-for-proposals"]}}, 840, 120, id="in-an-emergency"),
+    ],
+)  # fmt: skip
+def test_a_pod_is_given_the_time_that_its_version_may_take_to_end(
+    more: dict[str, t.Any], beacon: int, validator: int
+) -> None:
+    objects = render(more)
+    found = {name: pod(objects, name)["terminationGracePeriodSeconds"] for name in ("beacon", "validator1")}
+    assert found == {"beacon": beacon, "validator1": validator}
+
+
+@needs_helm
+def test_an_emergency_reaches_every_program_of_its_kind_and_no_other() -> None:
+    before, objects = render(), render({"emergency": {"beacon": ["--blacklist-roots=0xaa"], "validator": ["--novel"]}})
+    assert arguments(objects, "beacon")[2] == [*arguments(before, "beacon")[2], "--blacklist-roots=0xaa"]
+    for name in ("validator1", "validator2"):
+        assert arguments(objects, name)[2] == [*arguments(before, name)[2], "--novel"]
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("program", "argument", "reason"),
+    [
+        ("beacon", "--datadir=/x", "--datadir is refused"),
+        ("validator", "--interop-num-validators=4", "--interop-num-validators is refused"),
+        ("validator", "--other-wallet=/x", "touches keys"),
+        ("validator", "--clear-db-now", "touches history"),
+        ("beacon", "--hoodi", "use network"),
+        ("beacon", "--a --b", "is not understood"),
+        ("beacon", "novel", "is not understood"),
+        ("beacon", "--novel=$(HOME)", "Kubernetes would expand"),
+    ],
+)
+def test_an_emergency_is_no_way_around_what_is_refused(program: str, argument: str, reason: str) -> None:
+    assert reason in refusal({"emergency": {program: [argument]}})
+
+
+@needs_helm
+def test_the_names_of_dangerous_arguments_are_refused_by_both_readers_of_the_table() -> None:
+    """The chart and the role refuse the same arguments of an emergency."""
+    table = yaml.safe_load((CHART / "files/versions.yaml").read_text(encoding="utf-8"))
+    for pattern in table["refusedPatterns"].values():
+        re.compile(pattern)
+    assert not [name for name in table["refusedArgs"] if name in table["allowedArgs"]["validator"]]
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("config", "lines"),
+    [
+        pytest.param(
+            {"BLOB_SCHEDULE": [{"EPOCH": 9, "MAX_BLOBS_PER_BLOCK": 12}, {"EPOCH": 19, "MAX_BLOBS_PER_BLOCK": 15}]},
+            ["BLOB_SCHEDULE:", "  - EPOCH: 9", "    MAX_BLOBS_PER_BLOCK: 12", "  - EPOCH: 19",
+             "    MAX_BLOBS_PER_BLOCK: 15"], id="blob-schedule",
+        ),
+        pytest.param(
+            {"GAS_LIMIT_SCHEDULE": [{"EPOCH": 132352, "GAS_LIMIT": 200000000}]},
+            ["GAS_LIMIT_SCHEDULE:", "  - EPOCH: 132352", "    GAS_LIMIT: 200000000"], id="gas-limit-schedule",
+        ),
+        pytest.param({"BLOB_SCHEDULE": []}, ["BLOB_SCHEDULE: []"], id="none"),
+        pytest.param(
+            {"FULU_FORK_EPOCH": str(2**64 - 1), "ALTAIR_FORK_EPOCH": 10000000, "GENESIS_FORK_VERSION": "0x20000089"},
+            ["ALTAIR_FORK_EPOCH: 10000000", f"FULU_FORK_EPOCH: {2**64 - 1}", "GENESIS_FORK_VERSION: 0x20000089"],
+            id="scalars",
+        ),
+    ],
+)  # fmt: skip
+def test_a_private_chain_may_have_lists(config: dict[str, t.Any], lines: list[str]) -> None:
+    objects = render({"network": "custom", "customNetwork": {"chainConfig": config}})
+    text = objects["ConfigMap", "eth2prysm-chain-config"]["data"]["chain.yaml"]
+    assert [line for line in text.splitlines() if line.strip()] == lines
+    assert set(yaml.safe_load(text)) == set(config)
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"FULU_FORK_EPOCH": 2**64 - 1}, "Write it in quotes"),
+        ({"BLOB_SCHEDULE": [{"EPOCH": 2**64 - 1, "MAX_BLOBS_PER_BLOCK": 1}]}, "Write it in quotes"),
+        ({"BLOB_SCHEDULE": [1, 2]}, "BLOB_SCHEDULE"),
+        ({"BLOB_SCHEDULE": [{"epoch": 1}]}, "BLOB_SCHEDULE"),
+        ({"BLOB_SCHEDULE": [{"EPOCH": "1\n- EPOCH: 2"}]}, "BLOB_SCHEDULE"),
+        ({"BLOB_SCHEDULE": {"EPOCH": 1}}, "BLOB_SCHEDULE"),
+        ({"X": [{"Y": [1]}]}, "X"),
+    ],
+)
+def test_a_chain_configuration_that_would_be_read_otherwise_is_refused(config: dict[str, t.Any], reason: str) -> None:
+    assert reason in refusal({"network": "custom", "customNetwork": {"chainConfig": config}})
 
 
 @needs_helm

@@ -151,6 +151,7 @@ def set_by_playbooks() -> set[str]:
 #: What the playbooks set for a role, and an operator may still give with -e: no proof hangs on it.
 STILL_THE_OPERATORS = {
     *(name for name in set_by_playbooks() if name.startswith(("base_", "firewall_", "microk8s_"))),
+    "prysm_helm_emergency_flags",
     "prysm_helm_version",
     "prysm_wallet_key_manager_host",
     "prysm_wallet_key_managers",

@@ -12,6 +12,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     describe,
     last_words,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import tag as find_tag
 
 META = {"name": "validator1-0", "uid": "u1"}
 
@@ -187,3 +188,18 @@ def test_a_pod_nobody_can_take_is_told() -> None:
 def test_a_kubeconfig_that_is_not_there_is_never_going_to_work() -> None:
     with pytest.raises(Never, match="/nowhere"):
         Cluster("/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("image", "tag"),
+    [
+        ("gcr.io/prysmaticlabs/prysm/validator:v1.2.2", "v1.2.2"),
+        ("mirror:5000/prysm/validator:v1.2.2", "v1.2.2"),
+        (f"mirror:5000/prysm/validator:v1.2.2@sha256:{'a' * 64}", "v1.2.2"),
+        (f"mirror:5000/prysm/validator@sha256:{'a' * 64}", ""),
+        ("mirror:5000/prysm/validator", ""),
+        ("validator:v1.2.2", "v1.2.2"),
+    ],
+)
+def test_the_tag_of_an_image_is_found_beside_port_and_digest(image: str, tag: str) -> None:
+    assert find_tag(image) == tag

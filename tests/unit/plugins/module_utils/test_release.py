@@ -49,6 +49,101 @@ def test_a_release_that_was_uninstalled_is_none() -> None:
     assert _release.newest(_release.records([secret(1, "uninstalled"), secret(2, "superseded")])) is None
 
 
+def test_a_release_that_is_being_removed_is_there_until_it_is_gone() -> None:
+    """Its values are what says where the histories are, and at which version."""
+    found = _release.records([secret(1, "superseded", {"v": 1}), secret(2, "uninstalling", {"v": 2})])
+    newest = _release.newest(found)
+    assert newest is not None and newest.status == "uninstalling"
+    assert _release.values(newest) == {"v": 2}
+
+
+# The statuses of Helm's records, oldest first, and the numbers of those that have to go before Helm runs again.
+@pytest.mark.parametrize(
+    ("statuses", "gone"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param(["deployed"], [], id="whole"),
+        pytest.param(["superseded", "deployed"], [], id="whole-with-history"),
+        pytest.param(["pending-install"], [1], id="first-install-cut-off"),
+        pytest.param(["failed"], [1], id="first-install-failed"),
+        pytest.param(["deployed", "pending-upgrade"], [2], id="upgrade-cut-off"),
+        pytest.param(["superseded", "deployed", "pending-rollback"], [3], id="rollback-cut-off"),
+        pytest.param(["deployed", "failed"], [1, 2], id="the-same-change-would-fail-again"),
+        pytest.param(["superseded", "deployed", "failed", "failed"], [1, 2, 3, 4], id="failed-twice"),
+        pytest.param(["deployed", "failed", "pending-upgrade"], [2, 3], id="failed-then-cut-off"),
+        pytest.param(["failed", "deployed"], [1], id="failed-long-ago"),
+        pytest.param(["uninstalling"], [1], id="removal-cut-off"),
+        pytest.param(["superseded", "uninstalling"], [1, 2], id="nothing-whole-is-left"),
+        pytest.param(["uninstalled"], [1], id="kept-history"),
+        pytest.param(["superseded", "superseded", "uninstalled"], [1, 2, 3], id="kept-history-of-more"),
+        pytest.param(["superseded", "deployed", "unknown"], [3], id="unknown"),
+        pytest.param(["deployed", "pending-something-new"], [2], id="of-a-newer-helm"),
+        pytest.param(["deployed", ""], [2], id="without-a-status"),
+    ],
+)
+def test_every_half_done_state_can_be_finished(statuses: list[str], gone: list[int]) -> None:
+    found = _release.records([secret(number, status) for number, status in enumerate(statuses, 1)])
+    assert _release.unfinished(found) == [f"sh.helm.release.v1.eth2prysm.v{number}" for number in gone]
+
+
+@given(
+    st.lists(st.sampled_from(["deployed", "superseded", "failed", "pending-upgrade", "uninstalling", "uninstalled"]))
+)
+def test_what_is_left_of_the_records_is_whole_or_nothing(statuses: list[str]) -> None:
+    found = _release.records([secret(number, status) for number, status in enumerate(statuses, 1)])
+    left = [one.status for one in found if one.name not in _release.unfinished(found)]
+    assert not left or set(left) <= {"deployed", "superseded"}
+    if set(statuses) - {"deployed", "superseded"}:
+        assert not left or "deployed" in left
+
+
+def full(revision: int, status: str, manifest: t.Any) -> dict[str, t.Any]:
+    made = secret(revision, status)
+    made["data"]["release"] = pack({"config": {}, "manifest": manifest})
+    return made
+
+
+def test_the_objects_of_a_revision_are_read_from_its_record() -> None:
+    text = "---\n# Source: a\nkind: Service\nmetadata: {name: x}\n---\n---\nkind: ConfigMap\nmetadata: {name: y}\n"
+    (record,) = _release.records([full(1, "deployed", text)])
+    assert [one["metadata"]["name"] for one in _release.manifest(record)] == ["x", "y"]
+    with pytest.raises(_release.ReleaseError, match=r"eth2prysm\.v1"):
+        _release.manifest(_release.records([full(1, "deployed", "{")])[0])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "of"),
+    [
+        (["deployed"], [1]), (["superseded", "deployed"], [2]), (["deployed", "pending-upgrade"], [1, 2]),
+        (["superseded", "uninstalling"], [2]), (["uninstalled"], []), ([], []), (["failed"], [1]),
+    ],
+)  # fmt: skip
+def test_live_objects_are_of_the_newest_revision_or_of_the_whole_one_before(statuses: list[str], of: list[int]) -> None:
+    found = _release.records([secret(number, status) for number, status in enumerate(statuses, 1)])
+    assert [record.revision for record in _release.installed(found)] == of
+
+
+def test_without_records_the_objects_tell_version_and_places() -> None:
+    def stateful_set(name: str, component: str) -> dict[str, t.Any]:
+        labels = {
+            "app.kubernetes.io/instance": "eth2prysm",
+            "app.kubernetes.io/component": component,
+            "app.kubernetes.io/version": "v7.1.6",
+        }
+        return {"metadata": {"name": name, "namespace": "prysm", "labels": labels}}
+
+    def volume(name: str, path: str) -> dict[str, t.Any]:
+        return {"metadata": {"name": f"prysm-eth2prysm-{name}"}, "spec": {"nfs": {"path": path}}}
+
+    sets = [stateful_set("beacon", "beacon"), stateful_set("v1", "validator"), stateful_set("v2", "validator")]
+    volumes = [volume("beacon-data", "/d/b"), volume("v1-data", "/d/v1"), volume("v1-wallet", "/d/w1")]
+    assert _release.from_objects(sets, volumes) == {
+        "image": {"version": "v7.1.6"},
+        "validators": {"v1": {"name": "v1", "dataVolumePath": "/d/v1", "walletVolumePath": "/d/w1"}},
+    }
+    assert _release.from_objects([], volumes) == {}
+
+
 def test_a_release_without_values_has_none() -> None:
     assert _release.values(_release.records([secret(1, "deployed", None)])[0]) == {}
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet, Pod
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     prysm_beacon_info,
     prysm_duties_info,
+    prysm_forks_info,
     prysm_release_info,
     prysm_version_info,
 )
@@ -230,8 +235,19 @@ def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> No
     table = {
         "oldest": "1.2.2",
         "newest": "7.1.6",
+        "releases": ["1.2.2", "1.3.4", "7.1.6"],
         "registries": [{"repository": "r"}],
-        "networks": {"hoodi": {"flag": {"first": "5.3.2"}, "follow": {"first": "7.0.0"}, "because": "Fulu"}},
+        "networks": {
+            "hoodi": {
+                "flag": {"first": "5.3.2"},
+                "follow": [{"from": "2025-10-28", "fork": "Fulu", "releases": [{"first": "7.0.0"}]}],
+            }
+        },
+        "together": [],
+        "stop": {"beacon": [{"seconds": 60}], "validator": [{"seconds": 30}]},
+        "allowedArgs": {"beacon": {}, "validator": {}},
+        "refusedArgs": {"datadir": "another place"},
+        "refusedPatterns": {},
         "features": {"doppelganger": {"first": "1.4.1"}},
         "validatorSchema": ["1.3.0"],
         "pairs": [{"validator": {"last": "1.4.4"}, "beacon": {"last": "2.1.4"}, "because": "StreamBlocks"}],
@@ -244,9 +260,12 @@ def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> No
         version="v1.2.2",
         network="hoodi",
         current="v1.3.4",
+        emergency={"beacon": ["--datadir=/x"]},
         _ansible_check_mode=True,
     )
     assert len(result["refusals"]) == 2
+    assert result["emergency_refusals"] == ["beacon: --datadir is refused: another place"]
+    assert result["stop_seconds"] == {"beacon": 60, "validator": 30}
     assert (result["move"], result["schema_down"]) == ("downgrade", ["v1.3.0"])
     assert result["features"] == {"doppelganger": False}
     assert result["layout"] == 0
@@ -263,7 +282,10 @@ class Objects:
 
     def __init__(self, **lists: list[t.Any]) -> None:
         node = {"metadata": {}, "status": {"addresses": [{"type": "InternalIP", "address": "172.20.10.11"}]}}
-        self._lists: dict[str, list[t.Any]] = {"nodes": [[node]], **lists}
+        empty: dict[str, list[t.Any]] = {
+            name: [[]] for name in ("persistentvolumes", "configmaps", "networkpolicies", "secrets", "pods")
+        }
+        self._lists: dict[str, list[t.Any]] = {"nodes": [[node]], **empty, **lists}
 
     def items(self, path: str, query: dict[str, str] | None = None) -> list[dict[str, t.Any]]:
         return Script._next(self._lists[path.rsplit("/", 1)[-1]])
@@ -285,6 +307,89 @@ def test_a_release_is_read_once_its_controllers_have_seen_it(run: Run) -> None:
     assert result["workloads"]["validator1"]["settled"]
     assert (result["status"], result["values"]) == ("", {})
     assert result["node_addresses"] == ["172.20.10.11"]
+
+
+def record(revision: int, status: str, manifest: str) -> dict[str, t.Any]:
+    """A record of Helm."""
+    content = json.dumps({"config": {"image": {"version": "v7.1.6"}}, "manifest": manifest}).encode()
+    packed = base64.b64encode(base64.b64encode(gzip.compress(content))).decode()
+    labels = {"owner": "helm", "status": status, "version": str(revision)}
+    return {"metadata": {"name": f"r{revision}", "labels": labels}, "data": {"release": packed}}
+
+
+def test_what_was_edited_by_hand_and_what_is_gone_are_told_apart(run: Run) -> None:
+    manifest = """
+kind: StatefulSet
+metadata: {name: validator1}
+spec: {replicas: 1, template: {spec: {hostNetwork: true}}}
+---
+kind: ConfigMap
+metadata: {name: guard}
+data: {guard.sh: "exit 1"}
+"""
+    cluster = Objects(
+        namespaces=[[{"metadata": {}}]], secrets=[[record(1, "deployed", manifest)]], statefulsets=[[a_set(2)]]
+    )
+    result = run(prysm_release_info, cluster, timeout=0)
+    assert result["edited"] == {"StatefulSet validator1": ["spec.template is gone"]}
+    assert result["unmerged"] == {"ConfigMap guard": ["it is gone"]}
+    assert [one["kind"] for one in result["wanted"]] == ["StatefulSet", "ConfigMap"]
+    assert (result["recorded"], result["unfinished"]) == (True, [])
+
+
+@pytest.mark.parametrize("status", ["uninstalling", "failed", "pending-install", "unknown"])
+def test_a_half_done_release_is_there_and_its_record_is_named(run: Run, status: str) -> None:
+    cluster = Objects(namespaces=[[{"metadata": {}}]], secrets=[[record(1, status, "")]], statefulsets=[[a_set(2)]])
+    result = run(prysm_release_info, cluster, timeout=0)
+    assert (result["status"], result["unfinished"]) == (status, ["r1"])
+    assert result["values"] == {"image": {"version": "v7.1.6"}}
+
+
+def test_without_any_record_what_is_there_tells_its_version(run: Run) -> None:
+    item = a_set(2)
+    item["metadata"]["labels"] = {"app.kubernetes.io/version": "v7.1.6"}
+    result = run(prysm_release_info, Objects(namespaces=[[{"metadata": {}}]], statefulsets=[[item]]), timeout=0)
+    assert (result["recorded"], result["status"]) == (False, "")
+    assert result["values"] == {"image": {"version": "v7.1.6"}}
+
+
+class Api:
+    """A cluster whose beacon node answers with this, or not at all."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self._answer = answer
+
+    def proxy(self, namespace: str, pod: str, port: int, path: str) -> str:
+        assert (pod, port, path) == ("beacon-0", 3500, "/eth/v1/config/spec")
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem", "unread"),
+    [
+        pytest.param('{"data": {"GLOAS_FORK_EPOCH": "353024"}}', "leaves sepolia", "", id="only-the-table"),
+        pytest.param(f'{{"data": {{"GLOAS_FORK_EPOCH": "{2**64 - 1}"}}}}', "does not take the Gloas", "", id="both"),
+        pytest.param("[]", "leaves sepolia", "cannot be read", id="no-mapping"),
+        pytest.param("<html>", "leaves sepolia", "cannot be read", id="no-json"),
+        pytest.param(NotYet("it is starting"), "leaves sepolia", "it is starting", id="no-answer"),
+    ],
+)
+def test_a_fork_ahead_is_said_whether_the_beacon_answers_or_not(
+    run: Run, answer: t.Any, problem: str, unread: str
+) -> None:
+    chart = Path(__file__).parents[4] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml"
+    result = run(
+        prysm_forks_info,
+        Api(answer),
+        table=yaml.safe_load(chart.read_text(encoding="utf-8")),
+        network="sepolia",
+        version="v7.1.8",
+        now="2026-10-05T13:00:00Z",
+    )
+    assert any(problem in one for one in result["problems"])
+    assert unread in result["unread"]
 
 
 def test_secrets_are_compared_and_never_shown(run: Run) -> None:

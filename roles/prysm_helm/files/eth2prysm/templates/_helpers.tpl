@@ -30,12 +30,14 @@ Does this version of Prysm have a feature of files/versions.yaml? (list ROOT NAM
 {{- end -}}
 
 {{/*
-The image of beacon-chain or validator. (list ROOT NAME OVERRIDE)
+The image of beacon-chain or validator: from a mirror, where one is named, and pinned to a digest, where one is given.
+(list ROOT NAME OVERRIDE DIGEST)
 */}}
 {{- define "eth2prysm.image" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
 {{- $repository := index . 2 -}}
+{{- $digest := index . 3 -}}
 {{- if not $repository -}}
 {{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
 {{- $version := include "eth2prysm.version" $root -}}
@@ -45,7 +47,30 @@ The image of beacon-chain or validator. (list ROOT NAME OVERRIDE)
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- printf "%s:%s" $repository $root.Values.image.version -}}
+{{- printf "%s:%s%s" $repository $root.Values.image.version (ternary (printf "@%s" $digest) "" (ne $digest "")) -}}
+{{- end -}}
+
+{{/*
+Seconds for a program to end after SIGTERM: those of the values, or what the version may take, if that is more.
+(list ROOT PROGRAM SECONDS ARGUMENTS)
+*/}}
+{{- define "eth2prysm.stopSeconds" -}}
+{{- $root := index . 0 -}}
+{{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
+{{- $version := include "eth2prysm.version" $root -}}
+{{- $seconds := int (index . 2) -}}
+{{- $given := list -}}
+{{- range index . 3 -}}
+{{- if not (hasSuffix "=false" .) -}}
+{{- $given = append $given (regexReplaceAll "=.*$" (trimPrefix "--" .) "") -}}
+{{- end -}}
+{{- end -}}
+{{- range index $table.stop (index . 1) -}}
+{{- if and (include "eth2prysm.within" (list $version .)) (or (not .with) (has .with $given)) -}}
+{{- $seconds = max $seconds (int .seconds) -}}
+{{- end -}}
+{{- end -}}
+{{- $seconds -}}
 {{- end -}}
 
 {{/*
@@ -281,13 +306,13 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{/*
-What both kinds of pod have in common. (dict root values)
+What both kinds of pod have in common. (dict root program values arguments)
 */}}
 {{- define "eth2prysm.podSpec" -}}
 automountServiceAccountToken: false
 # Otherwise every service of the namespace becomes environment variables, which Prysm might take for settings.
 enableServiceLinks: false
-terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
+terminationGracePeriodSeconds: {{ include "eth2prysm.stopSeconds" (list .root .program .values.terminationGracePeriodSeconds .arguments) }}
 securityContext:
   {{- include "eth2prysm.podSecurity" .root | nindent 2 }}
 {{- with .root.Values.image.pullSecrets }}
@@ -379,10 +404,42 @@ One argument for a container. Kubernetes would expand $(NAME) in it, so every $ 
 {{- end -}}
 
 {{/*
-Prysm's own reader of this file wants hexadecimal values without quotes and numbers without an exponent.
+A number of a chain's configuration. Helm reads numbers as floating point, which keeps 2^53 and not the 2^64-1 of a fork
+that never comes. (list NAME VALUE)
+*/}}
+{{- define "eth2prysm.chainValue" -}}
+{{- $value := index . 1 -}}
+{{- if kindIs "float64" $value -}}
+{{- if or (gt $value 9007199254740991.0) (lt $value -9007199254740991.0) -}}
+{{- fail (printf "customNetwork.chainConfig.%s is %v, which is not kept exactly as a number. Write it in quotes." (index . 0) $value) -}}
+{{- end -}}
+{{- if eq (float64 (int64 $value)) $value -}}{{ int64 $value }}{{- else -}}{{ $value }}{{- end -}}
+{{- else -}}
+{{- $value -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Prysm's own reader of this file wants hexadecimal values without quotes and numbers without an exponent. A list, such as
+BLOB_SCHEDULE, has one mapping an entry.
 */}}
 {{- define "eth2prysm.chainConfig" -}}
 {{- range $key, $value := .Values.customNetwork.chainConfig }}
-{{ $key }}: {{ if kindIs "float64" $value }}{{ int64 $value }}{{ else }}{{ $value }}{{ end }}
+{{- if kindIs "slice" $value }}
+{{ $key }}:{{ if not $value }} []{{ end }}
+{{- range $entry := $value }}
+{{- $lead := "  - " }}
+{{- if not (kindIs "map" $entry) }}
+{{ $lead }}{{ include "eth2prysm.chainValue" (list $key $entry) }}
+{{- else }}
+{{- range $name, $one := $entry }}
+{{ $lead }}{{ $name }}: {{ include "eth2prysm.chainValue" (list (printf "%s.%s" $key $name) $one) }}
+{{- $lead = "    " }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else }}
+{{ $key }}: {{ include "eth2prysm.chainValue" (list $key $value) }}
+{{- end }}
 {{- end }}
 {{- end -}}

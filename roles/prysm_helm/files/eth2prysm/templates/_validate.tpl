@@ -15,6 +15,12 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail (printf "image.version %s is older than v%s, the oldest release this chart knows the flags of." .Values.image.version $table.oldest) -}}
 {{- end -}}
 
+{{- if not (has (trimPrefix "v" .Values.image.version) $table.releases) -}}
+{{- if ne .Values.image.version (toString .Values.image.untestedVersion) -}}
+{{- fail (printf "image.version %s is not one of the releases that files/versions.yaml was checked against (the newest is v%s): with an argument it does not know it would exit with success, doing nothing. Read its release notes; to run it all the same, set image.untestedVersion to %s." .Values.image.version $table.newest .Values.image.version) -}}
+{{- end -}}
+{{- end -}}
+
 {{- if not $network -}}
 {{- fail "network is not set. Name it: mainnet, hoodi, sepolia, or custom. There is no default, so that mainnet is always typed." -}}
 {{- end -}}
@@ -67,6 +73,8 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 
 {{- include "eth2prysm.name" (list "beacon.name" .Values.beacon.name) -}}
 {{- include "eth2prysm.checkArgs" (list . "beacon.extraArgs" "beacon" .Values.beacon.extraArgs) -}}
+{{- include "eth2prysm.checkEmergency" (list . "beacon") -}}
+{{- include "eth2prysm.checkEmergency" (list . "validator") -}}
 {{- include "eth2prysm.checkArgs" (list . "validatorDefaults.extraArgs" "validator" .Values.validatorDefaults.extraArgs) -}}
 
 {{- $validators := include "eth2prysm.validators" . | fromYaml -}}
@@ -205,6 +213,36 @@ Arguments added by hand are on the list of this program and version, or refused.
 {{- end -}}
 {{- if and (not $entry.value) (not (regexMatch "^--[a-z0-9.-]+(=(true|false))?$" $argument)) -}}
 {{- fail (printf "%s: --%s is a switch. Write --%s or --%s=false." $where $flag $flag $flag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Arguments of an emergency: not on the list, because nobody foresaw them, and all the same none that the chart sets, none
+that is refused, and none whose name says that it touches keys, history, rewards or places. (list ROOT PROGRAM)
+*/}}
+{{- define "eth2prysm.checkEmergency" -}}
+{{- $root := index . 0 -}}
+{{- $program := index . 1 -}}
+{{- $where := printf "emergency.%s" $program -}}
+{{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
+{{- range $argument := index $root.Values.emergency $program -}}
+{{- if not (regexMatch "^--[a-z0-9][a-z0-9.-]*(=[!-~]*)?$" $argument) -}}
+{{- fail (printf "%s: %q is not understood. Write it as one entry without spaces, --flag or --flag=value." $where $argument) -}}
+{{- end -}}
+{{- if contains "$(" $argument -}}
+{{- fail (printf "%s: %q: Kubernetes would expand $(...). Write the value itself." $where $argument) -}}
+{{- end -}}
+{{- $flag := regexReplaceAll "=.*$" (trimPrefix "--" $argument) "" -}}
+{{- if hasKey $table.refusedArgs $flag -}}
+{{- fail (printf "%s: --%s is refused: %s." $where $flag (get $table.refusedArgs $flag)) -}}
+{{- end -}}
+{{- if not (hasKey (index $table.allowedArgs $program) $flag) -}}
+{{- range $what, $pattern := $table.refusedPatterns -}}
+{{- if regexMatch $pattern $flag -}}
+{{- fail (printf "%s: --%s is refused: its name says that it touches %s." $where $flag $what) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
