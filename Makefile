@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB := bin/lab
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearsal check format lint lint-scenarios types unit unit-thorough go-test test short-labs molecule lab-tests rehearsal-tests bench down clean
+.PHONY: help setup rehearsal check format lint lint-scenarios manifest dist types unit unit-thorough go-test test short-labs molecule lab-tests rehearsal-tests bench down clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -31,18 +31,24 @@ check: setup ## format, lint, types, unit tests: two minutes
 	@$(MAKE) --no-print-directory types
 
 format: setup ## put all Python into the project's form
-	$(BIN)/ruff format lab plugins tests bench
-	$(BIN)/ruff check --fix -q lab plugins tests bench
+	$(BIN)/ruff format lab plugins tests bench bin/dist bin/hatch_build.py
+	$(BIN)/ruff check --fix -q lab plugins tests bench bin/dist bin/hatch_build.py
 
 lint: setup
-	$(BIN)/ruff format --check -q lab plugins tests bench
-	$(BIN)/ruff check -q lab plugins tests bench
+	$(BIN)/ruff format --check -q lab plugins tests bench bin/dist bin/hatch_build.py
+	$(BIN)/ruff check -q lab plugins tests bench bin/dist bin/hatch_build.py
 	$(BIN)/yamllint -s .
 	$(BIN)/ansible-lint -q --exclude molecule/
 
 # Most of ansible-lint's time is one start of Ansible a playbook, and the scenarios have forty.
 lint-scenarios: setup
 	$(BIN)/ansible-lint -q molecule/
+
+manifest: ## write into galaxy.yml which files are shipped (after adding or removing one)
+	@bin/dist list
+
+dist: setup ## the tarball and the wheel, in dist/
+	@$(BIN)/python bin/dist build
 
 types: setup
 	$(BIN)/mypy
