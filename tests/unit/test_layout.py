@@ -115,3 +115,24 @@ def test_playbooks_follow_the_release_into_another_namespace(path: Path) -> None
 @pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/templates/*.j2")), ids=lambda path: path.name)
 def test_templates_follow_it_as_well(path: Path) -> None:
     assert not re.search(r"namespace: *prysm\b", path.read_text(encoding="utf-8"))
+
+
+PIPELINING = {"ansible_pipelining": True, "ansible_ssh_pipelining": True}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/**/*.yml")), ids=lambda path: path.name)
+def test_no_play_writes_modules_and_their_secrets_to_files(path: Path) -> None:
+    """An ansible.cfg does not come with a collection, and an inventory may say otherwise."""
+    content = load(path)
+    plays = [play for play in content if "hosts" in play] if isinstance(content, list) else []
+    for play in plays:
+        assert {**play.get("vars", {}), **PIPELINING} == play.get("vars", {}), play["name"]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_role_that_hands_secrets_to_modules_writes_none_to_files(role: Path) -> None:
+    secret = any(
+        "no_log: true" in path.read_text() or "_password" in path.read_text() for path in role.glob("tasks/*.yml")
+    )
+    if secret:
+        assert PIPELINING.items() <= load(role / "vars/main.yml").items()
