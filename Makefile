@@ -22,8 +22,9 @@ setup: $(VENV)/.made ## the Python environment with all tools
 
 rehearsal: setup ## build the lab, start it, run site.yml on it, report
 	@$(LAB) status --format json | grep -q '"running": true' || $(LAB) up
-	$(LAB) exec -- ansible-playbook site.yml -i inventory/testnet
-	$(LAB) exec -- ansible-playbook playbooks/status.yml -i inventory/testnet
+	@$(LAB) inventory inventory/testnet >/dev/null
+	$(LAB) exec -- ansible-playbook site.yml
+	$(LAB) exec -- ansible-playbook playbooks/status.yml
 	@$(LAB) judge
 
 check: setup ## format, lint, types, unit tests: two minutes
@@ -53,11 +54,14 @@ dist: setup ## the tarball and the wheel, in dist/
 types: setup
 	$(BIN)/mypy
 
+# The chart is rendered by the pinned Helm, which is built once and kept.
+WITH_HELM = helm=$$($(BIN)/python -m lab.kubernetes) && HELM_BINARY=$$helm
+
 unit: setup
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not thorough"
+	@$(WITH_HELM) $(BIN)/pytest -q -n 2 --dist loadfile -m "not thorough"
 
 unit-thorough: setup
-	$(BIN)/pytest -q -n 2 --dist loadfile -m thorough
+	@$(WITH_HELM) $(BIN)/pytest -q -n 2 --dist loadfile -m thorough
 
 go-test: setup ## tests of the lab's Go programs
 	$(MAKE) -C lab/prysm test GO=$(abspath $(BIN)/go)
