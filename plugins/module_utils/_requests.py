@@ -13,7 +13,10 @@ import os
 import re
 import typing as t
 
-import yaml
+try:
+    import yaml
+except ImportError:  # every controller has it, and only an action plugin uses this
+    yaml = None  # type: ignore[assignment]
 
 Table = t.Dict[str, t.Any]
 Groups = t.Mapping[str, t.Sequence[str]]
