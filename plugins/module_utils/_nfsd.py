@@ -177,9 +177,9 @@ def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:
         if not line:
             continue
         if line.startswith('"'):
-            path, _, rest = line[1:].partition('"')
+            path, _unused, rest = line[1:].partition('"')
         else:
-            path, _, rest = line.partition(" ") if " " in line else line.partition("\t")
+            path, _unused, rest = line.partition(" ") if " " in line else line.partition("\t")
         path = _unescape(path.strip())
         clients = CLIENT.findall(rest)
         for client, options in clients:

@@ -266,7 +266,7 @@ def read_snap(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], t.Optional[t
 
 def read_offered(module: AnsibleModule, channel: str) -> t.Optional[int]:
     """The revision in the channel. Without the store `snap info` succeeds all the same, and names no channels."""
-    _, out, _ = run(module, module.get_bin_path("snap", required=True), "info", "microk8s")
+    _code, out, _err = run(module, module.get_bin_path("snap", required=True), "info", "microk8s")
     return parse_offered_revision(out, channel)
 
 
@@ -342,7 +342,7 @@ def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
     """Which addons are enabled; None as long as MicroK8s does not say."""
-    _, out, _ = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
+    _code, out, _err = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
     try:
         return parse_addons(out)
     except Microk8sError:
@@ -351,7 +351,7 @@ def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
 
 def read_dns(module: AnsibleModule) -> t.List[str]:
     """Whom the cluster's DNS asks; nobody while it is not there."""
-    code, out, _ = run(
+    code, out, _unused = run(
         module,
         MICROK8S,
         "kubectl",
