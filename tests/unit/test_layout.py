@@ -152,3 +152,24 @@ def test_a_role_that_hands_secrets_to_modules_writes_none_to_files(role: Path) -
     )
     if secret:
         assert PIPELINING.items() <= load(role / "vars/main.yml").items()
+
+
+def test_what_is_promised_of_ansible_is_what_ci_tests() -> None:
+    jobs = load(ROOT / ".github/workflows/ci.yml")["jobs"]
+    promised = load(ROOT / "meta/runtime.yml")["requires_ansible"]
+    first, last = re.fullmatch(r">=2\.(\d+)\.0,<2\.(\d+)\.0", promised).groups()  # type: ignore[union-attr]
+    cores = {f"2.{minor}" for minor in range(int(first), int(last))}
+    for job in ("artifact", "sanity"):
+        assert {row["core"] for row in jobs[job]["strategy"]["matrix"]["include"]} == cores, job
+    rows = [*jobs["artifact"]["strategy"]["matrix"]["include"], *jobs["units"]["strategy"]["matrix"]["include"]]
+    assert {row["python"] for row in rows} == {"3.11", "3.12", "3.13"}
+    assert f"ansible-core>=2.{first},<2.{last}" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert "ansible-core 2.19 to 2.21 on Python 3.11 to 3.13" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_ci_has_no_more_than_the_makefile() -> None:
+    """What CI calls can be called here as well."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    called = re.findall(r"\bmake ([a-z-]+)", (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert called
+    assert set(called) <= targets
