@@ -173,3 +173,14 @@ def test_ci_has_no_more_than_the_makefile() -> None:
     called = re.findall(r"\bmake ([a-z-]+)", (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
     assert called
     assert set(called) <= targets
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_command_of_the_documents_is_there(name: str) -> None:
+    """Typed for real by tests/rehearsal/test_06_readme.py; a name that is gone is seen here."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.M)) <= targets
+    assert [path for path in re.findall(r"ansible-playbook (\S+\.yml)", text) if not (ROOT / path).is_file()] == []
+    assert [path for path in re.findall(r"`((?:docs|tests|lab|bin|inventory)/[\w./-]+)", text)
+            if not (ROOT / path).exists()] == []  # fmt: skip
