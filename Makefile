@@ -1,14 +1,15 @@
 # `make help` lists what there is. Everything works in a fresh clone; what is missing on the host is installed or named.
 PYTHON ?= python3
-# Scenarios that `make test` runs; `make molecule SCENARIOS=…` runs any other in molecule/.
+# `make molecule SCENARIOS="firewall nfs_server"` runs scenarios of molecule/ by name.
 SCENARIOS ?= base timesync
-# Rehearsal tests that `make test` runs; `make rehearsal-tests MARKS=` runs all.
-MARKS ?= -m "not by_hand"
+# A part of the lab's work, for machines that share it: `make test SHARD=1/3`.
+SHARD ?= 1/1
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := bin/lab
+TOOLS := bin/dist bin/hatch_build.py bin/lab-units
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearsal check format lint lint-scenarios types unit unit-thorough go-test test short-labs molecule lab-tests rehearsal-tests bench down clean
+.PHONY: help setup rehearsal check format lint lint-scenarios lint-docs manifest dist artifact sanity types unit unit-thorough go-test test release-test lab-work molecule bench down clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -22,21 +23,22 @@ setup: $(VENV)/.made ## the Python environment with all tools
 
 rehearsal: setup ## build the lab, start it, run site.yml on it, report
 	@$(LAB) status --format json | grep -q '"running": true' || $(LAB) up
-	$(LAB) exec -- ansible-playbook site.yml -i inventory/testnet
-	$(LAB) exec -- ansible-playbook playbooks/status.yml -i inventory/testnet
+	@$(LAB) inventory inventory/testnet >/dev/null
+	$(LAB) exec -- ansible-playbook site.yml
+	$(LAB) exec -- ansible-playbook playbooks/status.yml
 	@$(LAB) judge
 
 check: setup ## format, lint, types, unit tests: two minutes
 	@$(MAKE) --no-print-directory -j2 lint unit
-	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory -j2 types lint-docs
 
 format: setup ## put all Python into the project's form
-	$(BIN)/ruff format lab plugins tests bench
-	$(BIN)/ruff check --fix -q lab plugins tests bench
+	$(BIN)/ruff format lab plugins tests bench $(TOOLS)
+	$(BIN)/ruff check --fix -q lab plugins tests bench $(TOOLS)
 
 lint: setup
-	$(BIN)/ruff format --check -q lab plugins tests bench
-	$(BIN)/ruff check -q lab plugins tests bench
+	$(BIN)/ruff format --check -q lab plugins tests bench $(TOOLS)
+	$(BIN)/ruff check -q lab plugins tests bench $(TOOLS)
 	$(BIN)/yamllint -s .
 	$(BIN)/ansible-lint -q --exclude molecule/
 
@@ -44,36 +46,53 @@ lint: setup
 lint-scenarios: setup
 	$(BIN)/ansible-lint -q molecule/
 
+manifest: ## write into galaxy.yml which files are shipped (after adding or removing one)
+	@bin/dist list
+
+dist: setup ## the tarball and the wheel, in dist/
+	@$(BIN)/python bin/dist build
+
+# Modules' and roles' documentation as antsibull reads it, and the changelog: a release could not be made without.
+lint-docs: setup
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs=self .
+	@$(BIN)/antsibull-changelog lint
+
+artifact: setup ## tarball and wheel, each installed in an environment of its own
+	@bin/try-artifact
+
+sanity: setup ## ansible-test sanity, and Galaxy's own import
+	@bin/sanity
+
 types: setup
 	$(BIN)/mypy
 
+# The chart is rendered by the pinned Helm, which is built once and kept.
+WITH_HELM = helm=$$($(BIN)/python -m lab.kubernetes) && HELM_BINARY=$$helm
+
 unit: setup
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not thorough"
+	@$(WITH_HELM) $(BIN)/pytest -q -n 2 --dist loadfile -m "not thorough"
 
 unit-thorough: setup
-	$(BIN)/pytest -q -n 2 --dist loadfile -m thorough
+	@$(WITH_HELM) $(BIN)/pytest -q -n 2 --dist loadfile -m thorough
 
 go-test: setup ## tests of the lab's Go programs
 	$(MAKE) -C lab/prysm test GO=$(abspath $(BIN)/go)
 
-# Two labs side by side: one alone leaves half of two cores idle while it waits for slots and machines.
 test: check ## everything: check, Go, Molecule, the whole site in the lab
 	@$(MAKE) --no-print-directory unit-thorough
 	@$(MAKE) --no-print-directory -j2 lint-scenarios go-test
-	@$(MAKE) --no-print-directory -j2 short-labs rehearsal-tests
+	@$(MAKE) --no-print-directory lab-work
 
-short-labs: setup
-	@$(MAKE) --no-print-directory molecule
-	@$(MAKE) --no-print-directory lab-tests
+# Two labs side by side: one alone leaves half of two cores idle while it waits for slots and machines.
+lab-work: setup ## what needs a lab, longest first (tests/lab-units.yml)
+	@$(BIN)/python bin/lab-units --shard $(SHARD)
+
+release-test: setup ## what takes too long for every day: once before a release
+	@$(BIN)/python bin/lab-units --when release
+	@$(MAKE) --no-print-directory sanity artifact
 
 molecule: setup ## Molecule scenarios, on the machines of a lab of their own
 	@bin/molecule-scenarios $(SCENARIOS)
-
-lab-tests: setup ## the lab itself: its faults, and what it does when it is killed
-	$(BIN)/pytest -v -x tests/rehearsal/test_00_lab.py
-
-rehearsal-tests: setup ## the site's whole life in the lab
-	$(BIN)/pytest -v -x $(MARKS) tests/rehearsal --ignore tests/rehearsal/test_00_lab.py
 
 bench: setup ## the benchmark tables
 	@for table in bench/*.py; do $$table || exit 1; done
@@ -82,4 +101,4 @@ down: ## end the lab
 	@$(LAB) down
 
 clean: down ## end the lab and forget its machines (caches stay)
-	rm -rf .lab .lab-molecule
+	rm -rf .lab .lab-molecule .lab-1 .lab-2 .lab-1-logs .lab-2-logs

@@ -170,6 +170,19 @@ def exec(context: typer.Context) -> None:
         raise LabError(f"There is no program {command[0]!r}.") from exc
 
 
+@app.command()
+def inventory(paths: t.Annotated[list[Path] | None, typer.Argument(help="Inventories for `lab exec`.")] = None) -> None:
+    """Say which inventories `lab exec` gives to Ansible, until `lab reset`; without one, show them."""
+    layout = Layout.here()
+    for path in paths or []:
+        if not path.exists():
+            raise LabError(f"There is no inventory {path}.")
+    if paths:
+        layout.inventory.parent.mkdir(parents=True, exist_ok=True)
+        layout.inventory.write_text("\n".join(str(path.resolve()) for path in paths), encoding="utf-8")
+    print("\n".join(control.inventories(layout)))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def ssh(context: typer.Context, machine: str) -> None:
     """Log in to a machine as root, or run a command there."""
@@ -185,6 +198,8 @@ def reset(machines: t.Annotated[list[str] | None, typer.Argument(help="Machines 
     layout = Layout.here()
     running = control.ask(layout, "status")["machines"]
     names = list(machines or running)
+    if not machines:
+        layout.inventory.unlink(missing_ok=True)
     for name in names:
         control.ask(layout, "wipe", machine=name)
     _close_connections(layout)

@@ -71,6 +71,14 @@ def ssh_options(layout: Layout) -> list[str]:
     return ["-F", "none", "-i", str(layout.key), *(word for option in options for word in ("-o", option))]
 
 
+def inventories(layout: Layout) -> list[str]:
+    """What the site in this lab was built by: the testnet's inventory and the lab's own, unless others were chosen."""
+    try:
+        return layout.inventory.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return [str(ROOT / "inventory/testnet"), str(ROOT / "inventory/lab")]
+
+
 def environment(layout: Layout) -> dict[str, str]:
     """What Ansible needs to know to work on the lab's machines, as environment variables."""
     tools = str(Path(sys.executable).parent)
@@ -78,7 +86,7 @@ def environment(layout: Layout) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{tools}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-        "ANSIBLE_INVENTORY": f"{ROOT / 'inventory/testnet'},{ROOT / 'inventory/lab'}",
+        "ANSIBLE_INVENTORY": ",".join(inventories(layout)),
         "ANSIBLE_REMOTE_USER": "root",
         "ANSIBLE_PRIVATE_KEY_FILE": str(layout.key),
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=300s -o ServerAliveInterval=15 "

@@ -89,6 +89,11 @@ class Layout:
         return self.state / "running.json"
 
     @property
+    def inventory(self) -> Path:
+        """A file that names the inventories of `lab exec`, where they are not the usual ones."""
+        return self.state / "inventory"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 

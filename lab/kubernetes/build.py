@@ -17,6 +17,7 @@ VERSION = "1.36.3"
 HELM_VERSION = "v3.20.2"
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 
+_ADDON_MODULES = (HERE / "addons/go.mod", HERE / "addons/go.sum")
 _VERSION_FLAGS = " ".join(
     f"-X k8s.io/component-base/version.{name}={value}"
     for name, value in {
@@ -65,6 +66,17 @@ def _go_build(module: Path, out: Path, ldflags: str, package: str, log: Log) -> 
         )
 
 
+def helm(log: Log = quiet) -> Path:
+    """The Helm program; tests of the chart need it, and nothing else of a node."""
+
+    def make(work: Path) -> None:
+        log("Building Helm: about a minute on 2 cores, once.")
+        version = f"-X helm.sh/helm/v3/internal/version.version={HELM_VERSION}"
+        _go_build(HERE / "addons", work / "helm", version, "helm.sh/helm/v3/cmd/helm", log)
+
+    return cached("helm", [*_ADDON_MODULES, HELM_VERSION], make, log=log) / "helm"
+
+
 def build(log: Log = quiet) -> Payload:
     """Build what is not in the cache yet."""
 
@@ -76,17 +88,12 @@ def build(log: Log = quiet) -> Payload:
         log("Building CoreDNS and metrics-server: about 2 minutes on 2 cores, once.")
         _go_build(HERE / "addons", work / "addons", "", ".", log)
 
-    def helm(work: Path) -> None:
-        version = f"-X helm.sh/helm/v3/internal/version.version={HELM_VERSION}"
-        _go_build(HERE / "addons", work / "helm", version, "helm.sh/helm/v3/cmd/helm", log)
-
     def pause(work: Path) -> None:
         run(["gcc", "-static", "-Os", "-o", work / "pause", HERE / "pause.c"], what="Building pause", log=log)
 
-    modules = [HERE / "addons/go.mod", HERE / "addons/go.sum"]
     return Payload(
         kubelite=cached("kubelite", [HERE / "kubelite", _VERSION_FLAGS], kubelite, log=log) / "kubelite",
-        addons=cached("addons", [*modules, HERE / "addons/main.go"], addons, log=log) / "addons",
-        helm=cached("helm", [*modules, HELM_VERSION], helm, log=log) / "helm",
+        addons=cached("addons", [*_ADDON_MODULES, HERE / "addons/main.go"], addons, log=log) / "addons",
+        helm=helm(log),
         pause=cached("pause", [HERE / "pause.c"], pause, log=log) / "pause",
     )

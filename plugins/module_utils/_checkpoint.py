@@ -179,7 +179,7 @@ def examine(url: str, wanted: Wanted, clock: t.Callable[[], float] = time.time) 
         if epoch == 0:
             raise _Refusal("has no finalized checkpoint but genesis")
         _fresh("a finalized checkpoint", age, wanted)
-        _, of_state, slot = _state(base, "finalized", wanted.timeout)
+        _unused, of_state, slot = _state(base, "finalized", wanted.timeout)
         _is_network("a finalized state", of_state, wanted)
         if of_state != root:
             raise _Refusal("serves a finalized state of another chain than its genesis")
@@ -194,7 +194,7 @@ def examine_genesis(url: str, wanted: Wanted) -> str:
     try:
         base = _http.check(url)
         try:
-            _, root, slot = _state(base, "genesis", wanted.timeout)
+            _unused, root, slot = _state(base, "genesis", wanted.timeout)
         except _Missing:
             return "has no genesis state, which a beacon node of this network needs once"
         _is_network("a genesis state", root, wanted)

@@ -133,7 +133,7 @@ def _index(sample: Sample) -> int | None:
 
 def _of_one_key(statuses: t.Sequence[tuple[int | None, str]]) -> str:
     """The status that counts: one with a real index before one without, and of those one that has duties."""
-    real = [name for index, name in statuses if index != _NO_INDEX] or [name for _, name in statuses]
+    real = [name for index, name in statuses if index != _NO_INDEX] or [name for _unused, name in statuses]
     return next((name for name in real if name in _ON_DUTY), real[-1])
 
 

@@ -103,7 +103,7 @@ def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:
 
     A risk that holds nothing of its own is an arrow: it follows the more stable one.
     """
-    track, _, risk = channel.rpartition("/")
+    track, _unused, risk = channel.rpartition("/")
     if risk not in RISKS:
         return None
     for name in reversed(RISKS[: RISKS.index(risk) + 1]):
@@ -138,15 +138,15 @@ def certificate_expiry(pem: str) -> datetime:
     """When a certificate ends. By hand, since neither openssl nor python3-cryptography need be on a node."""
     try:
         der = ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN CERTIFICATE") :].split("-----END")[0] + PEM_END)
-        _, at, _ = _der_item(der, 0)  # Certificate
-        _, at, _ = _der_item(der, at)  # TBSCertificate
-        tag, _, end = _der_item(der, at)
+        _unused, at, _unused = _der_item(der, 0)  # Certificate
+        _unused, at, _unused = _der_item(der, at)  # TBSCertificate
+        tag, _unused, end = _der_item(der, at)
         if tag == 0xA0:  # version, then the serial number
-            _, _, end = _der_item(der, end)
-        for _ in range(2):  # signature algorithm, issuer
-            _, _, end = _der_item(der, end)
-        _, at, _ = _der_item(der, end)  # validity
-        _, _, end = _der_item(der, at)  # not before
+            _unused, _unused, end = _der_item(der, end)
+        for _unused in range(2):  # signature algorithm, issuer
+            _unused, _unused, end = _der_item(der, end)
+        _unused, at, _unused = _der_item(der, end)  # validity
+        _unused, _unused, end = _der_item(der, at)  # not before
         tag, start, end = _der_item(der, end)  # not after
         stamp = der[start:end].decode("ascii")
         if tag == 0x17:  # two-digit years: RFC 5280, 4.1.2.5.1

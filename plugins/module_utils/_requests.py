@@ -13,7 +13,10 @@ import os
 import re
 import typing as t
 
-import yaml
+try:
+    import yaml
+except ImportError:  # every controller has it, and only an action plugin uses this
+    yaml = None  # type: ignore[assignment]
 
 Table = t.Dict[str, t.Any]
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -71,9 +74,10 @@ def entries(root: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for role in _roles(root):
         main = load(os.path.join(role, "meta/argument_specs.yml"))["argument_specs"]["main"]["options"]
+        defaults = load(os.path.join(role, "defaults/main.yml")) or {}
         for name, spec in main.items():
             if spec.get("elements") == "dict" and "options" in spec:
-                given = re.fullmatch(r"\{\{ (\w+) \}\}", str(spec.get("default", "")))
+                given = re.fullmatch(r"\{\{ (\w+) \}\}", str(defaults.get(name, "")))
                 for variable in {name, *(given.groups() if given else ())}:
                     found.setdefault(variable, set()).update(spec["options"])
     return found

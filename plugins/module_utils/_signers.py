@@ -159,7 +159,7 @@ def owner(kind: str, meta: Json, known: Storage) -> tuple[str, str]:
     """(kind, name) of what is behind an object: a cron job behind its pod."""
     found = (kind, str(meta["name"]))
     manager = _manager(meta)
-    for _ in range(8):
+    for _unused in range(8):
         if manager is None:
             break
         found = manager
@@ -266,7 +266,7 @@ class _Pod(t.NamedTuple):
         mount = _mount(container, _normal(path))
         if mount is None:
             return None
-        volume, _ = self.volume(mount["name"])
+        volume, _unused = self.volume(mount["name"])
         rest = posixpath.relpath(_normal(path), _normal(mount["mountPath"]))
         rest = posixpath.normpath(posixpath.join(mount.get("subPath") or "", rest))
         for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:

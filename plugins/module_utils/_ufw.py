@@ -238,7 +238,7 @@ def parse_rules(text: str, family: int) -> t.List[Known]:
 def _direction(word: str) -> t.Tuple[str, str, str]:
     direction, interface_in, interface_out = "in", "", ""
     for part in word.split("!"):
-        way, _, interface = part.partition("_")
+        way, _unused, interface = part.partition("_")
         if way not in ("in", "out"):
             raise UfwError("'{0}' is not a direction of ufw".format(word))
         if way == "in":

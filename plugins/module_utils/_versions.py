@@ -232,7 +232,9 @@ class Table:
             known = begins_at.get(fork)
             if known is None:
                 begins = float(genesis + epoch * 384)
-                wrong = [one for _, one in self._follow(network) if one.get("epoch") == epoch and "because" in one]
+                wrong = [
+                    one for _unused, one in self._follow(network) if one.get("epoch") == epoch and "because" in one
+                ]
                 if epoch < FAR_FUTURE and (wrong or (fork not in _OLD_FORKS and begins > now)):
                     reason = wrong[0]["because"] if wrong else "the version table does not know of it"
                     found.append(

@@ -226,7 +226,7 @@ def parse_packages(text: str) -> t.Tuple[t.List[str], t.List[str]]:
     installed, broken = [], []
     for line in text.splitlines():
         # Two letters and a third for errors, kept apart by a tab from the name: `ii \tufw`.
-        letters, _, name = line.partition("\t")
+        letters, _unused, name = line.partition("\t")
         state, error = (letters + "   ")[1], (letters + "   ")[2]
         if state in INTERRUPTED or error == "R":
             broken.append(name)

@@ -341,7 +341,7 @@ def read_snap(module: AnsibleModule) -> t.Tuple[Row, t.Optional[Row], t.List[Row
 
 def read_offered(module: AnsibleModule, name: str, channel: str) -> t.Optional[int]:
     """The revision in the channel. Without the store `snap info` succeeds all the same, and names no channels."""
-    _, out, _ = run(module, module.get_bin_path("snap", required=True), "info", name)
+    _code, out, _err = run(module, module.get_bin_path("snap", required=True), "info", name)
     return parse_offered_revision(out, channel)
 
 
@@ -369,8 +369,8 @@ def read_sudo(module: AnsibleModule) -> t.Optional[t.Dict[str, t.Any]]:
     sudo = module.get_bin_path("sudo")
     if sudo is None:
         return None
-    _, version, _ = run(module, sudo, "--version")
-    code, out, _ = module.run_command(
+    _code, version, _err = run(module, sudo, "--version")
+    code, out, _err = module.run_command(
         [sudo, "-n", "-E", "printenv", "SNAP_DATA"], environ_update={**LANGUAGE, "SNAP_DATA": "/kept"}
     )
     return {
@@ -451,7 +451,7 @@ def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
     """Which addons are enabled; None as long as MicroK8s does not say."""
-    _, out, _ = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
+    _code, out, _err = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
     try:
         return parse_addons(out)
     except Microk8sError:
@@ -460,7 +460,7 @@ def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
 
 def read_datastore(module: AnsibleModule) -> t.Optional[t.List[t.Dict[str, str]]]:
     """Who votes in the datastore; None as long as MicroK8s does not say."""
-    _, out, _ = run(module, MICROK8S, "status", "--format", "yaml", "--timeout", "30")
+    _code, out, _err = run(module, MICROK8S, "status", "--format", "yaml", "--timeout", "30")
     try:
         return parse_members(out)
     except Microk8sError:
@@ -469,7 +469,7 @@ def read_datastore(module: AnsibleModule) -> t.Optional[t.List[t.Dict[str, str]]
 
 def read_dns(module: AnsibleModule) -> t.List[str]:
     """Whom the cluster's DNS asks; nobody while it is not there."""
-    code, out, _ = run(
+    code, out, _unused = run(
         module,
         MICROK8S,
         "kubectl",

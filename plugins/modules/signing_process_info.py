@@ -104,7 +104,7 @@ def mounts(folder: str) -> t.List[_Mount]:
     """What a process sees mounted."""
     found = []
     for line in _read(os.path.join(folder, "mountinfo"), 64 * _LIMIT).decode("utf-8", "surrogateescape").splitlines():
-        left, _, right = line.partition(" - ")
+        left, _unused, right = line.partition(" - ")
         fields, others = left.split(" "), right.split(" ")
         if len(fields) >= 5 and len(others) >= 2:
             found.append(_Mount(fields[2], _octal(fields[3]), _octal(fields[4]), others[0], _octal(others[1])))
@@ -157,7 +157,7 @@ def _around(folder: str) -> Surroundings:
     """Variables and files of a process; only their names and what they set matter."""
     env = {}
     for item in _read(os.path.join(folder, "environ")).decode("utf-8", "replace").split("\0"):
-        name, _, value = item.partition("=")
+        name, _unused, value = item.partition("=")
         env[name] = value
 
     def read(path: str) -> t.Optional[str]:

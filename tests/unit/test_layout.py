@@ -37,7 +37,23 @@ def test_all_roles_are_there() -> None:
 def test_documented_defaults_are_the_real_ones(role: Path) -> None:
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     documented = {name: spec["default"] for name, spec in options.items() if "default" in spec}
-    assert documented == load(role / "defaults/main.yml")
+    worked_out = {}
+    for name, default in load(role / "defaults/main.yml").items():
+        # A template is a text, and no default of a number or a list: the page of such a role cannot be made.
+        if "{{" in str(default) and options[name]["type"] not in ("str", "path", "raw"):
+            worked_out[name] = default
+            assert "The default is " in " ".join(options[name]["description"]), name
+    assert {**documented, **worked_out} == load(role / "defaults/main.yml")
+    assert documented.keys() & worked_out.keys() == set()
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_what_a_default_is_worked_out_of_is_documented(role: Path) -> None:
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    for name, default in load(role / "defaults/main.yml").items():
+        found = re.fullmatch(r"\{\{ (\w+)( \| default\(.*\))? \}\}", str(default))
+        if found and "default" not in options[name]:
+            assert found[1] in " ".join(options[name]["description"]), name
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
@@ -115,3 +131,56 @@ def test_playbooks_follow_the_release_into_another_namespace(path: Path) -> None
 @pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/templates/*.j2")), ids=lambda path: path.name)
 def test_templates_follow_it_as_well(path: Path) -> None:
     assert not re.search(r"namespace: *prysm\b", path.read_text(encoding="utf-8"))
+
+
+PIPELINING = {"ansible_pipelining": True, "ansible_ssh_pipelining": True}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/**/*.yml")), ids=lambda path: path.name)
+def test_no_play_writes_modules_and_their_secrets_to_files(path: Path) -> None:
+    """An ansible.cfg does not come with a collection, and an inventory may say otherwise."""
+    content = load(path)
+    plays = [play for play in content if "hosts" in play] if isinstance(content, list) else []
+    for play in plays:
+        assert {**play.get("vars", {}), **PIPELINING} == play.get("vars", {}), play["name"]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_role_that_hands_secrets_to_modules_writes_none_to_files(role: Path) -> None:
+    secret = any(
+        "no_log: true" in path.read_text() or "_password" in path.read_text() for path in role.glob("tasks/*.yml")
+    )
+    if secret:
+        assert PIPELINING.items() <= load(role / "vars/main.yml").items()
+
+
+def test_what_is_promised_of_ansible_is_what_ci_tests() -> None:
+    jobs = load(ROOT / ".github/workflows/ci.yml")["jobs"]
+    promised = load(ROOT / "meta/runtime.yml")["requires_ansible"]
+    first, last = re.fullmatch(r">=2\.(\d+)\.0,<2\.(\d+)\.0", promised).groups()  # type: ignore[union-attr]
+    cores = {f"2.{minor}" for minor in range(int(first), int(last))}
+    for job in ("artifact", "sanity"):
+        assert {row["core"] for row in jobs[job]["strategy"]["matrix"]["include"]} == cores, job
+    rows = [*jobs["artifact"]["strategy"]["matrix"]["include"], *jobs["units"]["strategy"]["matrix"]["include"]]
+    assert {row["python"] for row in rows} == {"3.11", "3.12", "3.13"}
+    assert f"ansible-core>=2.{first},<2.{last}" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert "ansible-core 2.19 to 2.21 on Python 3.11 to 3.13" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_ci_has_no_more_than_the_makefile() -> None:
+    """What CI calls can be called here as well."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    called = re.findall(r"\bmake ([a-z-]+)", (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert called
+    assert set(called) <= targets
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_command_of_the_documents_is_there(name: str) -> None:
+    """Typed for real by tests/rehearsal/test_06_readme.py; a name that is gone is seen here."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.M)) <= targets
+    assert [path for path in re.findall(r"ansible-playbook (\S+\.yml)", text) if not (ROOT / path).is_file()] == []
+    assert [path for path in re.findall(r"`((?:docs|tests|lab|bin|inventory)/[\w./-]+)", text)
+            if not (ROOT / path).exists()] == []  # fmt: skip

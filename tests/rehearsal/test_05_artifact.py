@@ -1,0 +1,88 @@
+"""The collection as people install it, tarball and wheel: run from there, where no checkout's ansible.cfg reaches.
+
+ARTIFACTS names the environments that `bin/try-artifact` made (build/artifact-PYTHON-ANSIBLE); without it they are made.
+About 15 minutes, and as many more to make an environment; once a release.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab import ROOT
+
+from .conftest import Lab, Play
+from .test_03_keys import KEYSTORES, MOVED, Inventory, metrics_keys, validators
+
+pytestmark = pytest.mark.by_hand
+FORMS = ("wheel", "tarball")
+
+
+@pytest.fixture(scope="module")
+def environments() -> Path:
+    named = os.environ.get("ARTIFACTS")
+    if not named:
+        subprocess.run([ROOT / "bin/try-artifact"], check=True, stdin=subprocess.DEVNULL)
+        return max(ROOT.glob("build/artifact-*"), key=lambda path: path.stat().st_mtime)
+    return Path(named).resolve()
+
+
+def installed(lab: Lab, place: Path, form: str, name: str, *words: str) -> Play:
+    """A playbook of the installed collection, from a folder in which nothing lies."""
+    script = (
+        f'cd {place}/empty && ANSIBLE_HOME={place}/home-{form} PATH={place}/{form}/bin:$PATH exec ansible-playbook "$@"'
+    )
+    done = lab.command(
+        "exec", "--", "sh", "-c", script, "sh", f"eth2xk8s.staking.{name}", *words, check=False, timeout=1800
+    )
+    play = Play(done.returncode, done.stdout + done.stderr)
+    if play.failed:
+        pytest.fail(f"{form}: {name} failed:\n{play.output[-8000:]}")
+    return play
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Inventory:
+    site = validators()
+    site[0]["keystores"].remove(str(KEYSTORES[1]))
+    site[1]["keystores"].append(str(KEYSTORES[1]))
+    site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
+    there = Inventory(tmp_path_factory.mktemp("moved") / "inventory", site)
+    # The checkout is not where these commands run.
+    there.words = tuple(str(ROOT / word) if word.startswith("inventory/") else word for word in there.words)
+    return there
+
+
+def test_the_site_is_built_by_the_wheel(lab: Lab, environments: Path) -> None:
+    installed(lab, environments, "wheel", "site")
+    lab.wait("four keys have attested", lambda: len(lab.attested()) == 4, seconds=90)
+
+
+def test_the_tarball_finds_nothing_to_change(lab: Lab, environments: Path) -> None:
+    assert set(installed(lab, environments, "tarball", "site").changed.values()) == {0}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_both_report(lab: Lab, environments: Path, form: str, tmp_path: Path) -> None:
+    report = tmp_path / "status.json"
+    installed(lab, environments, form, "status", "-e", "status_format=json", "-e", f"status_file={report}")
+    assert yaml.safe_load(report.read_text())
+    keys = installed(lab, environments, form, "keys", "-vvv")
+    assert MOVED in keys.output
+    # A module that is put on a machine lies there with its arguments, which are passwords here.
+    assert re.findall(r"PUT \S+ TO \S*AnsiballZ_\S+", keys.output) == []
+
+
+def test_a_key_is_moved_by_the_tarball_and_stays_for_the_wheel(lab: Lab, environments: Path, moved: Inventory) -> None:
+    """Of an artifact that lacked a template both clients were stopped, and then the move failed."""
+    words = ("-e", f"move_key={MOVED}", "-e", "move_from=validator1", "-e", "move_to=validator2", *moved.words)
+    installed(lab, environments, "tarball", "move_key", *words)
+    assert MOVED in metrics_keys(lab, "validator2")
+    assert MOVED not in metrics_keys(lab, "validator1")
+    lab.all_sign_on(seconds=120)
+    assert set(installed(lab, environments, "wheel", "move_key", *words).changed.values()) == {0}
