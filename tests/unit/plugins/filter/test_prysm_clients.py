@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.eth2xk8s.staking.plugins.filter.keys_by_client import keys_by_client
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_clients import prysm_clients
+from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_directories import prysm_directories
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _data_dir
 
 ROOT = Path(__file__).parents[4]
@@ -48,6 +49,12 @@ def test_what_an_entry_says_is_kept(entry: dict[str, t.Any], name: str) -> None:
     (client,) = prysm_clients([{"name": name, **entry}], "/data")
     assert {field: client[field] for field in entry} == entry
     assert client["database"] == f"{client['data_dir'].rstrip('/')}/validator.db" or client["data_dir"].endswith("/")
+
+
+def test_the_directories_of_a_site_are_those_of_its_clients() -> None:
+    entries = [{"name": "a"}, {"name": "b", "data_dir": "/other/b", "wallet_dir": "/other/w"}]
+    assert prysm_directories(entries, "/data") == ["/data/beacon", "/data/a", "/other/b", "/data/wallet-a", "/other/w"]
+    assert prysm_directories([], "/data") == ["/data/beacon"]
 
 
 def test_keys_by_client() -> None:
