@@ -56,6 +56,7 @@ def problems(control_planes: int = 1, **given: t.Any) -> list[str]:
         "hostvars": hosts,
         "storage": hosts["nfs"],
         "prysm_validators": [],
+        "site_clients": [],
         "prysm_data_dir": "/data/prysm",
         "status_release": {},
         "status_nodes": {"resources": [node(name) for name in names]},

@@ -203,6 +203,14 @@ def prysm_tree(
     }
 
 
+def older_layout(tree: dict[bytes, t.Any]) -> dict[bytes, t.Any]:
+    """The same as Prysm before v1.3.0 has it."""
+    del tree[b"migrations"][b"source_target_epochs_bucket_0"]
+    for bucket in tree[b"pubkeys-bucket"].values():
+        del bucket[b"att-target-epochs-bucket"]
+    return tree
+
+
 def write_database(directory: Path, *args: t.Any, **kwargs: t.Any) -> Path:
     """A validator.db in a data directory."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from tests.unit.plugins.keys_support import (
     ROOT_B,
     BoltWriter,
     heavy,
+    older_layout,
     prysm_tree,
     write_database,
 )
@@ -63,11 +64,7 @@ def write_at(directory: Path, transaction: int, *args: t.Any, **more: t.Any) -> 
 
 def write_layout(directory: Path, layout: int, transaction: int = 7) -> None:
     """A database as Prysm before v1.3.0 (layout 1), or since, has it."""
-    tree = prysm_tree(keys(0))
-    if layout == 1:
-        del tree[b"migrations"][b"source_target_epochs_bucket_0"]
-        for bucket in tree[b"pubkeys-bucket"].values():
-            del bucket[b"att-target-epochs-bucket"]
+    tree = prysm_tree(keys(0)) if layout == 2 else older_layout(prysm_tree(keys(0)))
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "validator.db").write_bytes(BoltWriter(transaction).dump(tree))
 

@@ -14,7 +14,15 @@ import yaml
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest, _record
 from ansible_collections.eth2xk8s.staking.plugins.modules import slashing_protection_guard, validator_key_claim
-from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, BoltWriter, prysm_tree, run_module, write_database
+from tests.unit.plugins.keys_support import (
+    PUBKEYS,
+    ROOT_A,
+    BoltWriter,
+    older_layout,
+    prysm_tree,
+    run_module,
+    write_database,
+)
 
 K = PUBKEYS
 R1 = b"\x01" * 32
@@ -30,11 +38,13 @@ class Site:
         self.record = self.data / ".history/record.json"
         self.witness = base / "var/history/record.json"
 
-    def write(self, name: str, transaction: int, *targets: int, key: int = 0) -> None:
+    def write(self, name: str, transaction: int, *targets: int, key: int = 0, layout: int = 2) -> None:
         directory = self.data / name
         directory.mkdir(exist_ok=True)
         votes = [(target - 1, target, R1) for target in targets]
         tree = prysm_tree({K[key]: ([], votes)})
+        if layout == 1:
+            older_layout(tree)
         (directory / "validator.db").write_bytes(BoltWriter(transaction).dump(tree))
 
     def guard(self, name: str = "v1", key: int = 0, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
@@ -134,7 +144,7 @@ def test_uninstalled_and_back_at_an_older_version(site: Site) -> None:
     (site.data / "v1/.validator-version").unlink()
     assert "rollback.yml" in site.guard(version="v1.2.2")["msg"]
     (site.data / "v1/.validator-version").write_text("1 v1.2.2\n")
-    site.write("v1", 12, 5, 6)
+    site.write("v1", 12, 5, 6, layout=1)
     back = site.guard(version="v1.2.2", replaced=["v1"])
     assert not back.get("failed") and back["record"]["clients"]["v1"]["version"] == "v1.2.2"
     assert not site.guard(version="v1.2.2").get("failed")

@@ -23,6 +23,7 @@ from tests.unit.plugins.keys_support import (
     ROOT_B,
     BoltWriter,
     interchange,
+    older_layout,
     prysm_tree,
     run_module,
     tree_of,
@@ -39,9 +40,7 @@ def database(path: Path, keys: t.Any, txid: int, root: str = ROOT_A, layout: int
     path.parent.mkdir(parents=True, exist_ok=True)
     tree = prysm_tree(keys, root)
     if layout == 1:
-        del tree[b"migrations"][b"source_target_epochs_bucket_0"]
-        for bucket in tree[b"pubkeys-bucket"].values():
-            del bucket[b"att-target-epochs-bucket"]
+        older_layout(tree)
     path.write_bytes(BoltWriter(txid=txid).dump(tree))
     return path
 
