@@ -318,6 +318,8 @@ _FINAL = {"ACCEPT": ACCEPT, "DROP": DROP, "REJECT": REJECT}
 #: Chains of Kubernetes and its network. Which pods there are, and what may reach them, changes all the time and is
 #: their affair: they are taken to let through what is theirs.
 _MANAGED = ("cali-", "KUBE-", "CNI-", "FLANNEL-")
+#: Whole tables of theirs in nftables: kube-proxy's from Kubernetes 1.29 on drops what goes to a service that is none.
+_MANAGED_TABLES = ("kube-proxy", "calico", "cali-", "cni", "flannel")
 #: Targets that let the packet go on.
 _ON = (
     "LOG",
@@ -505,7 +507,7 @@ class Ruleset:
                 if kind not in ("chain", "rule", "set", "map"):
                     continue
                 family, table = value["family"], value["table"]
-                if (family, table) in skip:
+                if (family, table) in skip or table.startswith(_MANAGED_TABLES):
                     continue
                 if kind == "chain":
                     self.chains[family, table, value["name"]] = value

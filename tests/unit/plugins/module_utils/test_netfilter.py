@@ -321,6 +321,29 @@ def test_tables_of_iptables_are_left_to_its_own_words() -> None:
     assert _netfilter.Ruleset(document, {("ip", "filter")}).fate(NODE).passes is True
 
 
+@pytest.mark.parametrize(("table", "passes"), [("kube-proxy", True), ("calico-nat", True), ("mine", False)])
+def test_kubernetes_own_tables_are_its_affair(table: str, passes: bool) -> None:
+    """As kube-proxy has it from 1.29 on: what goes to an address of the services that is none is dropped."""
+    base = {"family": "ip", "table": table}
+    match = {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": NODE.target}}
+    document = {
+        "nftables": [
+            {
+                "chain": {
+                    **base,
+                    "name": "filter-input",
+                    "type": "filter",
+                    "hook": "input",
+                    "prio": 0,
+                    "policy": "accept",
+                }
+            },
+            {"rule": {**base, "chain": "filter-input", "handle": 39, "expr": [match, {"drop": None}]}},
+        ]
+    }
+    assert _netfilter.Ruleset(document).fate(NODE).passes is passes
+
+
 # --- What Kubernetes and Calico write, ahead of ufw ----------------------------------------------------------------
 
 NODE_FILTER = """\
