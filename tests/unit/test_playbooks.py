@@ -102,6 +102,15 @@ def test_every_play_asks_for_the_opening_where_no_option_passes_over_it(path: Pa
     assert [play["hosts"] for play in found if "| eth2xk8s.staking.in_run }}" not in play["hosts"]] == []
 
 
+@pytest.mark.parametrize("name", sorted({*ACTING} - {"site", "cluster_upgrade", "machines", "leave_node"}))
+def test_an_operation_is_a_page_that_one_reads_at_a_glance(name: str) -> None:
+    """Hosts and entry points; what a role keeps to itself stays there."""
+    text = (ROOT / f"playbooks/{name}.yml").read_text()
+    assert re.findall(r"__[a-z]\w*", text) == []
+    assert len(text.splitlines()) <= 100
+    assert "set _ =" not in text
+
+
 @pytest.mark.parametrize("name", sorted({*ACTING} - {"machines", "uninstall"}))
 def test_no_playbook_starts_validators_before_the_gates(name: str) -> None:
     assert "internal/gates.yml" in imports(ROOT / f"playbooks/{name}.yml")
