@@ -66,6 +66,13 @@ def test_chrony_3_is_not_given_words_that_it_does_not_know(release: str) -> None
     assert ({"confdir", "ntsdumpdir"} <= words) is (release != "ubuntu-20.04")
 
 
+def test_the_fence_is_judged_where_no_facts_were_read() -> None:
+    """As the gates do before every operation: what cannot be named then is left out, the rest is judged."""
+    assert evaluate("nfs_server", "__nfs_server_settings_here", ansible_facts={}) == {}
+    wanted = evaluate("nfs_server", "__nfs_server_settings_here", ansible_facts=RELEASES["debian-12"])
+    assert int(wanted["threads"]) == 8
+
+
 def test_the_tutorials_values_and_the_bound_are_chronys_configuration() -> None:
     lines = render("timesync", "chrony.conf.j2", ansible_facts=RELEASES["debian-13"])
     assert "pool time.google.com iburst minpoll 1 maxpoll 2 maxsources 3" in lines
