@@ -106,7 +106,9 @@ class Site:
             entries[-1]["keystores"].append(str(place / f"keystore-{number}.json"))
             entries[-1]["slashing_protection"].append(str(place / "slashing_protection.json"))
         self.folder = folder
-        self.inventory = Inventory(folder / "inventory", entries, prysm_helm_duties_timeout=900)
+        self.inventory = Inventory(
+            folder / "inventory", entries, prysm_helm_duties_timeout=900, prysm_no_history_because={}
+        )
 
 
 @pytest.fixture(scope="module")
