@@ -51,6 +51,7 @@ def problems(control_planes: int = 1, **given: t.Any) -> list[str]:
     for name, more in given.pop("hosts", {}).items():
         hosts[name] |= more
     names = [*planes, "worker"]
+    ages = given.pop("ages", {})
     variables: dict[str, t.Any] = {
         "groups": {"site": ["nfs", *names], "microk8s": names, "control_plane": planes, "nfs": ["nfs"]},
         "hostvars": hosts,
@@ -60,7 +61,7 @@ def problems(control_planes: int = 1, **given: t.Any) -> list[str]:
         "prysm_data_dir": "/data/prysm",
         "status_release": {},
         "status_nodes": {"resources": [node(name) for name in names]},
-        "status_leases": {"resources": [lease(name, 5) for name in names]},
+        "status_leases": {"resources": [lease(name, ages.get(name, 5)) for name in names]},
         "status_votes": {"skipped": True},
         "status_tunnels": {"results": []},
         "status_pods": {},
@@ -107,7 +108,7 @@ def unheld(*names: str) -> dict[str, t.Any]:
             {"hosts": {"cp1": {"status_watch": {"msg": "module failed"}}}}, "control plane cp1: module failed", id="not"
         ),
         pytest.param(
-            {"status_leases": {"resources": [lease("cp1", 5), lease("worker", 90)]}},
+            {"ages": {"worker": 90}},
             "node worker is not Ready",
             id="a-lease-that-is-old",
         ),
