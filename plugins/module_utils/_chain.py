@@ -1,6 +1,8 @@
 # Copyright (c) 2026, eth2xk8s maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
 """The chain's clock and a beacon node's head: what time it is, and whether the node keeps up with it.
 
 The clock is genesis plus slots, never the metric beacon_clock_time_slot: Prysm sets that when a block arrives, so it is

@@ -1,6 +1,8 @@
 # Copyright (c) 2026, eth2xk8s maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
 """What `chronyc -c` says about a clock, and whether a validator may be started on it."""
 
 from __future__ import annotations

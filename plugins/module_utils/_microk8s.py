@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+# Private to this collection: it may change without notice.
+
 """What the files and outputs of snap and MicroK8s mean. Knows nothing of Ansible; reads no file itself but `Files`."""
 
 from __future__ import annotations

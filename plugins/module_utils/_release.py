@@ -1,6 +1,8 @@
 # Copyright (c) 2026, eth2xk8s maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
 """What Helm recorded of a release, and what its workloads have made of it.
 
 Helm 3 keeps each revision as a Secret labelled owner=helm, name, status and version, whose data.release is base64 of a
