@@ -21,6 +21,7 @@ from lab import ROOT
 
 from .conftest import Inventory, Lab, Play, history, records
 
+pytestmark = pytest.mark.by_hand
 KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
 PUBKEYS = ["0x" + json.loads(path.read_text())["pubkey"] for path in KEYSTORES]
 MOVED = PUBKEYS[1]
