@@ -170,10 +170,15 @@ def _digest(path: str) -> str:
         os.close(fd)
 
 
-def _check(request: Request) -> str:
-    data_dir, name = os.path.split(request.database)
+def _data_dir(database: str) -> str:
+    data_dir, name = os.path.split(database)
     if name != DATABASE or not is_directory(data_dir):
-        raise ReplaceError(f"{request.database} must be {DATABASE} in the data directory of a validator client")
+        raise ReplaceError(f"{database} must be {DATABASE} in the data directory of a validator client")
+    return data_dir
+
+
+def _check(request: Request) -> str:
+    data_dir = _data_dir(request.database)
     if not _TAG.match(request.version) or request.layout < 1:
         raise ReplaceError(f"{request.version!r:.40} must be a version such as v7.1.6, with a layout from 1 up")
     return data_dir
@@ -250,7 +255,7 @@ def _set_numbers(folder: int, transaction: int, version: str, layout: int) -> No
     _step("version")
 
 
-def _finish(request: Request, data_dir: str, folder: int) -> bool:
+def _finish(database: str, data_dir: str, folder: int) -> bool:
     """End what a run that was cut off had begun; say whether there was anything to do."""
     path = os.path.join(data_dir, REPLACING)
     if not is_there(path):
@@ -259,13 +264,13 @@ def _finish(request: Request, data_dir: str, folder: int) -> bool:
     fields = {"digest": str, "inode": int, "layout": int, "replacement": str, "version": str}
     if not isinstance(note, dict) or {name: type(value) for name, value in note.items()} != fields:
         raise UnreadableError(path, "is not the note of a replacement")
-    now = _regular(request.database)
-    moved = now is not None and now.st_ino == note["inode"] and _digest(request.database) == note["digest"]
+    now = _regular(database)
+    moved = now is not None and now.st_ino == note["inode"] and _digest(database) == note["digest"]
     if moved:
-        _take_out_of(note["replacement"], request.database)
+        _take_out_of(note["replacement"], database)
         fsync_directory(folder)
-        found = _protection.read_marks(request.database)
-        _check_layout(request.database, found, note["layout"])
+        found = _protection.read_marks(database)
+        _check_layout(database, found, note["layout"])
         _set_numbers(folder, t.cast(int, found.transaction), note["version"], note["layout"])
     # Not moved: the file that was proved is still where it was, and is proved again.
     remove_if_there(folder, REPLACING)
@@ -326,7 +331,7 @@ def replace(request: Request) -> Outcome:
             _take(stack, make_client_lock(data_dir))
             _take(stack, request.database)
             folder = stack.enter_context(numbers_of(data_dir))
-            finished = _finish(request, data_dir, folder)
+            finished = _finish(request.database, data_dir, folder)
             if not is_there(request.replacement):
                 return _already(request, data_dir, finished)
             old, _new = _check_places(request, data_dir)
@@ -367,7 +372,7 @@ def replace(request: Request) -> Outcome:
 
 def is_cut_off(database: str) -> bool:
     """Whether a replacement was begun, and not brought to its end."""
-    return is_there(os.path.join(_check(Request(database, "", (), "v0.0.0", 1)), REPLACING))
+    return is_there(os.path.join(_data_dir(database), REPLACING))
 
 
 def settle(database: str) -> bool:
@@ -375,15 +380,14 @@ def settle(database: str) -> bool:
 
     Afterwards the database is the old one as it was, or the new one with its own number and version.
     """
-    request = Request(database, "", (), "v0.0.0", 1)
-    data_dir = _check(request)
     if not is_cut_off(database):
         return False
+    data_dir = _data_dir(database)
     try:
         with contextlib.ExitStack() as stack:
             _take(stack, make_client_lock(data_dir))
             _take(stack, database)
-            _finish(request, data_dir, stack.enter_context(numbers_of(data_dir)))
+            _finish(database, data_dir, stack.enter_context(numbers_of(data_dir)))
             return True
     except OSError as exc:
         raise UnreadableError(database, f"cannot be settled: {reason_of(exc)}") from exc
