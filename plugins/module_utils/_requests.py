@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 import typing as t
@@ -27,8 +28,9 @@ _MAY_BE_SKIPPED = ("base", "timesync", "firewall", "nfs_server", "microk8s")
 _FOREIGN = ("ansible_", "awx_", "tower_", "vault_", "molecule_")
 
 
+@functools.lru_cache(maxsize=None)
 def load(path: str) -> t.Any:
-    """A YAML file of the collection's own."""
+    """A YAML file of the collection's own, read once; nothing of it may be changed."""
     with open(path, encoding="utf-8") as handle:
         return yaml.load(handle, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
