@@ -159,7 +159,7 @@ class Subtree:
         """Those of the wanted elements that are there and are values; only the pages on the way to them are read."""
         root = _BUCKET.unpack_from(self._value)[0] if len(self._value) >= _BUCKET.size else 0
         found = Bucket()
-        for leaf in self._database.leaves_with(root, wanted) if root else self.leaves():
+        for leaf in self._database.leaves(root, wanted=wanted) if root else self.leaves():
             for key in wanted:
                 at = bisect.bisect_left(leaf.keys, key)
                 if at < len(leaf.keys) and leaf.keys[at] == key and not leaf.flags[at]:
@@ -270,36 +270,22 @@ class Database:
             free[number] = 1
         return free
 
-    def leaves(self, number: int, top: bool = False) -> t.Iterator[Leaf]:
-        """The leaves below a page, from left to right."""
+    def leaves(self, number: int, top: bool = False, wanted: t.Sequence[bytes] | None = None) -> t.Iterator[Leaf]:
+        """The leaves below a page, from left to right; of wanted keys only those in which they would be."""
         todo: list[tuple[int, bytes, bytes | None, int]] = [(number, b"", None, 0)]
         while todo:
             number, low, high, depth = todo.pop()
             if depth > _MAX_DEPTH:
                 self.fail("is nested too deeply")
             flags, count, data = self.page(number, _BRANCH | _LEAF)
-            if not count and not (top and flags == _LEAF):
+            if not count and not (flags == _LEAF and (top or wanted is not None)):
                 self.fail(f"page {number} is empty")
-            if flags == _LEAF:
-                yield self.leaf(data, 0, count, low, high)
-            else:
-                todo.extend(reversed(self._branch(number, count, data, low, high, depth)))
-
-    def leaves_with(self, number: int, wanted: t.Sequence[bytes]) -> t.Iterator[Leaf]:
-        """The leaves below a page that have the wanted keys, if these are there."""
-        todo: list[tuple[int, bytes, bytes | None, int]] = [(number, b"", None, 0)]
-        while todo:
-            number, low, high, depth = todo.pop()
-            if depth > _MAX_DEPTH:
-                self.fail("is nested too deeply")
-            flags, count, data = self.page(number, _BRANCH | _LEAF)
             if flags == _LEAF:
                 yield self.leaf(data, 0, count, low, high)
                 continue
-            if not count:
-                self.fail(f"page {number} is empty")
-            for child in self._branch(number, count, data, low, high, depth):
-                if any(child[1] <= key and (child[2] is None or key < child[2]) for key in wanted):
+            for child in reversed(self._branch(number, count, data, low, high, depth)):
+                _page, first, above, _level = child
+                if wanted is None or any(first <= key and (above is None or key < above) for key in wanted):
                     todo.append(child)
 
     def _branch(
