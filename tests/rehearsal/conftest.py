@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 import typing as t
@@ -178,6 +179,59 @@ def history(lab: Lab, client: str, key: str) -> dict[str, t.Any]:
 
 def records(found: dict[str, t.Any]) -> set[str]:
     return {json.dumps(record, sort_keys=True) for record in [*found["blocks"], *found["attestations"]]}
+
+
+KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
+
+
+def validators() -> list[dict[str, t.Any]]:
+    """As the site has them, so that a test can change them."""
+    site = yaml.safe_load((ROOT / "inventory/testnet/group_vars/all/site.yml").read_text())["prysm_validators"]
+    for number, entry in enumerate(site, 1):
+        entry["keystores"] = [str(path) for path in KEYSTORES if path.parent.name == f"validator{number}"]
+    return t.cast("list[dict[str, t.Any]]", site)
+
+
+def moved_validators() -> list[dict[str, t.Any]]:
+    """The second keystore stands under the other client, with the password it has."""
+    site = validators()
+    site[0]["keystores"].remove(str(KEYSTORES[1]))
+    site[1]["keystores"].append(str(KEYSTORES[1]))
+    site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
+    return site
+
+
+def begin(*words: str) -> subprocess.Popen[str]:
+    """A playbook that runs beside the test, in a session of its own."""
+    return subprocess.Popen(
+        [str(ROOT / "bin/lab"), "exec", "--", "ansible-playbook", *words],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
+    )
+
+
+def killed_when(there: Callable[[str], bool], seconds: float, *words: str) -> tuple[bool, str]:
+    """Run a playbook and kill it, with all it has started here, seconds after a line for which there is true.
+
+    Whether that line came, and the output until then. there is asked of every line, in their order.
+    """
+    run = begin(*words)
+    assert run.stdout is not None
+    seen, came = [], False
+    for line in run.stdout:
+        seen.append(line)
+        if there(line):
+            came = True
+            time.sleep(seconds)
+            os.killpg(run.pid, signal.SIGKILL)
+            break
+    run.wait()
+    return came, "".join(seen)
 
 
 @pytest.fixture(scope="module")

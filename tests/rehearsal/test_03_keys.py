@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import signal
 import subprocess
-import time
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +16,9 @@ import yaml
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls, _keystore
 from lab import ROOT
 
-from .conftest import Inventory, Lab, Play, history, records
+from .conftest import KEYSTORES, Inventory, Lab, Play, history, killed_when, moved_validators, records, validators
 
 pytestmark = pytest.mark.by_hand
-KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
 PUBKEYS = ["0x" + json.loads(path.read_text())["pubkey"] for path in KEYSTORES]
 MOVED = PUBKEYS[1]
 MOVE = ("playbooks/move_key.yml", "-e", f"move_key={MOVED}", "-e", "move_from=validator1", "-e", "move_to=validator2")
@@ -55,22 +51,10 @@ def play(lab: Lab, *words: str, check: bool = True) -> Play:
     return done
 
 
-def validators() -> list[dict[str, t.Any]]:
-    """As the site has them, so that a test can change them."""
-    site = yaml.safe_load((ROOT / "inventory/testnet/group_vars/all/site.yml").read_text())["prysm_validators"]
-    for number, entry in enumerate(site, 1):
-        entry["keystores"] = [str(path) for path in KEYSTORES if path.parent.name == f"validator{number}"]
-    return t.cast("list[dict[str, t.Any]]", site)
-
-
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Inventory:
     """The keystore stands under the other client, with the password it has."""
-    site = validators()
-    site[0]["keystores"].remove(str(KEYSTORES[1]))
-    site[1]["keystores"].append(str(KEYSTORES[1]))
-    site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
-    return Inventory(tmp_path_factory.mktemp("moved") / "inventory", site)
+    return Inventory(tmp_path_factory.mktemp("moved") / "inventory", moved_validators())
 
 
 def metrics_keys(lab: Lab, client: str) -> set[str]:
@@ -80,29 +64,11 @@ def metrics_keys(lab: Lab, client: str) -> set[str]:
     return {key for key in PUBKEYS if re.search(rf"^validator_statuses\{{[^}}]*{key}", text, re.M)}
 
 
-def killed_at(lab: Lab, task: str, *words: str) -> bool:
-    """Run a playbook and kill it, with all it has started here, when it comes to a task; whether it came there."""
-    process = subprocess.Popen(
-        [str(ROOT / "bin/lab"), "exec", "--", "ansible-playbook", *words],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
-    )
-    assert process.stdout is not None
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if line.startswith("TASK [") and task in line:
-            time.sleep(1.5)  # into the task
-            os.killpg(process.pid, signal.SIGKILL)
-            break
-    process.wait()
-    OUTPUTS.append("".join(seen))
-    return bool(seen) and task in seen[-1]
+def killed_at(task: str, *words: str) -> bool:
+    """Run a playbook and kill it in a task; whether it came there."""
+    came, output = killed_when(lambda line: line.startswith("TASK [") and task in line, 1.5, *words)
+    OUTPUTS.append(output)
+    return came
 
 
 def leftovers(lab: Lab) -> str:
@@ -210,7 +176,7 @@ def test_a_move_that_the_inventory_does_not_want_is_refused(lab: Lab) -> None:
 @pytest.mark.parametrize("task", ["Put both clients on hold", "Wait for it to end", "Take its database on record"])
 def test_a_move_that_was_begun_is_given_up(lab: Lab, moved: Inventory, task: str) -> None:
     """Before the key has left its wallet: both clients go on as they were, with the inventory of before."""
-    assert killed_at(lab, task, *MOVE, *moved.words), f"the move never came to {task!r}"
+    assert killed_at(task, *MOVE, *moved.words), f"the move never came to {task!r}"
     done = play(lab, "site.yml", check=False)
     assert done.failed
     assert "move_abort=true" in done.output
@@ -233,7 +199,7 @@ def test_a_move_that_was_begun_is_given_up(lab: Lab, moved: Inventory, task: str
 )
 def test_a_move_that_is_cut_off_signs_nothing_twice(lab: Lab, moved: Inventory, task: str) -> None:
     """Killed where it hurts; between two attempts, the two clients stay silent or sign what is theirs."""
-    assert killed_at(lab, task, *MOVE, *moved.words), f"the move never came to {task!r}"
+    assert killed_at(task, *MOVE, *moved.words), f"the move never came to {task!r}"
     lab.on("nfs", "sleep 8")
     assert lab.judge()["offences"] == []
     holders = [lab.on("nfs", f"grep -c {MOVED} /data/prysm/wallet-{name}/key-manifest.json || true")

@@ -15,26 +15,11 @@ import typing as t
 import pytest
 import yaml
 
-from lab import ROOT
-
-from .conftest import Inventory, Lab, Play
+from .conftest import Inventory, Lab, Play, begin, moved_validators
 
 pytestmark = pytest.mark.by_hand
 COUNT = int(os.environ.get("RUNS", "12"))
 CHANCE = random.Random(20261128)
-KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
-
-
-def begin(words: tuple[str, ...]) -> subprocess.Popen[str]:
-    """A run beside others."""
-    return subprocess.Popen(
-        [str(ROOT / "bin/lab"), "exec", "--", "ansible-playbook", "site.yml", *words],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def end(run: subprocess.Popen[str]) -> Play:
@@ -53,13 +38,7 @@ def wallets(lab: Lab) -> list[str]:
 @pytest.fixture(scope="module")
 def contradicting(tmp_path_factory: pytest.TempPathFactory) -> Inventory:
     """Another person's inventory gives one of the keys to the other client."""
-    site = yaml.safe_load((ROOT / "inventory/testnet/group_vars/all/site.yml").read_text())["prysm_validators"]
-    for number, entry in enumerate(site, 1):
-        entry["keystores"] = [str(path) for path in KEYSTORES if path.parent.name == f"validator{number}"]
-    site[0]["keystores"].remove(str(KEYSTORES[1]))
-    site[1]["keystores"].append(str(KEYSTORES[1]))
-    site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
-    return Inventory(tmp_path_factory.mktemp("other") / "inventory", site)
+    return Inventory(tmp_path_factory.mktemp("other") / "inventory", moved_validators())
 
 
 def test_the_site_is_built(lab: Lab) -> None:
@@ -73,10 +52,10 @@ def test_of_two_runs_one_acts(lab: Lab, contradicting: Inventory, number: int) -
     whole = number % 10 == 9
     step: tuple[str, ...] = () if whole else ("--tags", "prysm_wallet")
     other = (*contradicting.words, *step) if number % 2 else step
-    first = begin(step if CHANCE.random() < 0.5 or not number % 2 else other)
+    first = begin("site.yml", *(step if CHANCE.random() < 0.5 or not number % 2 else other))
     swapped = number % 2 and first.args[-len(other) :] == list(other)
     time.sleep(CHANCE.uniform(0, 60 if whole else 20))
-    second = begin(step if swapped else other)
+    second = begin("site.yml", *(step if swapped else other))
     plays = [end(first), end(second)]
     keys = wallets(lab)
     assert len(keys) == len(set(keys)) == 4

@@ -16,8 +16,8 @@ import yaml
 
 from lab import ROOT
 
-from .conftest import Lab, Play
-from .test_03_keys import KEYSTORES, MOVED, Inventory, metrics_keys, validators
+from .conftest import Inventory, Lab, Play, moved_validators
+from .test_03_keys import MOVED, metrics_keys
 
 pytestmark = pytest.mark.by_hand
 FORMS = ("wheel", "tarball")
@@ -48,11 +48,7 @@ def installed(lab: Lab, place: Path, form: str, name: str, *words: str) -> Play:
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Inventory:
-    site = validators()
-    site[0]["keystores"].remove(str(KEYSTORES[1]))
-    site[1]["keystores"].append(str(KEYSTORES[1]))
-    site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
-    there = Inventory(tmp_path_factory.mktemp("moved") / "inventory", site)
+    there = Inventory(tmp_path_factory.mktemp("moved") / "inventory", moved_validators())
     # The checkout is not where these commands run.
     there.words = tuple(str(ROOT / word) if word.startswith("inventory/") else word for word in there.words)
     return there

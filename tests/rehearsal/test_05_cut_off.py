@@ -8,11 +8,10 @@ operations, so that several machines can share the work. What was tried is print
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import random
 import re
-import signal
-import subprocess
 import time
 import typing as t
 from collections.abc import Callable, Iterator
@@ -20,14 +19,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import yaml
 
-from lab import ROOT
-
-from .conftest import Inventory, Lab
+from .conftest import KEYSTORES, Inventory, Lab, killed_when, moved_validators, validators
 
 pytestmark = pytest.mark.by_hand
 ASKED = os.environ.get("CUT_OFF", "")
 CHANCE = random.Random(datetime.date.today().toordinal())
-KEYSTORES = sorted((ROOT / "examples/keystores").glob("validator*/*.json"))
 #: A task, and which time it is that it comes in a run.
 Place = tuple[str, int]
 
@@ -42,18 +38,12 @@ class Operation(t.NamedTuple):
 
 @pytest.fixture(scope="module")
 def operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Operation]:
-    site = yaml.safe_load((ROOT / "inventory/testnet/group_vars/all/site.yml").read_text())["prysm_validators"]
     folder = tmp_path_factory.mktemp("inventories")
-    for number, entry in enumerate(site, 1):
-        entry["keystores"] = [str(path) for path in KEYSTORES if path.parent.name == f"validator{number}"]
-    plain = Inventory(folder / "plain", site)
-    site[0]["graffiti"] = "another text"
-    changed = Inventory(folder / "changed", site)
-    site[0]["graffiti"] = "eth2 x k8s"
-    site[0]["keystores"].remove(str(KEYSTORES[1]))
-    site[1]["keystores"].append(str(KEYSTORES[1]))
-    site[1]["keystore_passwords"] = {KEYSTORES[1].name: "{{ vault_validator1_keystore_password }}"}
-    moved = Inventory(folder / "moved", site)
+    plain = Inventory(folder / "plain", validators())
+    other = validators()
+    other[0]["graffiti"] = "another text"
+    changed = Inventory(folder / "changed", other)
+    moved = Inventory(folder / "moved", moved_validators())
     key = "0x" + yaml.safe_load(KEYSTORES[1].read_text())["pubkey"]
     move = ("playbooks/move_key.yml", "-e", f"move_key={key}")
     node = "worker"
@@ -98,27 +88,10 @@ def changes(output: str) -> list[Place]:
 
 
 def cut_off(place: Place, words: tuple[str, ...], seconds: float) -> bool:
-    """Run a playbook and kill it, with all that it has started here, in a task; whether it came there."""
-    run = subprocess.Popen(
-        [str(ROOT / "bin/lab"), "exec", "--", "ansible-playbook", *words],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},
-    )
-    assert run.stdout is not None
-    seen = 0
-    for line in run.stdout:
-        seen += line.startswith(f"TASK [{place[0]}]")
-        if seen == place[1]:
-            time.sleep(seconds)
-            os.killpg(run.pid, signal.SIGKILL)
-            break
-    run.wait()
-    return seen == place[1]
+    """Run a playbook and kill it in a task; whether it came there."""
+    task, times = place
+    seen = itertools.count(1)
+    return killed_when(lambda line: line.startswith(f"TASK [{task}]") and next(seen) == times, seconds, *words)[0]
 
 
 @pytest.fixture(scope="module")
