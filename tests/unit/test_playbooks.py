@@ -38,6 +38,7 @@ ACTING = [name for name in NAMES if TABLE["playbooks"][name]["acts"]]
 KNOWN = _requests.known(str(ROOT), TABLE)
 WIRING = ROOT / "playbooks/vars/wiring.yml"
 CLIENTS = ROOT / "playbooks/vars/clients.yml"
+SIZES = ROOT / "playbooks/vars/sizes.yml"
 HOSTS = ["nfs-server", "master", "worker"]
 GROUPS = {
     "site": HOSTS,
@@ -148,7 +149,7 @@ def set_by_playbooks() -> set[str]:
     for path in ROOT.glob("playbooks/**/*.yml"):
         if path.parent.name != "vars":
             walk(load(path))
-    for path in (WIRING, CLIENTS):
+    for path in (WIRING, CLIENTS, SIZES):
         walk({"vars": load(path)})
     playbooks = set(found)
     for path in ROOT.glob("roles/*/tasks/*.yml"):
