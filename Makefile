@@ -28,7 +28,7 @@ rehearsal: setup ## build the lab, start it, run site.yml on it, report
 	$(LAB) exec -- ansible-playbook playbooks/status.yml
 	@$(LAB) judge
 
-check: setup ## format, lint, types, unit tests: two minutes
+check: setup ## format, lint, types, unit tests: three to four minutes
 	@$(MAKE) --no-print-directory -j2 lint unit
 	@$(MAKE) --no-print-directory -j2 types lint-docs
 
