@@ -40,11 +40,22 @@ const (
 	TwoClients     = "two_clients"
 )
 
-// entry is a signature of one key in the order of slots, with the history every later signature must know of.
+// entry is a signature of one key in the order of slots, with the history every later signature must know of. What was
+// signed elsewhere comes first, also where it is of a later slot: all of it was there before the first one of here.
 type entry struct {
 	rec  *Record
 	must wire.Digest
 	who  *Record // the record that the highest demand comes from
+}
+
+// slot orders entries.
+func (e *entry) slot() int64 { return order(e.rec) }
+
+func order(r *Record) int64 {
+	if r.Elsewhere {
+		return -1
+	}
+	return int64(r.Slot)
 }
 
 type span struct{ first, last *Record }
@@ -137,7 +148,6 @@ func (k *keyState) elsewhere(r *Record) {
 		k.block(r, ignore)
 		k.blks--
 	}
-	k.client(r, ignore)
 }
 
 func (k *keyState) attestation(r *Record, add func(string, *Record, string)) {
@@ -208,9 +218,9 @@ func (k *keyState) client(r *Record, add func(string, *Record, string)) {
 
 // history compares what the signer says it knows with what was signed, and what was known, in earlier slots.
 func (k *keyState) history(r *Record, add func(string, *Record, string)) {
-	at := sort.Search(len(k.entries), func(i int) bool { return k.entries[i].rec.Slot > r.Slot })
+	at := sort.Search(len(k.entries), func(i int) bool { return k.entries[i].slot() > order(r) })
 	e := &entry{rec: r}
-	before := sort.Search(len(k.entries), func(i int) bool { return k.entries[i].rec.Slot >= r.Slot })
+	before := sort.Search(len(k.entries), func(i int) bool { return k.entries[i].slot() >= order(r) })
 	if before > 0 {
 		p := k.entries[before-1]
 		if why := less(r.Digest, &p.must); why != "" {
@@ -233,10 +243,10 @@ func (k *keyState) history(r *Record, add func(string, *Record, string)) {
 	}
 	for i := at + 1; i < len(k.entries); i++ {
 		later := k.entries[i]
-		if later.rec.Slot == r.Slot {
+		if later.slot() == order(r) {
 			continue
 		}
-		b := sort.Search(len(k.entries), func(n int) bool { return k.entries[n].rec.Slot >= later.rec.Slot })
+		b := sort.Search(len(k.entries), func(n int) bool { return k.entries[n].slot() >= later.slot() })
 		if less(later.rec.Digest, &k.entries[b-1].must) != "" && k.entries[b-1].must.Attestations+k.entries[b-1].must.Blocks > 0 {
 			if !k.told[fmt.Sprintf("less %d", later.rec.ID)] {
 				k.told[fmt.Sprintf("less %d", later.rec.ID)] = true

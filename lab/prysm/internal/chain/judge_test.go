@@ -316,7 +316,9 @@ func TestWhatWasSignedElsewhereCounts(t *testing.T) {
 			},
 		}}}
 	}
-	for name, want := range map[string]string{"knows": "", "knows nothing": LessHistory, "votes again": DoubleVote, "surrounds": Surround} {
+	for name, want := range map[string]string{"knows": "", "knows nothing": LessHistory, "votes again": DoubleVote, "surrounds": Surround,
+		// Its history has later slots: a block between them is none that EIP-3076 forbids, if it knows of all of them.
+		"proposes between": "", "knows nothing, and proposes between": LessHistory} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			k := newSigner(s, 1)
@@ -329,7 +331,7 @@ func TestWhatWasSignedElsewhereCounts(t *testing.T) {
 			if got := s.kinds(); got != "" {
 				t.Fatal(got)
 			}
-			if name != "knows nothing" {
+			if !strings.HasPrefix(name, "knows nothing") {
 				for _, a := range [][2]uint64{{3, 4}, {4, 5}, {2, 6}} {
 					k.learn(wire.Submission{Kind: wire.KindAttestation, Source: a[0], Target: a[1], SigningRoot: root("v")})
 				}
@@ -341,13 +343,18 @@ func TestWhatWasSignedElsewhereCounts(t *testing.T) {
 				k.send(k.vote(49, 5, 6, "x"))
 			case "surrounds":
 				k.send(k.vote(57, 1, 7, "x"))
+			case "proposes between", "knows nothing, and proposes between":
+				k.send(k.block(39, "x"))
+				k.send(k.block(41, "x"))
+				k.send(k.vote(57, 6, 7, "x"))
 			default:
 				k.send(k.vote(57, 6, 7, "x"))
 			}
 			if got := s.kinds(); !strings.Contains(got, want) || (want == "" && got != "") {
 				t.Fatalf("offences: %q", got)
 			}
-			if rep := s.report(); rep.Keys[k.key].Attestations != 1 || rep.Keys[k.key].Blocks != 0 {
+			if rep := s.report(); rep.Keys[k.key].Attestations != 1 ||
+				(rep.Keys[k.key].Blocks == 2) != strings.HasSuffix(name, "proposes between") || len(rep.Keys[k.key].Clients) != 1 {
 				t.Fatalf("%+v", rep.Keys[k.key])
 			}
 		})
