@@ -166,6 +166,7 @@ STILL_THE_OPERATORS = {
     "prysm_wallet_key_manager_host",
     "prysm_wallet_key_managers",
     "prysm_wallet_reinstate",
+    "prysm_wallet_storage_hosts",
 }
 
 

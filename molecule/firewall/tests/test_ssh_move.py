@@ -76,10 +76,22 @@ def cut_off(old: int, new: int, *, when: set[int], unplug: bool) -> None:
         subprocess.run(["lab", "fault", "cable-in", "worker"], check=True)
 
 
-def test_a_port_that_cannot_be_reached_changes_nothing(host: t.Any) -> None:
+def test_a_port_that_a_rule_of_others_keeps_closed_is_refused_before_anything(host: t.Any) -> None:
     host.check_output("iptables -I INPUT -p tcp --dport 2222 -j DROP")
     done = move(2222)
     host.check_output("iptables -D INPUT -p tcp --dport 2222 -j DROP")
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "The firewall of worker keeps out what the site needs: -A INPUT -p tcp -m tcp --dport 2222 -j DROP" in said
+    assert served() == {22}
+    assert not host.file(PORT_FILE).exists
+
+
+def test_a_port_where_no_login_succeeds_changes_nothing(host: t.Any) -> None:
+    closed = "/etc/ssh/sshd_config.d/00-closed.conf"
+    host.check_output(f"printf 'Match LocalPort 2222\\n  DenyUsers *\\n' > {closed}")
+    done = move(2222)
+    host.check_output(f"rm {closed}")
     assert done.returncode != 0
     said = " ".join((done.stdout + done.stderr).split())
     assert "SSH on worker stays on 22; it could not move to port 2222: Nobody could log in" in said, said

@@ -93,7 +93,7 @@ def held(mounted: dict[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
     master, worker = mounted["master"], mounted["worker"]
     master.check_output(f"{POD} rm -f {FILE} {FILE}.taken")
     start(master, "holder", HOLDER)
-    assert soon(lambda: len(written(mounted)) > 5, 30)
+    assert goes_on(mounted, 0, 30)
     start(worker, "asker", ASKER)
     time.sleep(2)
     yield mounted
