@@ -57,6 +57,26 @@ def test_rollback(lab: Lab) -> None:
     lab.all_sign_on()
 
 
+def arguments(lab: Lab) -> str:
+    """What the beacon node was started with."""
+    return str(lab.kubectl("get pod -n prysm beacon-0")["spec"]["containers"][0])
+
+
+def test_an_argument_for_an_emergency(lab: Lab) -> None:
+    """Asked of the program itself, given, reported while it stays, and taken off again."""
+    flag = ("playbooks/flag.yml", "-e", "prysm_emergency_on=beacon", "-e")
+    before = pods(lab)
+    play = lab.play(*flag, "prysm_emergency_flag=--no-such-flag", check=False)
+    assert play.failed and "--no-such-flag" in play.said
+    assert pods(lab) == before
+    lab.play(*flag, "prysm_emergency_flag=--enable-larger-gossip-history")
+    assert "--enable-larger-gossip-history" in arguments(lab)
+    assert "--enable-larger-gossip-history" in lab.play("playbooks/status.yml").output
+    lab.play(*flag, "prysm_emergency_flag=none")
+    assert "--enable-larger-gossip-history" not in arguments(lab)
+    lab.all_sign_on()
+
+
 def test_rollback_across_the_schema_change(lab: Lab) -> None:
     """v1.3.0 changed validator.db: what v1.2.2 finds must still hold every signature (the judge knows)."""
     lab.play("playbooks/rollback.yml", *OLDEST)
