@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 import time
 
 import pytest
@@ -17,6 +18,11 @@ BOOT = "cat /proc/sys/kernel/random/boot_id"
 def boots(lab: Lab) -> dict[str, str]:
     """Which boot of each machine this is."""
     return {machine: lab.on(machine, BOOT) for machine in MACHINES}
+
+
+def changed(output: str, task: str) -> int:
+    """How often a task has changed something."""
+    return len(re.findall(rf"TASK \[[^\]]*{re.escape(task)}.*\n+changed:", output))
 
 
 def away(lab: Lab, pool: concurrent.futures.Executor) -> set[str]:
@@ -44,7 +50,11 @@ def test_machines_that_ask_for_it_are_restarted_one_by_one(lab: Lab) -> None:
             time.sleep(1)
         done = run.result()
     # What ran there was moved with proof of stop, not deleted.
-    assert "stop | Prove that it runs on no node" in done.output
+    turns = done.output.split("PLAY [Restart the machines that run Prysm]")[1:]
+    turns[-1] = turns[-1].partition("\nPLAY [")[0]
+    moved = [(changed(turn, "stop | Scale it to nothing"), changed(turn, "start | Start it")) for turn in turns]
+    assert all(stopped == started for stopped, started in moved), moved
+    assert sum(stopped for stopped, _ in moved) >= 2
     assert "start | Prove that its node holds its lock" in done.output
     assert seen  # a machine is back within seconds: not every one is caught
     after = boots(lab)
