@@ -216,6 +216,15 @@ ONE = ["/data/prysm/wallet-validator1"]
             {"csi": {"volumeAttributes": {"server": NFS, "share": "/data/prysm", "subDir": "wallet-validator1"}}},
             {}, ONE, id="csi-below",
         ),
+        pytest.param(nfs("/prysm/wallet-validator1"), {}, ONE, id="below-the-servers-root"),
+        pytest.param(nfs("/export/data/prysm/wallet-validator1/direct"), {}, ONE, id="bind-mount"),
+        pytest.param(
+            {"flexVolume": {"options": {"share": f"{NFS}:/data/prysm/wallet-validator1"}}}, {}, ONE, id="flex-volume"
+        ),
+        pytest.param(
+            {"csi": {"volumeAttributes": {"source": f"nfs://{NFS}/data/prysm/wallet-validator1"}}}, {}, ONE, id="source"
+        ),
+        pytest.param({"hostPath": {"path": "/mnt/nas/wallet-validator1"}}, {}, [None], id="a-mount-of-the-node"),
         pytest.param({"hostPath": {"path": "/data/prysm/wallet-validator1"}}, {}, [None], id="host-path"),
         pytest.param({"hostPath": {"path": "/data/prysm/wallet-validator1/direct"}}, {}, [None], id="host-path-within"),
         pytest.param({"secret": {"secretName": "wallet-password-validator1"}}, {}, [None], id="password"),
@@ -237,6 +246,55 @@ def test_a_workload_that_can_read_keys_is_a_signer_whatever_it_runs(
     (found,) = _signers.signers(kind, item, "prysm", site())
     assert (found.client, found.entry, found.program) == ("other/app", "other/app", "")
     assert "it can read" in found.why
+
+
+KEYSTORE = '{"version": 4,\n "crypto" : {"kdf": {"function": "scrypt"}, "checksum": {}}}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"a": KEYSTORE}, {"a": "", "b.yaml": "type: file-raw\nprivateKey: 0x" + "1" * 64}, {"0x" + "a" * 96: "x"}],
+    ids=["keystore", "raw-key", "named-by-its-key"],
+)
+@pytest.mark.parametrize("how", ["volume", "projected", "variable", "variables"])
+def test_a_secret_counts_by_what_it_says_whatever_its_name(how: str, data: dict[str, str]) -> None:
+    volume = {"projected": {"sources": [{"secret": {"name": "app"}}]}} if how == "projected" else {"emptyDir": {}}
+    item = mounting({"secret": {"secretName": "app"}} if how == "volume" else volume)
+    container = item["spec"]["template"]["spec"]["containers"][0]
+    if how == "variable":
+        key = list(data)[-1]
+        container["env"] = [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "app", "key": key}}}]
+    elif how == "variables":
+        container["envFrom"] = [{"secretRef": {"name": "app"}}]
+    secrets = {("other", "app"): data}
+    assert reads(item, known=site(secret=lambda *key: secrets.get(key))) == [None]
+    if how == "variable" and key.startswith("0x"):
+        return  # The name of what it takes says it.
+    assert reads(item, known=site(secret=lambda *_key: {"a": "postgres://", "tls.crt": "x"})) == []
+    assert reads(item, known=site()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["teku-keys", "prysm-wallet", "validator1-wallet", "validators-keys", "staking-keys", "nimbus-secrets",
+     "dirk-wallets", "charon-enr-private-key", "web3signer-keys", "mainnet-validator-mnemonic", "wallet-direct"],
+)  # fmt: skip
+def test_names_of_secrets_that_hold_keys(name: str) -> None:
+    assert reads(mounting({"secret": {"secretName": name}})) == [None]
+
+
+@pytest.mark.parametrize("name", ["jwt-signing-keys", "android-keystore", "ssh-keys", "db-wallet", "validator-config"])
+def test_names_of_other_secrets(name: str) -> None:
+    assert reads(mounting({"secret": {"secretName": name}})) == []
+
+
+def test_a_program_of_any_name_is_told_by_its_configuration() -> None:
+    item = mounting({"configMap": {"name": "c"}})
+    item["spec"]["template"]["spec"]["containers"][0]["args"] = ["--config-file", "/mnt/v.yaml"]
+    texts = {"v.yaml": "datadir: /d\nwallet-dir: /w\n"}
+    assert reads(item, known=site(config_map=lambda *_key: texts)) == [None]
+    texts["v.yaml"] = "datadir: /d\n"
+    assert reads(item, known=site(config_map=lambda *_key: texts)) == []
 
 
 @pytest.mark.parametrize("path", ["/data/prysm", "/data/prysm/", "/data", "/", "//data//prysm"])
