@@ -120,7 +120,7 @@ def may_be_sealed(data: bytes) -> bool:
     return data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"c\0r\0y\0p\0t\0o" in data
 
 
-_SEALED = re.compile(rb"\"crypto\\?\"|\"remotes?\"|\"keystores\"", re.I)
+_SEALED = re.compile(rb"\"crypto\\?\"|\"remotes?\"|\"keystores\"|\"distributed_public_key\"", re.I)
 
 
 def may_be_listed(data: bytes) -> bool:
@@ -183,17 +183,19 @@ def _bucket_names(fd: int) -> list[bytes]:
 
 
 def sealed_documents(document: t.Any, path: str, depth: int = 3) -> list[dict[str, t.Any]]:
-    """The keystores and wallets in a JSON document: itself, or those in a list or in a key manager's request."""
+    """The keystores and wallets in a JSON document: itself, or those in it, also as text (a key manager's request)."""
     if isinstance(document, dict) and _keystore.is_keystore(document):
         return [document] if _keystore.is_sealed(document) else []
     if not depth:
         return []
     inner: t.Any = document
     if isinstance(document, dict):
-        inner = [value for name, value in document.items() if name.lower() == "keystores"]
+        inner = list(document.values())
     found = []
     for item in inner if isinstance(inner, list) else []:
-        if isinstance(item, str) and may_be_sealed(item.encode("utf-8", "replace")):
+        if isinstance(item, str):
+            if not (item.lstrip()[:1] in ("{", "[") and may_be_sealed(item.encode("utf-8", "replace"))):
+                continue
             item = parse_json(item.encode("utf-8", "replace"), path)
         found.extend(sealed_documents(item, path, depth - 1))
     return found
@@ -207,6 +209,13 @@ def remote_key(document: t.Any, path: str) -> str | None:
     if {"remote", "remotes"} & set(document) or ("url" in document and folder == "remotekeys"):
         return t.cast(str, document["pubkey"])
     return None
+
+
+def distributed_keys(document: t.Any) -> list[str]:
+    """The keys that Charon's cluster lock has a cluster sign for; what lies beside it are shares, with other names."""
+    listed = document.get("distributed_validators") if isinstance(document, dict) else None
+    keys = [item.get("distributed_public_key") for item in listed or [] if isinstance(item, dict)]
+    return [key for key in keys if isinstance(key, str)]
 
 
 class Listed(t.NamedTuple):
@@ -274,6 +283,9 @@ class Companions:
         if os.path.basename(folder).lower() in own:
             # Lighthouse, Lodestar, Nimbus: validators/0x.../voting-keystore.json
             return Store(above, True)
+        if name.lower() == "voting-keystore.json":
+            # Lighthouse and Lodestar alone call one so.
+            return Store(above, False)
         if "encryptor" in document:
             # ethdo, Dirk, Vouch: accounts of a wallet
             return Store(folder, True)

@@ -713,6 +713,8 @@ class Census:
         remote = _stores.remote_key(document, path)
         if remote is not None:
             self.add(normalise(remote), Place("wallet", os.path.dirname(os.path.dirname(path))))
+        for key in _stores.distributed_keys(document):
+            self.add(normalise(key), Place("wallet", os.path.dirname(path)))
         parts = _stores.sealed_documents(document, path)
         for part in parts:
             self._sealed(path, part, data)
