@@ -293,6 +293,50 @@ def container(image: str, command: t.Sequence[str], args: t.Sequence[str], aroun
     return verdict if verdict.signs else None
 
 
+def is_decided(image: str, command: t.Sequence[str], args: t.Sequence[str], around: Surroundings) -> bool:
+    """Whether it is known what a container runs that does not sign: a client that was told to do something else."""
+    if image_client(image) is not None and not command:
+        return True
+    return any(verdict.sure for verdict in search([*command, *args], around))
+
+
+def hook(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+    """What a command that a container runs beside its own (a probe, a hook) starts, if that certainly signs."""
+    found = search(words, around)
+    return next((verdict for verdict in found if verdict.signs and verdict.sure), None)
+
+
+#: More than any start script.
+_LONGEST = 1 << 17
+_PLAIN_SCRIPT = re.compile(r"^[^.]+$|\.(ba|da|z|k)?sh$|\.(run|cmd)$", re.I)
+_STARTING_LINE = re.compile(r"(?m)^\s*(?:command|ExecStart|[\w-]+:)\s*=?\s*(\S+.*)$")
+
+
+def script(name: str, text: str, around: Surroundings) -> t.Optional[Verdict]:
+    """What a file that a container can read starts, if it is a script, or a supervisor's list, and certainly signs."""
+    if len(text) > _LONGEST:
+        return None
+    if text.startswith("#!") or _PLAIN_SCRIPT.search(name):
+        told = commands(text, around.env)
+        if name.lower() == "procfile":
+            told += [one for line in _STARTING_LINE.findall(text) for one in commands(line, around.env)]
+    elif name.lower().endswith((".conf", ".ini", ".service")):
+        told = [one for line in _STARTING_LINE.findall(text) for one in commands(line, around.env)]
+    else:
+        return None
+    for command in told:
+        head = _head(command)
+        launches = head in BY_PROGRAM or head in _WRAPPERS or head in _SHELLS or bool(_INTERPRETERS.match(head))
+        if not launches and not given(command, TELLING):
+            continue
+        if len(command) < 2 and head in _ORDINARY:
+            continue  # The name of a user, say.
+        for verdict in _script_command(command, around._replace(read=nothing), 0):
+            if verdict.signs and verdict.sure:
+                return verdict
+    return None
+
+
 def _variable(name: str, value: str, around: Surroundings) -> t.List[Verdict]:
     """What the value of a variable starts: entry points take programs and arguments from there."""
     if '"crypto"' in value and '"kdf"' in value:

@@ -286,16 +286,30 @@ class _Pod(t.NamedTuple):
         rest = posixpath.relpath(_normal(path), _normal(mount["mountPath"]))
         rest = posixpath.normpath(posixpath.join(mount.get("subPath") or "", rest))
         for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
-            wanted = source.get("configMap")
+            for shown, data in self._texts(source):
+                if shown == rest:
+                    return data
+        return self._written(mount["name"], rest)
+
+    def _texts(self, source: Json) -> t.Iterator[tuple[str, str]]:
+        """What a config map or Secret shows in a volume: paths, and texts."""
+        for kind, data_of in (("configMap", self.known.config_map), ("secret", self.known.secret)):
+            wanted = source.get(kind)
             if not wanted:
                 continue
-            data = self.known.config_map(self.namespace, wanted.get("name") or "")
-            key = rest
+            data = data_of(self.namespace, wanted.get("name") or wanted.get("secretName") or "") or {}
             if wanted.get("items"):
-                key = next((item["key"] for item in wanted["items"] if item.get("path") == rest), "")
-            if data is not None and key in data:
-                return data[key]
-        return self._written(mount["name"], rest)
+                items = ((item.get("path") or "", item.get("key")) for item in wanted["items"])
+                yield from ((path, data[key]) for path, key in items if key in data)
+            else:
+                yield from data.items()
+
+    def texts(self, container: Json) -> t.Iterator[tuple[str, str]]:
+        """Every file of config maps and Secrets that a container can read: its name, and its text."""
+        for mount in container.get("volumeMounts") or []:
+            volume, _unused = self.volume(mount["name"])
+            for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
+                yield from ((posixpath.basename(path), text) for path, text in self._texts(source))
 
     def _written(self, volume: str, path: str) -> str | None:
         """What the pod's own scripts write anew into a file of a volume, word for word; None when they do not."""
@@ -503,12 +517,25 @@ def judge(container: Json, pod: _Pod | None = None) -> _clients.Verdict | None:
     def words(kind: str) -> list[str]:
         return [_command_lines.expand(str(word), env) for word in container.get(kind) or []]
 
-    return _command_lines.container(
-        str(container.get("image") or ""),
-        words("command"),
-        words("args"),
-        _clients.Surroundings(env, names, lambda path: pod.read(container, path)),
-    )
+    around = _clients.Surroundings(env, names, lambda path: pod.read(container, path))
+    given = (str(container.get("image") or ""), words("command"), words("args"), around)
+    found = _command_lines.container(*given)
+    for told in _hooks(container) if found is None else ():
+        found = found or _command_lines.hook([_command_lines.expand(word, env) for word in told], around)
+    if found is None and not _command_lines.is_decided(*given):
+        scripts = (_command_lines.script(name, text, around) for name, text in pod.texts(container))
+        found = next((verdict for verdict in scripts if verdict is not None), None)
+    return found
+
+
+def _hooks(container: Json) -> t.Iterator[list[str]]:
+    """Commands that a container runs beside its own."""
+    hooks = list((container.get("lifecycle") or {}).values())
+    hooks += [container.get(f"{kind}Probe") for kind in ("liveness", "readiness", "startup")]
+    for one in hooks:
+        command = ((one or {}).get("exec") or {}).get("command")
+        if command:
+            yield [str(word) for word in command]
 
 
 def signs(container: Json) -> bool:

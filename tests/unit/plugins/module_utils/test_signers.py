@@ -297,6 +297,73 @@ def test_a_program_of_any_name_is_told_by_its_configuration() -> None:
     assert reads(item, known=site(config_map=lambda *_key: texts)) == []
 
 
+VC = "exec lighthouse vc --datadir /d\n"
+
+
+def starting(name: str, text: str, kind: str = "configMap", **more: t.Any) -> tuple[t.Any, _signers.Storage]:
+    """A workload that mounts one file of a config map or Secret at /s."""
+    volume = {"configMap": {"configMap": {"name": "c"}}, "secret": {"secret": {"secretName": "c"}}}[kind]
+    item = mounting(volume, mountPath="/s")
+    item["spec"]["template"]["spec"]["containers"][0].update(more)
+
+    def texts(_namespace: str, _name: str) -> dict[str, str]:
+        return {name: text}
+
+    return item, site(**{"config_map" if kind == "configMap" else "secret": texts})
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret"])
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("start.sh", VC, ["sh", "start.sh"]),
+        ("start.sh", VC, ["./start.sh"]),
+        ("start.sh", "#!/bin/sh\n" + VC, ["sh", "-c", "cd /s && ./start.sh"]),
+        ("run", VC, ["sh", "/s/run"]),
+        ("run", VC, ["sh", "-c", "cat /s/run | sh"]),
+        ("run", VC, ["sh", "-c", "cp /s/run /tmp/x; sh /tmp/x"]),
+        ("lib.sh", "start() { lighthouse vc; }\n", ["bash", "-c", ". /s/lib.sh; start"]),
+        ("supervisord.conf", "[program:a]\ncommand=/opt/lighthouse vc\n", ["supervisord", "-c", "/s/supervisord.conf"]),
+        ("Procfile", "a: lighthouse vc\n", ["foreman", "start"]),
+        ("docker-entrypoint.sh", "#!/bin/sh\n/opt/app --wallet-dir=/w\n", []),
+    ],
+)
+def test_scripts_that_a_container_can_read_are_read(kind: str, name: str, text: str, command: list[str]) -> None:
+    item, known = starting(name, text, kind, command=command)
+    assert reads(item, known=known) == [None]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "more"),
+    [
+        ("user", "validator", {}),
+        ("password", "lighthouse", {}),
+        ("prometheus.yml", "- job_name: lighthouse vc\n", {}),
+        ("dashboard.json", '{"title": "lighthouse vc"}', {}),
+        ("notes.md", "Run `lighthouse vc`.\n", {}),
+        ("wait.sh", "until curl -fs http://validator1:8081/healthz; do sleep 1; done\n", {}),
+        ("init.sql", "create user validator;\n", {}),
+        # What runs beside a client's other programs is decided by what is told.
+        ("vc.sh", VC, {"image": "sigp/lighthouse:v8", "args": ["lighthouse", "bn"]}),
+        ("vc.sh", VC, {"image": "gcr.io/offchainlabs/prysm/beacon-chain:v7", "args": ["--datadir=/d"]}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["configMap", "secret"])
+def test_other_files_of_a_container_say_nothing(kind: str, name: str, text: str, more: dict[str, t.Any]) -> None:
+    item, known = starting(name, text, kind, **more)
+    assert reads(item, known=known) == []
+
+
+@pytest.mark.parametrize("hook", ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"])
+def test_commands_beside_a_containers_own_count(hook: str) -> None:
+    command = {"exec": {"command": ["sh", "-c", "pgrep lighthouse || lighthouse vc &"]}}
+    more = {hook: command} if hook.endswith("Probe") else {"lifecycle": {hook: command}}
+    item, known = starting("x", "", command=["sleep", "infinity"], **more)
+    assert reads(item, known=known) == [None]
+    command["exec"]["command"] = ["sh", "-c", "curl -fs http://localhost:8080/healthz"]
+    assert reads(item, known=known) == []
+
+
 @pytest.mark.parametrize("path", ["/data/prysm", "/data/prysm/", "/data", "/", "//data//prysm"])
 def test_a_mount_above_holds_all_wallets(path: str) -> None:
     assert {*reads(mounting(nfs(path)))} == {*WALLETS.values(), None}
