@@ -13,7 +13,7 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection, _stores
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import (
     DATABASE,
     EXPECTED,
@@ -243,8 +243,7 @@ def _is_a_database(path: str, there: os.stat_result | None) -> bool:
     """Whether a file of any name is a validator's database, or may be one that is damaged."""
     if there is None or not stat.S_ISREG(there.st_mode):
         return False
-    real = os.path.realpath(path)
-    return _stores.kind_of(real) == _stores.BOLT and _stores.is_validators_database(real)
+    return _protection.may_be_a_database(os.path.realpath(path))
 
 
 def _has_gone(path: str) -> bool:

@@ -16,7 +16,6 @@ import errno
 import os
 import re
 import stat
-import struct
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _keystore, _places
@@ -33,15 +32,7 @@ BOLT, JSON, YAML = "bolt", "json", "yaml"
 YAML_LIMIT = 8 << 20
 PASSWORD_LIMIT = 4096
 
-#: bbolt's pages are as large as the kernel's; the second description helps where the first is damaged.
-_BOLT_PLACES = (16, 4096 + 16, 16384 + 16, 65536 + 16)
-_BOLT_MAGIC = struct.pack("<I", _boltdb.MAGIC)
 _HEAD = 4096
-
-#: Buckets that a validator's database has, in any version; a beacon node's, etcd's and containerd's have none.
-_OF_A_VALIDATOR = (b"pubkeys-bucket", b"genesis-info-bucket", b"history-bucket", b"lowest-signed", b"highest-signed")
-_BRANCH, _LEAF = 0x01, 0x02
-_MAX_PAGES = 256
 
 DEFINITIONS = "validator_definitions.yml"
 _DEFINED = re.compile(r"voting_public_key[\"']?\s*:\s*[\"']?(0x[0-9a-fA-F]{96})\b")
@@ -85,20 +76,13 @@ _NOT_OPENED = (".py", ".pyc", ".pyi", ".js", ".mjs", ".ts", ".map", ".go", ".h",
 _PLAIN_END = re.compile(r"(?:^[^.]*|\.(?:bak|old|orig|save|copy|tmp|previous|prev|dat|wallet|txt|keystore|[0-9]+)|~)\Z")
 
 
-def is_bolt(fd: int, size: int, head: bytes) -> bool:
-    """Whether an open file is a bbolt database."""
-    if head[16:20] == _BOLT_MAGIC:
-        return True
-    return any(size > place and os.pread(fd, 4, place) == _BOLT_MAGIC for place in _BOLT_PLACES[1:])
-
-
 def kind_of(path: str) -> str:
     """What a file may be: bolt, json, yaml (by its name as well), or nothing that matters (empty)."""
     fd = open_regular(path)
     try:
         size = os.fstat(fd).st_size
         head = os.pread(fd, _HEAD, 0)
-        if is_bolt(fd, size, head):
+        if _boltdb.is_bolt(fd, size, head):
             return BOLT
     except OSError as exc:
         raise UnreadableError(path, reason_of(exc)) from exc
@@ -126,57 +110,6 @@ _SEALED = re.compile(rb"\"crypto\\?\"|\"remotes?\"|\"keystores\"|\"distributed_p
 def may_be_listed(data: bytes) -> bool:
     """Whether a YAML file can say that keys are signed for, as far as a glance tells."""
     return _GLANCE.search(data) is not None
-
-
-# -- databases --------------------------------------------------------------------------------------------------------
-
-
-def is_validators_database(path: str) -> bool:
-    """Whether a bbolt database is a validator client's, by the names of its buckets alone.
-
-    One that cannot be taken apart counts as such: reading it whole says what is wrong.
-    """
-    fd = open_regular(path)
-    try:
-        names = _bucket_names(fd)
-    except OSError as exc:
-        raise UnreadableError(path, reason_of(exc)) from exc
-    except (struct.error, ValueError):
-        return True
-    finally:
-        os.close(fd)
-    return any(part in name for name in names for part in _OF_A_VALIDATOR)
-
-
-def _bucket_names(fd: int) -> list[bytes]:
-    """The names in the newest root of a bbolt database."""
-    metas = []
-    for place in _BOLT_PLACES:
-        raw = os.pread(fd, 64, place)
-        if raw[:4] == _BOLT_MAGIC:
-            _magic, _version, size, _flags, root, _sequence, _free, _pages, txid = struct.unpack_from("<IIIIQQQQQ", raw)
-            metas.append((txid, size, root))
-    _txid, size, root = max(metas)
-    if not 512 <= size <= 65536:
-        raise ValueError("no page size")
-    names: list[bytes] = []
-    waiting, left = [root], _MAX_PAGES
-    while waiting:
-        number, left = waiting.pop(), left - 1
-        head = os.pread(fd, 16, number * size)
-        own, flags, count, overflow = struct.unpack("<QHHI", head)
-        if own != number or not left or overflow > _MAX_PAGES:
-            raise ValueError("no page")
-        data = os.pread(fd, size * (overflow + 1), number * size)
-        for i in range(count):
-            if flags == _LEAF:
-                _kind, pos, length, _value = struct.unpack_from("<IIII", data, 16 + i * 16)
-                names.append(data[16 + i * 16 + pos :][:length])
-            elif flags == _BRANCH:
-                waiting.append(struct.unpack_from("<IIQ", data, 16 + i * 16)[2])
-            else:
-                raise ValueError("no kind")
-    return names
 
 
 # -- documents --------------------------------------------------------------------------------------------------------

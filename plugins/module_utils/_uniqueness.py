@@ -629,7 +629,7 @@ class Census:
             return
         kind = _stores.kind_of(real)
         if kind == _stores.BOLT:
-            if name.startswith(DATABASE) or _stores.is_validators_database(real):
+            if name.startswith(DATABASE) or _protection.is_validators_database(real):
                 self._history(real, self._owner(path, owners))
         elif kind == _stores.JSON:
             self._stray_json(path, real)
