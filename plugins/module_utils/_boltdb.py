@@ -58,6 +58,12 @@ _BUCKET = struct.Struct("<QQ")
 Result = t.TypeVar("Result")
 
 
+#: Where its descriptions lie. Pages are as large as the kernel's; the second helps where the first is damaged.
+_PLACES = (16, 4096 + 16, 16384 + 16, 65536 + 16)
+_MAGIC = struct.pack("<I", MAGIC)
+_MOST_PAGES = 256
+
+
 class BoltError(UnreadableError):
     """A file is not a bbolt database, or a damaged one."""
 
@@ -438,6 +444,44 @@ def read(path: str, attempts: int = 20, pause: float = 0.2) -> Bucket:
         attempts,
         pause,
     )
+
+
+def is_bolt(fd: int, size: int, head: bytes) -> bool:
+    """Whether an open file is a bbolt database."""
+    if head[16:20] == _MAGIC:
+        return True
+    return any(size > place and os.pread(fd, 4, place) == _MAGIC for place in _PLACES[1:])
+
+
+def top_names(fd: int) -> list[bytes]:
+    """The names at the top, read with as little as needed; struct.error or ValueError when that is damaged."""
+    metas = []
+    for place in _PLACES:
+        raw = os.pread(fd, 64, place)
+        if raw[:4] == _MAGIC:
+            _magic, _version, size, _flags, root, _sequence, _free, _pages, txid = struct.unpack_from("<IIIIQQQQQ", raw)
+            metas.append((txid, size, root))
+    _txid, size, root = max(metas)
+    if not 512 <= size <= 65536:
+        raise ValueError("no page size")
+    names: list[bytes] = []
+    waiting, left = [root], _MOST_PAGES
+    while waiting:
+        number, left = waiting.pop(), left - 1
+        head = os.pread(fd, 16, number * size)
+        own, flags, count, overflow = struct.unpack("<QHHI", head)
+        if own != number or not left or overflow > _MOST_PAGES:
+            raise ValueError("no page")
+        data = os.pread(fd, size * (overflow + 1), number * size)
+        for i in range(count):
+            if flags == _LEAF:
+                _kind, pos, length, _value = struct.unpack_from("<IIII", data, 16 + i * 16)
+                names.append(data[16 + i * 16 + pos :][:length])
+            elif flags == _BRANCH:
+                waiting.append(struct.unpack_from("<IIQ", data, 16 + i * 16)[2])
+            else:
+                raise ValueError("no kind")
+    return names
 
 
 def transaction(path: str) -> int:

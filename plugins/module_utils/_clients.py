@@ -92,12 +92,21 @@ TELLING = name_set(
     validatorkeys validatorsdir secretsdir validatorapienabled beaconnodeapiendpoint beaconnodeapiendpoints
     beaconnodes web3signerurl web3signerurls web3signerapiurls web3signerpublickeys keystoresdir importkeystores
     importkeystorespassword externalsignerurl keystoredir keystorepasswordfile keystorestoragepasswordfile
-    keystorespath keystorespasswordfile enablevalidatorapi beaconnodeurls"""
+    keystorespath keystorespasswordfile enablevalidatorapi beaconnodeurls keystorespasswordspath
+    slashingprotectionenabled slashingprotectiondburl slashingprotectiondbusername slashingprotectionpruningenabled
+    slashingprotectiondbpoolconfigurationfile"""
 )
 #: Those of them that only Prysm has.
 OF_PRYSM = name_set(
     """walletdir walletpasswordfile interopnumvalidators beaconrpcprovider beaconrpcgatewayprovider
     beaconrestapiprovider proposersettingsfile proposersettingsurl"""
+)
+#: Those that only a beacon node of Prysm takes; what else accepts its terms of use may be its validator client.
+OF_PRYSM_BEACON = name_set(
+    """executionendpoint httpweb3provider fallbackweb3provider web3provider jwtsecret checkpointsyncurl checkpointstate
+    checkpointblock genesisbeaconapiurl genesisstate minsyncpeers bootstrapnode peer depositcontract
+    contractdeploymentblock p2ptcpport p2pudpport p2pquicport p2phostip p2pmaxpeers subscribeallsubnets
+    historicalslasherdb"""
 )
 #: Arguments after which the next word is a value, whatever it says.
 VALUED = name_set(
@@ -110,7 +119,7 @@ VALUED = name_set(
     namespace selector label container user group chown genesisstate chainconfigfile web3url el nat tcpport udpport
     spec trustednodeurl nodename clientname component"""
 )
-_CONFIG = ("configfile", "config", "rcconfig")
+CONFIG = ("configfile", "config", "rcconfig", "c")
 #: Words by which a validator client is told to be one, where the program itself is not known.
 WORDS = ("vc", "validator", "validator_client", "validator-client", "validator_node")
 
@@ -120,7 +129,9 @@ CLIENTS: t.Tuple[Client, ...] = (
         SIGNER,
         ("validator", "prysm-validator", "prysm_validator", "validator-client-prysm"),
         harmless=_PRYSM_HARMLESS,
-        images=_each("prysm validator", "prysmaticlabs validator", "offchainlabs validator", "prylabs validator"),
+        images=_each(
+            "prysm validator", "prysm vc", "prysmaticlabs validator", "offchainlabs validator", "prylabs validator"
+        ),
     ),
     Client(
         "Prysm's launcher",
@@ -191,7 +202,7 @@ CLIENTS: t.Tuple[Client, ...] = (
         "Nimbus",
         SIGNER,
         ("nimbus_validator_client", "nimbus-validator-client", "nimbus_signing_node", "nimbus-signing-node"),
-        images=_each("nimbus validator", "nimbus signing"),
+        images=_each("nimbus validator", "nimbus vc", "nimbus signing"),
     ),
     Client(
         "Nimbus",
@@ -209,7 +220,7 @@ CLIENTS: t.Tuple[Client, ...] = (
             "executionclient",
         ),
         keys=_words("""validatorsdir secretsdir web3signerurl verifyingweb3signerurl keymanager keymanagertokenfile
-            keymanagerport"""),
+            keymanagerport inprocessvalidators"""),
         images=_each("nimbus"),
         env="NIMBUS_BEACON_NODE_",
     ),
@@ -257,9 +268,11 @@ CLIENTS: t.Tuple[Client, ...] = (
             "completion",
             "edit",
         ),
-        images=_each("charon"),
+        images=_each("charon", "nethermind pluto", "nethermindeth pluto"),
     ),
-    Client("SSV", SIGNER, ("ssvnode", "ssv-node", "ssv_node"), images=_each("ssv node", "ssvnode", "ssv")),
+    Client(
+        "SSV", SIGNER, ("ssvnode", "ssv-node", "ssv_node", "ssv-signer"), images=_each("ssv node", "ssvnode", "ssv")
+    ),
     Client(
         "Anchor",
         COMMANDS,
@@ -284,6 +297,22 @@ CLIENTS: t.Tuple[Client, ...] = (
         images=_each("stakewise operator", "stakewiselabs operator", "v3 operator"),
     ),
     Client("Commit-Boost signer", SIGNER, ("commit-boost-signer",), images=_each("commit boost signer")),
+    Client(
+        "Commit-Boost",
+        COMMANDS,
+        ("commit-boost", "commit-boost-cli"),
+        signing=("signer",),
+        harmless=_each("pbs", "init", "help"),
+        images=_each("commit boost"),
+    ),
+    Client(
+        "Stader",
+        COMMANDS,
+        ("stader",),
+        signing=("node", "guardian", "n", "g"),
+        harmless=_each("api", "a", "service", "s", "help"),
+        images=_each("staderlabs node", "staderlabs permissionless", "stader node"),
+    ),
     Client("SafeStake", SIGNER, ("safestake",), images=_each("safestake")),
     Client("Diva", SIGNER, (), images=_each("diva operator", "diva client", "divalabs")),
     Client(
@@ -400,7 +429,7 @@ def given(words: t.Sequence[str], names: t.Container[str]) -> str:
     return ""
 
 
-def _named(text: str, names: t.Iterable[str]) -> bool:
+def sets(text: str, names: t.Iterable[str]) -> bool:
     """Whether a configuration (YAML, TOML, JSON, properties) sets one of these arguments."""
     wanted = set(names)
     for found in re.finditer(r"(?m)^[\s{,\"'-]*([A-Za-z][\w.\-]*)[\"']?\s*[:=]\s*(\S*)", text):
@@ -459,21 +488,20 @@ def _judge_keys(client: Client, args: t.Tuple[str, ...], around: Surroundings, h
     found = given(args, client.keys)
     if found:
         return Verdict(client, True, f"it is {client.name} and was given keys (--{found})", args)
-    files = [value for name in _CONFIG for value in values(args, name)]
-    for name in around.names if client.env else ():
-        if not name.startswith(client.env):
-            continue
-        key = _NO_LETTER.sub("", name[len(client.env) :]).lower()
-        if key in client.keys and not _off(around.env.get(name)):
+    files = [value for name in CONFIG for value in values(args, name)]
+    for name in around.names:
+        key = _NO_LETTER.sub("", name).lower()
+        # Entry points of images have prefixes of their own, or none.
+        if key.endswith(client.keys) and not _off(around.env.get(name)):
             return Verdict(client, True, f"it is {client.name} and was given keys ({name})", args)
-        if key in _CONFIG:
+        if client.env and name.startswith(client.env) and key[len(_NO_LETTER.sub("", client.env)) :] in CONFIG:
             files.append(around.env.get(name, f"${name}"))
     for path in files:
         text = around.read(path)
         if text is None:
             why = f"it is {client.name}, and {path}, which may give it keys, cannot be looked into"
             return Verdict(client, True, why, args, False)
-        if _named(text, (*client.keys, *TELLING)):
+        if sets(text, (*client.keys, *TELLING)):
             return Verdict(client, True, f"it is {client.name} and was given keys ({path})", args)
     unknown = () if harmless else free(args)
     if unknown:
@@ -487,7 +515,7 @@ def _judge_keys(client: Client, args: t.Tuple[str, ...], around: Surroundings, h
 #: What only watches; and namesakes (a proxy that vouches for people, a lighthouse for web pages).
 _WATCHERS = name_set(
     """exporter metrics monitor monitoring watcher dashboard explorer checker alerts alertmanager ui docs
-    website notifier ejector deposits proxy google lhci"""
+    website notifier ejector deposits proxy google lhci pbs"""
 )
 
 
@@ -506,7 +534,7 @@ def image_client(image: str) -> t.Optional[Client]:
     every, last = image_words(image)
     if _WATCHERS.intersection(last):
         return None
-    if last in (["validator"], ["validator", "client"]):
+    if last in (["validator"], ["validator", "client"], ["vc"]):
         return PRYSM
     if "beacon" in last and "chain" in last:
         return BY_PROGRAM["beacon-chain"]
@@ -515,7 +543,7 @@ def image_client(image: str) -> t.Optional[Client]:
             if set(group) <= set(every) and set(group) & set(last):
                 if client.name == "Nimbus" and {"eth1", "execution", "light"} & set(last):
                     return None
-                if client.role != SIGNER and "validator" in last:
+                if client.role != SIGNER and {"validator", "vc"} & set(last):
                     # An image for nothing but the validator client of its family.
                     return client._replace(role=SIGNER, harmless=())
                 return client

@@ -19,8 +19,10 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._clients import (
     BY_COMM,
     BY_PROGRAM,
+    CONFIG,
     NEVER,
     OF_PRYSM,
+    OF_PRYSM_BEACON,
     PRYSM,
     SIGNER,
     TELLING,
@@ -31,6 +33,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._clients import (
     Surroundings,
     Verdict,
     flag,
+    flags,
     given,
     image_client,
     judge,
@@ -38,6 +41,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._clients import (
     nothing,
     positional,
     program_name,
+    sets,
+    values,
 )
 
 #: Programs whose names are ordinary words as well.
@@ -51,7 +56,9 @@ _WRAPPERS = name_set(
     docker-init entrypoint run start supervise runit faketime with-contenv softlimit prlimit cgexec firejail
     bwrap proot script caffeinate linux32 linux64 setarch"""
 )
-_INTERPRETERS = re.compile(r"^(java|node|nodejs|bun|deno|python[0-9.]*|pypy3?|perl|ruby|qemu-[a-z0-9_]+)$")
+_INTERPRETERS = re.compile(r"^(java|node|nodejs|bun|deno|python[0-9.]*|pypy3?|perl|ruby|qemu(-[a-z0-9_]+)*|ld-.*|ld)$")
+#: What stands between an interpreter and its script.
+_RUNS = ("run", "exec", "x", "start", "tool")
 #: Programs that do not start others, or print; words they are given are data.
 _TOOLS = name_set(
     """echo printf grep egrep fgrep cat ls kubectl test [ [[ pgrep pkill killall kill wget curl tail head which true
@@ -65,6 +72,8 @@ _TOOLS = name_set(
 
 #: Those of them that prepare a pod, or keep one up that is looked into.
 _PREPARING = name_set("chown chmod mkdir cp mv rm ln ls cat tail sleep echo touch tar wget curl kubectl openssl")
+#: Those of them that write scripts, once their words go to a file.
+_WRITING = name_set("echo printf cat tee sed awk tr base64 openssl")
 #: Programs that ask others, whose names they are given.
 _ASKING = frozenset(["kubectl", "helm", "curl", "wget", "docker", "crictl", "journalctl", "systemctl"])
 #: How deep shells in shells are read.
@@ -205,6 +214,10 @@ def _unnamed(words: t.Sequence[str]) -> t.Optional[Verdict]:
     """A program of any name with the arguments of a validator client."""
     telling = given(words, OF_PRYSM) or given(words, TELLING)
     if not telling:
+        if "accepttermsofuse" in flags(words) and not given(words, OF_PRYSM_BEACON) and judge(PRYSM, words).signs:
+            return Verdict(
+                PRYSM, True, "it accepts Prysm's terms of use, and is told nothing of a beacon node", tuple(words)
+            )
         return None
     return Verdict(PRYSM if telling in OF_PRYSM else UNKNOWN, True, f"it was given --{telling}", tuple(words))
 
@@ -224,7 +237,10 @@ def _head(command: t.Sequence[str]) -> str:
 
 def _script_command(command: t.List[str], around: Surroundings, depth: int) -> t.List[Verdict]:
     head = _head(command)
-    if head not in _TOOLS or any(set(word) <= set("<>") for word in command):
+    if head == "set" and "--" in command:
+        # The words of the script itself: exec "$@" starts them.
+        return search(command[command.index("--") + 1 :], around, depth + 1)
+    if head not in _TOOLS or (head in _WRITING and any(set(word) <= set("<>") for word in command)):
         return search(command, around, depth + 1)
     if depth > _DEEPEST or head in ("echo", "printf", "grep"):
         return []
@@ -264,7 +280,7 @@ def container(image: str, command: t.Sequence[str], args: t.Sequence[str], aroun
         best = max(signing, key=lambda verdict: (verdict.sure, verdict.client is not UNKNOWN))
         return best._replace(client=of_image) if best.client is UNKNOWN and of_image is not None else best
     if of_image is None:
-        return _told(words, found)
+        return _told(words, found) or _configured(words, around)
     if any(
         verdict.sure and (verdict.client.name == of_image.name or verdict.client.role == NEVER) for verdict in found
     ):
@@ -275,6 +291,50 @@ def container(image: str, command: t.Sequence[str], args: t.Sequence[str], aroun
     if command and verdict.signs and not verdict.sure:
         return verdict._replace(why=f"its image is of {of_image.name}, and what it runs in it is not known")
     return verdict if verdict.signs else None
+
+
+def is_decided(image: str, command: t.Sequence[str], args: t.Sequence[str], around: Surroundings) -> bool:
+    """Whether it is known what a container runs that does not sign: a client that was told to do something else."""
+    if image_client(image) is not None and not command:
+        return True
+    return any(verdict.sure for verdict in search([*command, *args], around))
+
+
+def hook(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+    """What a command that a container runs beside its own (a probe, a hook) starts, if that certainly signs."""
+    found = search(words, around)
+    return next((verdict for verdict in found if verdict.signs and verdict.sure), None)
+
+
+#: More than any start script.
+_LONGEST = 1 << 17
+_PLAIN_SCRIPT = re.compile(r"^[^.]+$|\.(ba|da|z|k)?sh$|\.(run|cmd)$", re.I)
+_STARTING_LINE = re.compile(r"(?m)^\s*(?:command|ExecStart|[\w-]+:)\s*=?\s*(\S+.*)$")
+
+
+def script(name: str, text: str, around: Surroundings) -> t.Optional[Verdict]:
+    """What a file that a container can read starts, if it is a script, or a supervisor's list, and certainly signs."""
+    if len(text) > _LONGEST:
+        return None
+    if text.startswith("#!") or _PLAIN_SCRIPT.search(name):
+        told = commands(text, around.env)
+        if name.lower() == "procfile":
+            told += [one for line in _STARTING_LINE.findall(text) for one in commands(line, around.env)]
+    elif name.lower().endswith((".conf", ".ini", ".service")):
+        told = [one for line in _STARTING_LINE.findall(text) for one in commands(line, around.env)]
+    else:
+        return None
+    for command in told:
+        head = _head(command)
+        launches = head in BY_PROGRAM or head in _WRAPPERS or head in _SHELLS or bool(_INTERPRETERS.match(head))
+        if not launches and not given(command, TELLING):
+            continue
+        if len(command) < 2 and head in _ORDINARY:
+            continue  # The name of a user, say.
+        for verdict in _script_command(command, around._replace(read=nothing), 0):
+            if verdict.signs and verdict.sure:
+                return verdict
+    return None
 
 
 def _variable(name: str, value: str, around: Surroundings) -> t.List[Verdict]:
@@ -312,6 +372,15 @@ def _told(words: t.Sequence[str], found: t.Sequence[Verdict]) -> t.Optional[Verd
         return None
     told = next((word for word in positional(words) if word in WORDS), "")
     return Verdict(UNKNOWN, True, f"it is told {told}", tuple(words)) if told else None
+
+
+def _configured(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+    """An unknown program whose configuration tells it what only a validator client is told."""
+    for name in CONFIG:
+        for path in values(words, name):
+            if path.startswith("/") and sets(around.read(path) or "", TELLING):
+                return Verdict(UNKNOWN, True, f"it was given keys ({path})", tuple(words))
+    return None
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
@@ -372,6 +441,6 @@ def _interpreted(words: t.Sequence[str], around: Surroundings) -> t.Optional[Ver
             client = next((BY_PROGRAM[part] for part in parts if part in BY_PROGRAM and part != "validator"), None)
         if client is not None:
             return judge(client, words[i + 1 :], around)
-        if not word.startswith("-") and flag(words[i - 1]) is None:
+        if not word.startswith("-") and flag(words[i - 1]) is None and word not in _RUNS:
             break
     return None

@@ -17,7 +17,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection, _stores, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _protection, _stores, _wallet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     UnreadableError,
@@ -165,7 +165,7 @@ def _glance(path: str) -> bool:
         with open(path, "rb", buffering=0) as handle:
             size = os.fstat(handle.fileno()).st_size
             head = handle.read(4096)
-            if _stores.is_bolt(handle.fileno(), size, head):
+            if _boltdb.is_bolt(handle.fileno(), size, head):
                 return True
             data = head if size > _wallet.WALLET_LIMIT else head + handle.readall()
             listed = path.lower().endswith((".yaml", ".yml")) and _stores.may_be_listed(data)

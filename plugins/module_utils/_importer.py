@@ -57,7 +57,11 @@ _COMPANIONS = (
     (re.compile(r"\.(?:txt|pass|password|passwd|pwd|secret)\Z", re.I), "may be a password"),
 )
 _HISTORY = re.compile(r"slashing[-_ ]?protection", re.I)
-_INTERCHANGE = b'"interchange_format_version"'
+#: What only a history says, in the form of any client: EIP-3076, also inside another document; the tables of Lighthouse
+#: and Nimbus; Teku's files.
+_SAYS_HISTORY = re.compile(
+    rb"interchange_format_version|signed_?(?:blocks|attestations)|lastSigned(?:Block|Attestation)", re.I
+)
 
 
 class PassedOver(t.NamedTuple):
@@ -168,7 +172,7 @@ def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
         return HISTORY, "is a slashing-protection database", None
     if _HISTORY.search(name) and not _keystore.looks_sealed(data):
         return HISTORY, "is a slashing-protection history", None
-    if len(data) > _keystore.KEYSTORE_LIMIT and _INTERCHANGE in data:
+    if _SAYS_HISTORY.search(data) and not _keystore.looks_sealed(data):
         return HISTORY, "is a slashing-protection history", None
     if data.startswith(b"$ANSIBLE_VAULT"):
         raise _keystore.KeystoreError(place, "is encrypted by Ansible Vault, which only the controller can open")

@@ -45,8 +45,8 @@ _MAX_VALUE = 512 << 20
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,19})\Z")
-#: Beyond it no client keeps a number (SQLite's are signed), and no chain gets: damage, or a bar on the key for good.
-MAX_NUMBER = (1 << 63) - 1
+#: Beyond it no chain gets: with a slot each second since 1970 that is in 2106. Damage, or a bar on the key for good.
+MAX_NUMBER = (1 << 32) - 1
 #: Stands for a signing root that is not known, where Prysm needs one: from v4.2 on an import that meets a record again
 #: whose root is empty makes Prysm refuse the key all its duties. A real root is a SHA-256 digest, and no message with
 #: this digest can be found; so Prysm refuses each later message for that slot or target, as it must. It is the same

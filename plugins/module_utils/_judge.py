@@ -239,6 +239,20 @@ def lift_hold(data_dir: str) -> bool:
     return True
 
 
+def _is_a_database(path: str, there: os.stat_result | None) -> bool:
+    """Whether a file of any name is a validator's database, or may be one that is damaged."""
+    if there is None or not stat.S_ISREG(there.st_mode):
+        return False
+    return _protection.may_be_a_database(os.path.realpath(path))
+
+
+def _has_gone(path: str) -> bool:
+    try:
+        return status(path, follow=False) is None
+    except UnreadableError:
+        return False
+
+
 # -- every database below a directory ---------------------------------------------------------------------------------
 
 
@@ -253,10 +267,10 @@ def _excluded(path: str, root: str, exclude: t.Iterable[str]) -> bool:
 def databases(
     root: str, exclude: t.Sequence[str] = (), fail: t.Callable[[UnreadableError], None] | None = None
 ) -> t.Iterator[str]:
-    """Every validator.db and every minimal database below a directory, each once, whatever it is called by.
+    """Every validator's database and every minimal one below a directory, each once, whatever it is called.
 
-    A link to a file is followed. A link to a directory is followed for what lies in it, not deeper. What cannot be
-    looked at goes to fail.
+    What a file holds decides, except of validator.db, which must be one. A link to a file is followed. A link to a
+    directory is followed for what lies in it, not deeper. What cannot be looked at goes to fail.
     """
 
     def complain(exc: UnreadableError) -> None:
@@ -296,8 +310,8 @@ def databases(
             if _excluded(path, root, exclude):
                 continue
             try:
-                if name in (DATABASE, _protection.MINIMAL):
-                    there = status(path)
+                there = status(path)
+                if name in (DATABASE, _protection.MINIMAL) or _is_a_database(path, there):
                     if there is None:
                         raise UnreadableError(path, "is a link that leads nowhere")
                     if (there.st_dev, there.st_ino) not in given:
@@ -305,10 +319,12 @@ def databases(
                         yield os.path.realpath(path)
                 elif folder and deeper and not (name in _BEACON_STORES and _BEACON in names):
                     waiting.append((path, True))
-                elif link and deeper and is_directory(path):
+                elif link and deeper and there is not None and stat.S_ISDIR(there.st_mode):
                     waiting.append((os.path.realpath(path), False))
             except UnreadableError as exc:
-                # A link in a circle leads nowhere, unless it claims to be a database.
+                # A link in a circle leads nowhere, unless it claims to be a database; what has just gone is not there.
+                if _has_gone(path):
+                    continue
                 if not link or name in (DATABASE, _protection.MINIMAL):
                     complain(exc)
 

@@ -70,6 +70,8 @@ _BUCKETS = (
 _GENESIS = b"genesis-info-bucket"
 _BY_KEY = tuple(name for name in _BUCKETS if name not in (_GENESIS, b"migrations"))
 _NO_ROOT = bytes(32)
+#: Buckets that a validator's database has, in any version; a beacon node's, etcd's and containerd's have none.
+_OF_A_VALIDATOR = (b"pubkeys-bucket", b"genesis-info-bucket", b"history-bucket", b"lowest-signed", b"highest-signed")
 #: Epochs that Prysm keeps where it is told to prune.
 _KEPT = 512
 
@@ -414,6 +416,35 @@ def read_minimal(directory: str) -> History:
             [], [], Marks(slot, source if target is not None else None, target), (slot, source, target)
         )
     return History(root if isinstance(root, str) else None, keys, format="prysm-minimal")
+
+
+def is_validators_database(path: str) -> bool:
+    """Whether a bbolt database is a validator client's, by the names of its buckets alone.
+
+    One that cannot be taken apart counts as such: reading it whole says what is wrong.
+    """
+    fd = open_regular(path)
+    try:
+        names = _boltdb.top_names(fd)
+    except OSError as exc:
+        raise UnreadableError(path, reason_of(exc)) from exc
+    except (struct.error, ValueError):
+        return True
+    finally:
+        os.close(fd)
+    return any(part in name for name in names for part in _OF_A_VALIDATOR)
+
+
+def may_be_a_database(path: str) -> bool:
+    """Whether a regular file of any name is a validator's database, whole or damaged."""
+    fd = open_regular(path)
+    try:
+        found = _boltdb.is_bolt(fd, os.fstat(fd).st_size, os.pread(fd, 64, 0))
+    except OSError as exc:
+        raise UnreadableError(path, reason_of(exc)) from exc
+    finally:
+        os.close(fd)
+    return found and is_validators_database(path)
 
 
 def find(path: str) -> tuple[str, str]:

@@ -200,9 +200,9 @@ def _nearest(name: str, names: t.Iterable[str], cutoff: float) -> str:
 
 
 def _part_of(name: str, names: t.Iterable[str]) -> str:
-    """`version` for prysm_version: the words of one of ours, but not all of them."""
+    """`version` for prysm_version: words of one of ours, if need be all of them in another order."""
     words = set(_plain(name).split("_"))
-    return next((ours for ours in sorted(names) if words < set(ours.split("_"))), "")
+    return next((ours for ours in sorted(names) if words <= set(ours.split("_"))), "")
 
 
 def _meant(name: str, near: str) -> str:
@@ -226,6 +226,7 @@ def unknown_typed(
                 _nearest(given, here, 0.7)
                 or _nearest(given, ours, 0.8)
                 or _part_of(given, here | set(requests["site"]))
+                or ("_" in _plain(given) and _part_of(given, ours))
                 or (_nearest(given, ours, 0.6) if _plain(given).startswith(prefixes) else "")
             )
             if near or _plain(given).startswith(prefixes):

@@ -40,6 +40,8 @@ CONTAINERS = {
     "ephemeralContainers": "ephemeralContainerStatuses",
 }
 _DEFAULT_PORT = 8081
+#: Names of wallets that say nothing without the directory above.
+_PLAIN_NAMES = ("wallet", "wallets", "direct", "keys", "validator", "prysm", "data")
 #: Host paths that agents of every node mount: they show everything, which makes no signer of them.
 _COMMON = ("/", "/var", "/var/lib")
 
@@ -100,6 +102,8 @@ class Storage(t.NamedTuple):
     owners: t.Mapping[tuple[str, str, str], tuple[str, str] | None] = {}
     #: The data of a config map; None when there is none.
     config_map: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map
+    #: The text of a Secret, by key; None when there is none.
+    secret: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map
 
 
 def _host(name: str) -> str:
@@ -119,6 +123,7 @@ def storage(
     root: str | None = None,
     owned: t.Iterable[tuple[str, Json]] = (),
     config_map: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map,
+    secret: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map,
 ) -> Storage:
     """From the API server's lists. owned: objects that may be managed by others, each with its kind."""
     specs = {item["metadata"]["name"]: item.get("spec") or {} for item in volumes}
@@ -146,6 +151,7 @@ def storage(
         _normal(root) if root else None,
         owners,
         config_map,
+        secret,
     )
 
 
@@ -172,6 +178,10 @@ def owner(kind: str, meta: Json, known: Storage) -> tuple[str, str]:
 
 
 # -- volumes ----------------------------------------------------------------------------------------------------------
+
+
+#: SERVER:/PATH, //SERVER/PATH, nfs://SERVER/PATH
+_SHARE = re.compile(r"(?:[a-z0-9]+:)?(?://)?(\[[0-9A-Fa-f:]+\]|[^/:\s]+)(?::\d+)?:?(/\S*)$")
 
 
 class _Source(t.NamedTuple):
@@ -202,6 +212,12 @@ def _source(source: Json, namespace: str, node: str, known: Storage, words: str 
     if server and share:
         path = posixpath.join(share, (attributes.get("subDir") or attributes.get("subdir") or "").lstrip("/"))
         return _Source(server, path, f"{server}:{path}")
+    # Drivers of other makers name server and path in one word, each in an option of its own.
+    options = {**attributes, **((source.get("flexVolume") or {}).get("options") or {})}
+    for text in options.values():
+        shared = _SHARE.match(str(text))
+        if shared and _host(shared.group(1)) in known.hosts:
+            return _Source(shared.group(1), shared.group(2), f"{shared.group(1)}:{shared.group(2)}")
     for kind in ("hostPath", "local"):
         if source.get(kind):
             path = source[kind]["path"]
@@ -270,16 +286,30 @@ class _Pod(t.NamedTuple):
         rest = posixpath.relpath(_normal(path), _normal(mount["mountPath"]))
         rest = posixpath.normpath(posixpath.join(mount.get("subPath") or "", rest))
         for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
-            wanted = source.get("configMap")
+            for shown, data in self._texts(source):
+                if shown == rest:
+                    return data
+        return self._written(mount["name"], rest)
+
+    def _texts(self, source: Json) -> t.Iterator[tuple[str, str]]:
+        """What a config map or Secret shows in a volume: paths, and texts."""
+        for kind, data_of in (("configMap", self.known.config_map), ("secret", self.known.secret)):
+            wanted = source.get(kind)
             if not wanted:
                 continue
-            data = self.known.config_map(self.namespace, wanted.get("name") or "")
-            key = rest
+            data = data_of(self.namespace, wanted.get("name") or wanted.get("secretName") or "") or {}
             if wanted.get("items"):
-                key = next((item["key"] for item in wanted["items"] if item.get("path") == rest), "")
-            if data is not None and key in data:
-                return data[key]
-        return self._written(mount["name"], rest)
+                items = ((item.get("path") or "", item.get("key")) for item in wanted["items"])
+                yield from ((path, data[key]) for path, key in items if key in data)
+            else:
+                yield from data.items()
+
+    def texts(self, container: Json) -> t.Iterator[tuple[str, str]]:
+        """Every file of config maps and Secrets that a container can read: its name, and its text."""
+        for mount in container.get("volumeMounts") or []:
+            volume, _unused = self.volume(mount["name"])
+            for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
+                yield from ((posixpath.basename(path), text) for path, text in self._texts(source))
 
     def _written(self, volume: str, path: str) -> str | None:
         """What the pod's own scripts write anew into a file of a volume, word for word; None when they do not."""
@@ -373,10 +403,20 @@ def _readable(pod: _Pod) -> list[tuple[Place, Disk]]:
     return list(found.values())
 
 
+def _same_tail(path: str, place: str) -> bool:
+    """Whether a path goes through a directory called as a wallet is; and one called as what it lies in, if need be."""
+    words, wanted = path.strip("/").split("/"), place.strip("/").split("/")
+    if wanted[-1] in _PLAIN_NAMES:
+        return any(words[i : i + 2] == wanted[-2:] for i in range(len(words)))
+    return wanted[-1] in words
+
+
 def _covered(path: str, on_node: bool, known: Storage) -> list[Place]:
     if on_node and path in _COMMON:
         return []
     found = [place for place in known.places if _within(path, place.path) or _within(place.path, path)]
+    # A wallet by another way: a server's root above it (fsid=0), a bind mount, a node's own mount of the server.
+    found = found or [place for place in known.places if place.wallet and _same_tail(path, place.path)]
     if not found and known.root and _within(known.root, path):
         found = [Place(known.root, "", True)]
     elif not found and known.root and _within(path, known.root) and path != known.root:
@@ -387,14 +427,25 @@ def _covered(path: str, on_node: bool, known: Storage) -> list[Place]:
 
 
 _KEY_SECRET = re.compile(
-    r"wallet[-_.]?pass|(^|[-_.])(validator|voting|signing|bls|eth2?)[-_.]?(keystore|key|secret|account)s?($|[-_.])"
-    r"|(^|[-_.])keystores?($|[-_.])|(^|[-_.])(validator)[-_.]?wallet"
+    r"wallet[-_.]?pass|(^|[-_.])(validators?|vc|voting|signing|bls|eth2?|eth2-?validators?|staking|stakers?|prysm|lighthouse|teku"
+    r"|nimbus|lodestar|grandine|web3signer|dirk|vouch|charon|obol|ssv)[-_.]?\d*[-_.]?"
+    r"(keystore|key|secret|account|wallet|mnemonic|password|(enr-)?private-key)s?($|[-_.])"
+    r"|(^|[-_.])keystores?($|[-_.])|(^|[-_.])validators($)|(^|[-_.])wallet[-_.]direct($|[-_.])"
 )
 _KEY_ITEM = re.compile(
-    r"(^|/)(keystore[^/]*|[^/]*\.keystore|voting-keystore|all-accounts\.keystore|0x[0-9a-f]{96})\.json$"
+    r"(^|/)(keystore[^/]*|[^/]*\.keystore|voting-keystore|all-accounts\.keystore)\.json$"
+    r"|(^|/)(0x)?[0-9a-f]{96}(\.(json|ya?ml|txt))?$"
+)
+_KEY_TEXT = (
+    re.compile(r"[\"']crypto[\"']?\s*:.*[\"'](kdf|checksum|cipher)[\"']?\s*:", re.S),
+    re.compile(r"\btype[\"']?\s*:\s*[\"']?(file-raw|file-keystore)\b"),
+    re.compile(r"\bprivateKey[\"']?\s*:\s*[\"']?(0x)?[0-9a-fA-F]{64}\b"),
 )
 #: Keystores of Java, and of what is written in it.
-_NO_KEYS = re.compile(r"jks|p12|pkcs|tls|trust|kafka|elastic|opensearch|logstash|kibana|java|tomcat|keycloak|jetty|ssl")
+_NO_KEYS = re.compile(
+    r"jks|p12|pkcs|tls|trust|kafka|elastic|opensearch|logstash|kibana|java|tomcat|keycloak|jetty|ssl|jwt|android|oauth"
+    r"|oidc|cosign|cookie|session|ssh|gpg"
+)
 
 
 def _is_key_secret(name: str, items: t.Iterable[str]) -> bool:
@@ -404,8 +455,22 @@ def _is_key_secret(name: str, items: t.Iterable[str]) -> bool:
     return bool(_KEY_SECRET.search(name.lower())) and not any(_NO_KEYS.search(word) for word in (name.lower(), *listed))
 
 
+def _holds_keys(data: t.Mapping[str, str] | None, wanted: str = "") -> bool:
+    """Whether what a Secret or config map says is a keystore, or a signer's list of them."""
+    return any(
+        _KEY_ITEM.search(name.lower()) or any(pattern.search(text) for pattern in _KEY_TEXT)
+        for name, text in (data or {}).items()
+        if wanted in ("", name)
+    )
+
+
+def _is_key_source(pod: _Pod, name: str, items: t.Sequence[str], wanted: str = "") -> bool:
+    """Whether a Secret holds keys, or what opens them: by what it says, or by its name."""
+    return bool(name) and (_is_key_secret(name, items) or _holds_keys(pod.known.secret(pod.namespace, name), wanted))
+
+
 def _key_sources(pod: _Pod) -> list[str]:
-    """Secrets and config maps that hold keys, or what opens them, as far as their names say."""
+    """Secrets and config maps that hold keys, or what opens them."""
     found: dict[str, None] = {}
     mounted = {mount["name"] for one in _containers(pod.spec) for mount in one.get("volumeMounts") or []}
     for volume in pod.spec.get("volumes") or []:
@@ -415,11 +480,11 @@ def _key_sources(pod: _Pod) -> list[str]:
             secret = source.get("secret") or {}
             name = secret.get("secretName") or secret.get("name") or ""
             items = [word for item in secret.get("items") or [] for word in (item.get("key", ""), item.get("path", ""))]
-            if name and _is_key_secret(name, items):
+            if _is_key_source(pod, name, items):
                 found[f"the Secret {pod.namespace}/{name}"] = None
             name = (source.get("configMap") or {}).get("name") or ""
             data = (pod.known.config_map(pod.namespace, name) if name else None) or {}
-            if any(_KEY_ITEM.search(key) or ('"crypto"' in text and '"kdf"' in text) for key, text in data.items()):
+            if _holds_keys(data):
                 found[f"the ConfigMap {pod.namespace}/{name}"] = None
         csi = (volume.get("csi") or {}).get("volumeAttributes") or {}
         if _is_key_secret(csi.get("secretProviderClass") or "", ()):
@@ -427,11 +492,11 @@ def _key_sources(pod: _Pod) -> list[str]:
     for container in _containers(pod.spec):
         for item in container.get("env") or []:
             wanted = (item.get("valueFrom") or {}).get("secretKeyRef") or {}
-            if wanted and _is_key_secret(wanted.get("name") or "", [wanted.get("key") or ""]):
+            if _is_key_source(pod, wanted.get("name") or "", [wanted.get("key") or ""], wanted.get("key") or ""):
                 found[f"the Secret {pod.namespace}/{wanted['name']}"] = None
         for item in container.get("envFrom") or []:
             name = (item.get("secretRef") or {}).get("name") or ""
-            if name and _is_key_secret(name, ()):
+            if _is_key_source(pod, name, ()):
                 found[f"the Secret {pod.namespace}/{name}"] = None
     return list(found)
 
@@ -452,12 +517,25 @@ def judge(container: Json, pod: _Pod | None = None) -> _clients.Verdict | None:
     def words(kind: str) -> list[str]:
         return [_command_lines.expand(str(word), env) for word in container.get(kind) or []]
 
-    return _command_lines.container(
-        str(container.get("image") or ""),
-        words("command"),
-        words("args"),
-        _clients.Surroundings(env, names, lambda path: pod.read(container, path)),
-    )
+    around = _clients.Surroundings(env, names, lambda path: pod.read(container, path))
+    given = (str(container.get("image") or ""), words("command"), words("args"), around)
+    found = _command_lines.container(*given)
+    for told in _hooks(container) if found is None else ():
+        found = found or _command_lines.hook([_command_lines.expand(word, env) for word in told], around)
+    if found is None and not _command_lines.is_decided(*given):
+        scripts = (_command_lines.script(name, text, around) for name, text in pod.texts(container))
+        found = next((verdict for verdict in scripts if verdict is not None), None)
+    return found
+
+
+def _hooks(container: Json) -> t.Iterator[list[str]]:
+    """Commands that a container runs beside its own."""
+    hooks = list((container.get("lifecycle") or {}).values())
+    hooks += [container.get(f"{kind}Probe") for kind in ("liveness", "readiness", "startup")]
+    for one in hooks:
+        command = ((one or {}).get("exec") or {}).get("command")
+        if command:
+            yield [str(word) for word in command]
 
 
 def signs(container: Json) -> bool:

@@ -16,7 +16,6 @@ import errno
 import os
 import re
 import stat
-import struct
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _keystore, _places
@@ -33,15 +32,7 @@ BOLT, JSON, YAML = "bolt", "json", "yaml"
 YAML_LIMIT = 8 << 20
 PASSWORD_LIMIT = 4096
 
-#: bbolt's pages are as large as the kernel's; the second description helps where the first is damaged.
-_BOLT_PLACES = (16, 4096 + 16, 16384 + 16, 65536 + 16)
-_BOLT_MAGIC = struct.pack("<I", _boltdb.MAGIC)
 _HEAD = 4096
-
-#: Buckets that a validator's database has, in any version; a beacon node's, etcd's and containerd's have none.
-_OF_A_VALIDATOR = (b"pubkeys-bucket", b"genesis-info-bucket", b"history-bucket", b"lowest-signed", b"highest-signed")
-_BRANCH, _LEAF = 0x01, 0x02
-_MAX_PAGES = 256
 
 DEFINITIONS = "validator_definitions.yml"
 _DEFINED = re.compile(r"voting_public_key[\"']?\s*:\s*[\"']?(0x[0-9a-fA-F]{96})\b")
@@ -85,20 +76,13 @@ _NOT_OPENED = (".py", ".pyc", ".pyi", ".js", ".mjs", ".ts", ".map", ".go", ".h",
 _PLAIN_END = re.compile(r"(?:^[^.]*|\.(?:bak|old|orig|save|copy|tmp|previous|prev|dat|wallet|txt|keystore|[0-9]+)|~)\Z")
 
 
-def is_bolt(fd: int, size: int, head: bytes) -> bool:
-    """Whether an open file is a bbolt database."""
-    if head[16:20] == _BOLT_MAGIC:
-        return True
-    return any(size > place and os.pread(fd, 4, place) == _BOLT_MAGIC for place in _BOLT_PLACES[1:])
-
-
 def kind_of(path: str) -> str:
     """What a file may be: bolt, json, yaml (by its name as well), or nothing that matters (empty)."""
     fd = open_regular(path)
     try:
         size = os.fstat(fd).st_size
         head = os.pread(fd, _HEAD, 0)
-        if is_bolt(fd, size, head):
+        if _boltdb.is_bolt(fd, size, head):
             return BOLT
     except OSError as exc:
         raise UnreadableError(path, reason_of(exc)) from exc
@@ -120,7 +104,7 @@ def may_be_sealed(data: bytes) -> bool:
     return data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"c\0r\0y\0p\0t\0o" in data
 
 
-_SEALED = re.compile(rb"\"crypto\\?\"|\"remotes?\"|\"keystores\"", re.I)
+_SEALED = re.compile(rb"\"crypto\\?\"|\"remotes?\"|\"keystores\"|\"distributed_public_key\"", re.I)
 
 
 def may_be_listed(data: bytes) -> bool:
@@ -128,72 +112,23 @@ def may_be_listed(data: bytes) -> bool:
     return _GLANCE.search(data) is not None
 
 
-# -- databases --------------------------------------------------------------------------------------------------------
-
-
-def is_validators_database(path: str) -> bool:
-    """Whether a bbolt database is a validator client's, by the names of its buckets alone.
-
-    One that cannot be taken apart counts as such: reading it whole says what is wrong.
-    """
-    fd = open_regular(path)
-    try:
-        names = _bucket_names(fd)
-    except OSError as exc:
-        raise UnreadableError(path, reason_of(exc)) from exc
-    except (struct.error, ValueError):
-        return True
-    finally:
-        os.close(fd)
-    return any(part in name for name in names for part in _OF_A_VALIDATOR)
-
-
-def _bucket_names(fd: int) -> list[bytes]:
-    """The names in the newest root of a bbolt database."""
-    metas = []
-    for place in _BOLT_PLACES:
-        raw = os.pread(fd, 64, place)
-        if raw[:4] == _BOLT_MAGIC:
-            _magic, _version, size, _flags, root, _sequence, _free, _pages, txid = struct.unpack_from("<IIIIQQQQQ", raw)
-            metas.append((txid, size, root))
-    _txid, size, root = max(metas)
-    if not 512 <= size <= 65536:
-        raise ValueError("no page size")
-    names: list[bytes] = []
-    waiting, left = [root], _MAX_PAGES
-    while waiting:
-        number, left = waiting.pop(), left - 1
-        head = os.pread(fd, 16, number * size)
-        own, flags, count, overflow = struct.unpack("<QHHI", head)
-        if own != number or not left or overflow > _MAX_PAGES:
-            raise ValueError("no page")
-        data = os.pread(fd, size * (overflow + 1), number * size)
-        for i in range(count):
-            if flags == _LEAF:
-                _kind, pos, length, _value = struct.unpack_from("<IIII", data, 16 + i * 16)
-                names.append(data[16 + i * 16 + pos :][:length])
-            elif flags == _BRANCH:
-                waiting.append(struct.unpack_from("<IIQ", data, 16 + i * 16)[2])
-            else:
-                raise ValueError("no kind")
-    return names
-
-
 # -- documents --------------------------------------------------------------------------------------------------------
 
 
 def sealed_documents(document: t.Any, path: str, depth: int = 3) -> list[dict[str, t.Any]]:
-    """The keystores and wallets in a JSON document: itself, or those in a list or in a key manager's request."""
+    """The keystores and wallets in a JSON document: itself, or those in it, also as text (a key manager's request)."""
     if isinstance(document, dict) and _keystore.is_keystore(document):
         return [document] if _keystore.is_sealed(document) else []
     if not depth:
         return []
     inner: t.Any = document
     if isinstance(document, dict):
-        inner = [value for name, value in document.items() if name.lower() == "keystores"]
+        inner = list(document.values())
     found = []
     for item in inner if isinstance(inner, list) else []:
-        if isinstance(item, str) and may_be_sealed(item.encode("utf-8", "replace")):
+        if isinstance(item, str):
+            if not (item.lstrip()[:1] in ("{", "[") and may_be_sealed(item.encode("utf-8", "replace"))):
+                continue
             item = parse_json(item.encode("utf-8", "replace"), path)
         found.extend(sealed_documents(item, path, depth - 1))
     return found
@@ -207,6 +142,13 @@ def remote_key(document: t.Any, path: str) -> str | None:
     if {"remote", "remotes"} & set(document) or ("url" in document and folder == "remotekeys"):
         return t.cast(str, document["pubkey"])
     return None
+
+
+def distributed_keys(document: t.Any) -> list[str]:
+    """The keys that Charon's cluster lock has a cluster sign for; what lies beside it are shares, with other names."""
+    listed = document.get("distributed_validators") if isinstance(document, dict) else None
+    keys = [item.get("distributed_public_key") for item in listed or [] if isinstance(item, dict)]
+    return [key for key in keys if isinstance(key, str)]
 
 
 class Listed(t.NamedTuple):
@@ -274,6 +216,9 @@ class Companions:
         if os.path.basename(folder).lower() in own:
             # Lighthouse, Lodestar, Nimbus: validators/0x.../voting-keystore.json
             return Store(above, True)
+        if name.lower() == "voting-keystore.json":
+            # Lighthouse and Lodestar alone call one so.
+            return Store(above, False)
         if "encryptor" in document:
             # ethdo, Dirk, Vouch: accounts of a wallet
             return Store(folder, True)

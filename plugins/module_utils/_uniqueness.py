@@ -629,7 +629,7 @@ class Census:
             return
         kind = _stores.kind_of(real)
         if kind == _stores.BOLT:
-            if name.startswith(DATABASE) or _stores.is_validators_database(real):
+            if name.startswith(DATABASE) or _protection.is_validators_database(real):
                 self._history(real, self._owner(path, owners))
         elif kind == _stores.JSON:
             self._stray_json(path, real)
@@ -713,6 +713,8 @@ class Census:
         remote = _stores.remote_key(document, path)
         if remote is not None:
             self.add(normalise(remote), Place("wallet", os.path.dirname(os.path.dirname(path))))
+        for key in _stores.distributed_keys(document):
+            self.add(normalise(key), Place("wallet", os.path.dirname(path)))
         parts = _stores.sealed_documents(document, path)
         for part in parts:
             self._sealed(path, part, data)

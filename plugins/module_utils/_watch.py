@@ -118,6 +118,11 @@ def _write_note(client: Client, folder: int, number: int) -> None:
     replace_file(folder, TRANSACTION, b"%d\n" % number, 0o600, client.uid, client.gid)
 
 
+def _is_noted(client: Client, number: int | None) -> bool:
+    """Whether the note says no more than the database: not while slashing_protection_replace is at work."""
+    return number is None or (read_transaction(client.data_dir) or 0) <= number
+
+
 def _inode(path: str) -> tuple[int, int] | None:
     found = status(path)
     return None if found is None else (found.st_dev, found.st_ino)
@@ -346,8 +351,12 @@ class Watcher:
         """To be called every two seconds."""
         findings = []
         for client in self.config.clients:
+            before = self.numbers.get(client.name)
             try:
-                self.numbers[client.name] = note(client, self.known.get(client.name))
+                now = self.numbers[client.name] = note(client, self.known.get(client.name))
+                if before is not None and (now is None or now < before) and _is_noted(client, now):
+                    # Replaced, together with its note: by the playbooks, or by a whole directory from a backup.
+                    self.due = self.clock()
             except StakingError as exc:
                 findings.append(Finding(client, str(exc)))
         self._judge(findings, "tick")

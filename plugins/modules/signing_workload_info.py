@@ -116,6 +116,7 @@ live:
   sample: {"validator1": ["0xa1..."]}
 """
 
+import base64
 import time
 import typing as t
 
@@ -138,6 +139,7 @@ _LISTS = {
 }
 #: Of the statuses of a release only these say that its values count no more.
 _HELM = {"labelSelector": "owner=helm,status!=superseded,status!=uninstalled"}
+_NO_HELM = {"fieldSelector": "type!=helm.sh/release.v1"}
 _FOREIGN = "once you have made sure that it has no key of this site, add {0} to prysm_wallet_foreign_signers"
 
 
@@ -157,6 +159,31 @@ class ConfigMaps:
         return self._found.get((namespace, name))
 
 
+class Secrets:
+    """The Secrets of the cluster as text, read when the first of them is asked for. Nothing of them is returned."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._found: dict[tuple[str, str], dict[str, str]] | None = None
+
+    def data(self, namespace: str, name: str) -> dict[str, str] | None:
+        if self._found is None:
+            self._found = {
+                (item["metadata"]["namespace"], item["metadata"]["name"]): {
+                    key: _decoded(value) for key, value in (item.get("data") or {}).items()
+                }
+                for item in self._cluster.items("/api/v1/secrets", _NO_HELM)
+            }
+        return self._found.get((namespace, name))
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text or "").decode("utf-8", "replace")
+    except ValueError:
+        return ""
+
+
 def find(cluster: Cluster, params: dict[str, t.Any]) -> list[Signer]:
     """Every signer of the cluster that is not to be ignored, each once."""
     objects = [(kind, item) for kind, path in _LISTS.items() for item in cluster.items(path)]
@@ -169,6 +196,7 @@ def find(cluster: Cluster, params: dict[str, t.Any]) -> list[Signer]:
         params["data_root"],
         objects,
         ConfigMaps(cluster).data,
+        Secrets(cluster).data,
     )
     found = [signer for kind, item in objects for signer in signers(kind, item, params["namespace"], known)]
     for secret in cluster.items("/api/v1/secrets", _HELM):

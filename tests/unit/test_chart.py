@@ -649,6 +649,8 @@ REFUSALS = [
     pytest.param({"beacon": {"replicas": 2}}, "replicas", id="replicas"),
     pytest.param({"validators": {"validator1": {"replicas": 2}}}, "replicas", id="validator-replicas"),
     pytest.param({"image": {"version": "latest"}}, "version", id="latest"),
+    pytest.param({"nfs": {"serverIp": "172.20.10.10:/x"}}, "serverIp", id="server-with-a-path"),
+    pytest.param({"nfs": {"serverIp": "172.20.10.10,10.0.0.9"}}, "serverIp", id="two-servers"),
 ]
 
 

@@ -325,6 +325,13 @@ def test_every_variable_of_a_role_misspelt_is_refused(variable: str) -> None:
     assert _requests.unknown_typed([variable], [], "site", KNOWN, TABLE) == []
 
 
+@pytest.mark.parametrize("variable", sorted(name for name in KNOWN if name.count("_") > 1))
+def test_its_words_alone_or_in_another_order_are_refused(variable: str) -> None:
+    words = variable.split("_")
+    for slip in {"_".join(reversed(words)), "_".join(words[1:]), "-".join(words[1:])} - KNOWN:
+        assert _requests.unknown_typed([slip], [], "site", KNOWN, TABLE), slip
+
+
 def test_a_misspelt_variable_is_answered_with_the_right_one() -> None:
     for wrong, right in (("prysm_verison", "prysm_version"), ("leave-node", "leave_node"), ("nodes", "node")):
         assert right in _requests.unknown_typed([wrong], [], "drain", KNOWN, TABLE)[0]

@@ -49,6 +49,9 @@ SIGNING: dict[str, dict[str, Form]] = {
         "launcher-in-bash": shell("debian:12", "cd /opt && ./prysm.sh validator --datadir=/d", "bash", "-lc"),
         "graffiti": form("x/validator", "--graffiti", "web", "--wallet-dir=/w"),
         "graffiti-of-a-command": form("x/validator", "--graffiti", "accounts"),
+        "short-image": form("registry.local/eth/prysm-vc:1"),
+        "terms-and-a-file": form("registry.local/app:7", "--config-file=/c/v.yaml", "--accept-terms-of-use"),
+        "terms-and-web": form("registry.local/x:7", "--web", "--datadir=/d", "--accept-terms-of-use"),
         "guarded": form(
             "gcr.io/prysmaticlabs/prysm/validator:v7",
             "--wallet-dir=/w",
@@ -123,6 +126,8 @@ SIGNING: dict[str, dict[str, Form]] = {
         "own-image": form("registry.local/lighthouse-validator:1", "--network=hoodi"),
         "architecture": form("debian", command=["/opt/lighthouse-v8.0.1-x86_64-unknown-linux-gnu", "vc"]),
         "unknown-script": form("sigp/lighthouse:v8", command=["/entrypoint.sh"]),
+        "own-words": shell("a/b", 'set -- lighthouse vc; exec "$@"'),
+        "short-image": form("registry.local/lighthouse-vc:1", "--network=hoodi"),
     },
     "Teku": {
         "vc": form("consensys/teku:25", "vc", "--beacon-node-api-endpoint=http://b"),
@@ -140,6 +145,7 @@ SIGNING: dict[str, dict[str, Form]] = {
             env=[{"name": "TEKU_VALIDATOR_KEYS", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
         ),
         "unreadable-config": form("consensys/teku:25", "--config-file=/data/teku.yaml"),
+        "unreadable-config-in-short": form("consensys/teku:25", "-c", "/c/teku.yaml"),
         "config-by-variable": form("consensys/teku:25", env=env(TEKU_CONFIG_FILE="/data/teku.yaml")),
         "java": form("openjdk:21", command=["java", "-Xmx4g", "-jar", "/opt/teku-25.4.1.jar", "validator-client"]),
         "class": form("openjdk:21", command=["java", "-cp", "/opt/teku/lib/*", "tech.pegasys.teku.Teku", "vc"]),
@@ -153,6 +159,8 @@ SIGNING: dict[str, dict[str, Form]] = {
         "one-process-shell": shell(
             "a/b", "exec /home/user/nimbus-eth2/build/nimbus_beacon_node --data-dir=/d --validators-dir=/k"
         ),
+        "in-process": form("statusim/nimbus-eth2:v25", "--data-dir=/d", "--in-process-validators=true"),
+        "short-image": form("registry.local/nimbus-vc:1"),
         "remote": form("statusim/nimbus-eth2:v25", "--web3-signer-url=http://w"),
         "key-manager": form("statusim/nimbus-eth2:v25", "--keymanager=true"),
         "variable": form("statusim/nimbus-eth2:v25", env=env(NIMBUS_BEACON_NODE_VALIDATORS_DIR="/k")),
@@ -173,6 +181,7 @@ SIGNING: dict[str, dict[str, Form]] = {
         "one-process": form("sifrai/grandine:1", "--keystore-dir=/k", "--keystore-password-file=/p"),
         "shell": shell("sifrai/grandine:1", "exec grandine --data-dir=/d --keystore-dir=/k", "sh", "-ac"),
         "remote": form("sifrai/grandine:1", "--web3signer-urls=http://w"),
+        "variable": form("sifrai/grandine:1", env=env(GRANDINE_KEYSTORE_DIR="/k")),
         "api": form("ghcr.io/grandinetech/grandine:2", "--enable-validator-api"),
         "mirror": form("registry.local/app:1", "--keystore-dir", "/k"),
     },
@@ -186,6 +195,11 @@ SIGNING: dict[str, dict[str, Form]] = {
         "web3signer": form("consensys/web3signer:25", "--config-file=/c.yaml", "eth2"),
         "web3signer-shell": shell("a/b", "exec /opt/web3signer/bin/web3signer --key-store-path=/k eth2"),
         "web3signer-mirror": form("registry.local/tools/web3signer-fork:1", "eth2"),
+        "web3signer-renamed": form("registry.local/w3s:1", "eth2", "--slashing-protection-db-url=jdbc:x"),
+        "pluto": form("nethermind/pluto:1", "run"),
+        "ssv-signer": form("a/b", command=["/go/bin/ssv-signer"]),
+        "stader": form("staderlabs/permissionless-node:v1", command=["/go/bin/stader", "node"]),
+        "commit-boost-one-program": form("a/b", command=["/usr/local/bin/commit-boost", "signer"]),
         "charon": form("obolnetwork/charon:v1", "run"),
         "charon-default": form("obolnetwork/charon:v1"),
         "charon-path": form("a/b", "run", command=["/usr/local/bin/charon"]),
@@ -226,6 +240,8 @@ ORDINARY: dict[str, Form] = {
     "alertmanager": form("quay.io/prometheus/alertmanager:v0.27", "--config.file=/c.yml"),
     "loki": form("grafana/loki:3", "-config.file=/c.yaml"),
     "postgres": form("postgres:16", env=env(POSTGRES_DB="web3signer", POSTGRES_USER="validator")),
+    "dump": shell("postgres:16", "pg_dump web3signer > /b/web3signer.sql"),
+    "own-words": shell("alpine", "set -- a b; wget -qO- http://validator1:8081/metrics"),
     "nginx": form("nginx:1.27", command=["nginx", "-g", "daemon off;"]),
     "cert-manager": form("quay.io/jetstack/cert-manager-controller:v1.16", "--v=2", "--leader-election-namespace=k"),
     "redis": form("redis:7", command=["redis-server", "--save", ""]),
@@ -240,6 +256,7 @@ ORDINARY: dict[str, Form] = {
     "besu": form("hyperledger/besu:25", "--data-path=/d", "--engine-jwt-secret=/j"),
     "erigon": form("erigontech/erigon:v3", "--datadir=/d", "--externalcl"),
     "nimbus-execution": form("statusim/nimbus-eth1:master", "--data-dir=/d"),
+    "commit-boost": form("ghcr.io/commit-boost/pbs:v0.9"),
     "mev-boost": form("flashbots/mev-boost:1.9", "-mainnet", "-relay-check", "-relays", "https://r"),
     "vouch-proxy": form("quay.io/vouch/vouch-proxy:0.40"),
     "lighthouse-of-web-pages": form("femtopixel/google-lighthouse:v12", "https://site"),
@@ -250,6 +267,10 @@ ORDINARY: dict[str, Form] = {
     "prysm-beacon": form(
         "gcr.io/offchainlabs/prysm/beacon-chain:v7", "--datadir=/data/validator", "--http-web3provider=x"
     ),
+    "prysm-beacon-renamed": form(
+        "registry.local/bc:v7", "--accept-terms-of-use", "--datadir=/d", "--execution-endpoint=http://e:8551"
+    ),
+    "nimbus-beacon-without-keys": form("statusim/nimbus-eth2:v25", "--in-process-validators=false"),
     "prysm-beacon-words": form("gcr.io/offchainlabs/prysm/beacon-chain:v7", "--datadir", "/data/validator"),
     "prysm-beacon-shell": shell("a/b", "exec /app/cmd/beacon-chain/beacon-chain --datadir=/d", "/bin/bash", "-ac"),
     "prysm-beacon-guarded": form(

@@ -337,6 +337,14 @@ BESIDE = {
     "slashing_protection.json": lambda: json.dumps({"metadata": {"interchange_format_version": "5"}, "data": []}),
     "history.json": lambda: json.dumps({"data": [], "metadata": {"interchange_format_version": "5"}}),
     "Slashing-Protection-2024.json": lambda: "cut off",
+    "history-of-a-key-manager.json": lambda: json.dumps(
+        {"data": [], "slashing_protection": json.dumps({"metadata": {"interchange_format_version": "5"}, "data": []})}
+    ),
+    "history-without-metadata.json": lambda: json.dumps(
+        [{"pubkey": PUBKEYS[0], "signed_blocks": [], "signed_attestations": []}]
+    ),
+    "history-of-teku.yml": lambda: "---\nlastSignedBlockSlot: 5\nlastSignedAttestationSourceEpoch: 1\n",
+    "history-of-nimbus.sqlite3": lambda: "SQLite format 3\0 CREATE TABLE SignedAttestations(x)",
     "validator.db": lambda: "\0" * 16 + "\xed\xda\x0c\xed",
 }
 
@@ -348,7 +356,7 @@ def test_what_other_tools_leave_beside_keystores_is_passed_over_and_told(tmp_pat
     found = _importer.collect([str(directory)])
     assert [item.pubkey for item in found.keystores] == PUBKEYS[:2] and found.problems == []
     assert [item.path for item in found.passed_over] == [str(directory / name)]
-    is_history = "lashing" in name or name in ("history.json", "validator.db")
+    is_history = "lashing" in name or name.startswith("history") or name == "validator.db"
     assert found.histories == ([str(directory / name)] if is_history else [])
 
 

@@ -422,7 +422,7 @@ def test_equal_records_without_a_root_in_two_entries_are_found(tmp_path: Path, f
     assert len(history.findings) == 1 and "both without a root" in history.findings[0]
 
 
-@pytest.mark.parametrize("number", [1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize("number", [1 << 32, 1 << 50, (1 << 63) - 1, (1 << 64) - 1])
 @pytest.mark.parametrize(
     ("path", "name"),
     [("data/0/signed_blocks/1/slot", "slot"), ("data/0/signed_attestations/1/target_epoch", "target_epoch")],

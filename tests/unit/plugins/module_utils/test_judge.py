@@ -400,6 +400,36 @@ def test_whatever_way_it_is_reached_each_database_counts_once(tmp_path: Path) ->
     assert [r.pubkey for r in verdict.refusals] == [K[4]] and "small/validator-client-data" in reasons(verdict)
 
 
+@pytest.mark.parametrize(
+    "name", ["validator.db.bak", "old-validator.db", "VALIDATOR.DB", "copy", "backups/prysm_1.backup", "lost+found/#12"]
+)
+@pytest.mark.parametrize("by", ["name", "link"])
+def test_a_database_of_another_name_counts_at_every_start(tmp_path: Path, name: str, by: str) -> None:
+    root, away = tmp_path / "data", tmp_path / "away"
+    write_database(root / "v", keys(0, high=20))
+    place = root / "gone" / name
+    place.parent.mkdir(parents=True)
+    other = write_database(away, keys(0, high=50))
+    if by == "link":
+        place.symlink_to(other)
+    else:
+        other.rename(place)
+    verdict = judge(_record.EMPTY, ("v", root / "v", [0]), data_root=str(root))
+    assert [r.pubkey for r in verdict.refusals] == [K[0]]
+    assert judge(_record.EMPTY, ("v", root / "v", [0]), data_root=str(root), exclude=("gone",)).refusals == []
+    place.resolve().write_bytes(place.read_bytes()[:5000])
+    assert "not a whole bbolt database" in reasons(judge(_record.EMPTY, ("v", root / "v", [0]), data_root=str(root)))
+
+
+def test_what_is_no_validators_database_is_left_alone(tmp_path: Path) -> None:
+    write_database(tmp_path / "v", keys(0))
+    (tmp_path / "v/notes.txt").write_text("x" * 9000)
+    (tmp_path / "v/empty").touch()
+    os.mkfifo(tmp_path / "v/pipe")
+    (tmp_path / "network-keys").write_bytes(BoltWriter().dump({b"keys": {b"a": b"b"}}))
+    assert sorted(_judge.databases(str(tmp_path))) == [str(tmp_path / "v/validator.db")]
+
+
 @pytest.mark.parametrize("kind", ["damaged", "dangling", "circle", "directory", "fifo", "minimal"])
 def test_one_that_cannot_be_read_is_a_refusal_unless_it_is_named(tmp_path: Path, kind: str) -> None:
     write_database(tmp_path / "v", keys(0))

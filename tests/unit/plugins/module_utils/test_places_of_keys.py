@@ -455,6 +455,17 @@ def charon(home: Path) -> None:
     (folder / "keystore-0.txt").write_text(KEYSTORE_PASSWORD)
 
 
+def charon_with_its_lock_alone(home: Path) -> None:
+    (home / ".charon").mkdir(parents=True)
+    validators = [{"distributed_public_key": K[0], "public_shares": ["0x" + "ab" * 48]}]
+    (home / ".charon/cluster-lock.json").write_text(json.dumps({"distributed_validators": validators}))
+
+
+def lighthouse_under_another_name(home: Path) -> None:
+    (home / "validators/mine").mkdir(parents=True)
+    (home / "validators/mine/voting-keystore.json").write_text(json.dumps(keystore(0)))
+
+
 def dirk(home: Path) -> None:
     folder = home / "wallets/5d1a7b64-4b61-4c8b-8a4a-1c0e0f0f7c11"
     folder.mkdir(parents=True)
@@ -481,8 +492,26 @@ STORES = [
     web3signer_keystore,
     web3signer_in_a_container,
     charon,
+    charon_with_its_lock_alone,
+    lighthouse_under_another_name,
     dirk,
 ]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("text", [False, True])
+def test_a_keystore_within_another_document_is_found(tmp_path: Path, text: bool, depth: int) -> None:
+    inner: t.Any = json.dumps(keystore(0)) if text else keystore(0)
+    document: t.Any = {"password": "x", "keystore": inner}
+    for _level in range(depth):
+        document = [document]
+    (tmp_path / "validators.json").write_text(json.dumps(document))
+    result = run_module(validator_key_uniqueness, root=str(tmp_path))
+    assert not result.get("failed") and list(result["keys"]) == [K[0]]
+    for harmless in ({"browser": {"crypto": False}}, {"dependencies": {"crypto": "1.0"}}):
+        (tmp_path / "validators.json").write_text(json.dumps(harmless))
+        result = run_module(validator_key_uniqueness, root=str(tmp_path))
+        assert not result.get("failed"), result["msg"]
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.__name__)

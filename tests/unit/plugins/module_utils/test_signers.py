@@ -216,6 +216,15 @@ ONE = ["/data/prysm/wallet-validator1"]
             {"csi": {"volumeAttributes": {"server": NFS, "share": "/data/prysm", "subDir": "wallet-validator1"}}},
             {}, ONE, id="csi-below",
         ),
+        pytest.param(nfs("/prysm/wallet-validator1"), {}, ONE, id="below-the-servers-root"),
+        pytest.param(nfs("/export/data/prysm/wallet-validator1/direct"), {}, ONE, id="bind-mount"),
+        pytest.param(
+            {"flexVolume": {"options": {"share": f"{NFS}:/data/prysm/wallet-validator1"}}}, {}, ONE, id="flex-volume"
+        ),
+        pytest.param(
+            {"csi": {"volumeAttributes": {"source": f"nfs://{NFS}/data/prysm/wallet-validator1"}}}, {}, ONE, id="source"
+        ),
+        pytest.param({"hostPath": {"path": "/mnt/nas/wallet-validator1"}}, {}, [None], id="a-mount-of-the-node"),
         pytest.param({"hostPath": {"path": "/data/prysm/wallet-validator1"}}, {}, [None], id="host-path"),
         pytest.param({"hostPath": {"path": "/data/prysm/wallet-validator1/direct"}}, {}, [None], id="host-path-within"),
         pytest.param({"secret": {"secretName": "wallet-password-validator1"}}, {}, [None], id="password"),
@@ -237,6 +246,122 @@ def test_a_workload_that_can_read_keys_is_a_signer_whatever_it_runs(
     (found,) = _signers.signers(kind, item, "prysm", site())
     assert (found.client, found.entry, found.program) == ("other/app", "other/app", "")
     assert "it can read" in found.why
+
+
+KEYSTORE = '{"version": 4,\n "crypto" : {"kdf": {"function": "scrypt"}, "checksum": {}}}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"a": KEYSTORE}, {"a": "", "b.yaml": "type: file-raw\nprivateKey: 0x" + "1" * 64}, {"0x" + "a" * 96: "x"}],
+    ids=["keystore", "raw-key", "named-by-its-key"],
+)
+@pytest.mark.parametrize("how", ["volume", "projected", "variable", "variables"])
+def test_a_secret_counts_by_what_it_says_whatever_its_name(how: str, data: dict[str, str]) -> None:
+    volume = {"projected": {"sources": [{"secret": {"name": "app"}}]}} if how == "projected" else {"emptyDir": {}}
+    item = mounting({"secret": {"secretName": "app"}} if how == "volume" else volume)
+    container = item["spec"]["template"]["spec"]["containers"][0]
+    if how == "variable":
+        key = list(data)[-1]
+        container["env"] = [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "app", "key": key}}}]
+    elif how == "variables":
+        container["envFrom"] = [{"secretRef": {"name": "app"}}]
+    secrets = {("other", "app"): data}
+    assert reads(item, known=site(secret=lambda *key: secrets.get(key))) == [None]
+    if how == "variable" and key.startswith("0x"):
+        return  # The name of what it takes says it.
+    assert reads(item, known=site(secret=lambda *_key: {"a": "postgres://", "tls.crt": "x"})) == []
+    assert reads(item, known=site()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["teku-keys", "prysm-wallet", "validator1-wallet", "validators-keys", "staking-keys", "nimbus-secrets",
+     "dirk-wallets", "charon-enr-private-key", "web3signer-keys", "mainnet-validator-mnemonic", "wallet-direct"],
+)  # fmt: skip
+def test_names_of_secrets_that_hold_keys(name: str) -> None:
+    assert reads(mounting({"secret": {"secretName": name}})) == [None]
+
+
+@pytest.mark.parametrize("name", ["jwt-signing-keys", "android-keystore", "ssh-keys", "db-wallet", "validator-config"])
+def test_names_of_other_secrets(name: str) -> None:
+    assert reads(mounting({"secret": {"secretName": name}})) == []
+
+
+def test_a_program_of_any_name_is_told_by_its_configuration() -> None:
+    item = mounting({"configMap": {"name": "c"}})
+    item["spec"]["template"]["spec"]["containers"][0]["args"] = ["--config-file", "/mnt/v.yaml"]
+    texts = {"v.yaml": "datadir: /d\nwallet-dir: /w\n"}
+    assert reads(item, known=site(config_map=lambda *_key: texts)) == [None]
+    texts["v.yaml"] = "datadir: /d\n"
+    assert reads(item, known=site(config_map=lambda *_key: texts)) == []
+
+
+VC = "exec lighthouse vc --datadir /d\n"
+
+
+def starting(name: str, text: str, kind: str = "configMap", **more: t.Any) -> tuple[t.Any, _signers.Storage]:
+    """A workload that mounts one file of a config map or Secret at /s."""
+    volume = {"configMap": {"configMap": {"name": "c"}}, "secret": {"secret": {"secretName": "c"}}}[kind]
+    item = mounting(volume, mountPath="/s")
+    item["spec"]["template"]["spec"]["containers"][0].update(more)
+
+    def texts(_namespace: str, _name: str) -> dict[str, str]:
+        return {name: text}
+
+    return item, site(**{"config_map" if kind == "configMap" else "secret": texts})
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret"])
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("start.sh", VC, ["sh", "start.sh"]),
+        ("start.sh", VC, ["./start.sh"]),
+        ("start.sh", "#!/bin/sh\n" + VC, ["sh", "-c", "cd /s && ./start.sh"]),
+        ("run", VC, ["sh", "/s/run"]),
+        ("run", VC, ["sh", "-c", "cat /s/run | sh"]),
+        ("run", VC, ["sh", "-c", "cp /s/run /tmp/x; sh /tmp/x"]),
+        ("lib.sh", "start() { lighthouse vc; }\n", ["bash", "-c", ". /s/lib.sh; start"]),
+        ("supervisord.conf", "[program:a]\ncommand=/opt/lighthouse vc\n", ["supervisord", "-c", "/s/supervisord.conf"]),
+        ("Procfile", "a: lighthouse vc\n", ["foreman", "start"]),
+        ("docker-entrypoint.sh", "#!/bin/sh\n/opt/app --wallet-dir=/w\n", []),
+    ],
+)
+def test_scripts_that_a_container_can_read_are_read(kind: str, name: str, text: str, command: list[str]) -> None:
+    item, known = starting(name, text, kind, command=command)
+    assert reads(item, known=known) == [None]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "more"),
+    [
+        ("user", "validator", {}),
+        ("password", "lighthouse", {}),
+        ("prometheus.yml", "- job_name: lighthouse vc\n", {}),
+        ("dashboard.json", '{"title": "lighthouse vc"}', {}),
+        ("notes.md", "Run `lighthouse vc`.\n", {}),
+        ("wait.sh", "until curl -fs http://validator1:8081/healthz; do sleep 1; done\n", {}),
+        ("init.sql", "create user validator;\n", {}),
+        # What runs beside a client's other programs is decided by what is told.
+        ("vc.sh", VC, {"image": "sigp/lighthouse:v8", "args": ["lighthouse", "bn"]}),
+        ("vc.sh", VC, {"image": "gcr.io/offchainlabs/prysm/beacon-chain:v7", "args": ["--datadir=/d"]}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["configMap", "secret"])
+def test_other_files_of_a_container_say_nothing(kind: str, name: str, text: str, more: dict[str, t.Any]) -> None:
+    item, known = starting(name, text, kind, **more)
+    assert reads(item, known=known) == []
+
+
+@pytest.mark.parametrize("hook", ["postStart", "preStop", "livenessProbe", "readinessProbe", "startupProbe"])
+def test_commands_beside_a_containers_own_count(hook: str) -> None:
+    command = {"exec": {"command": ["sh", "-c", "pgrep lighthouse || lighthouse vc &"]}}
+    more = {hook: command} if hook.endswith("Probe") else {"lifecycle": {hook: command}}
+    item, known = starting("x", "", command=["sleep", "infinity"], **more)
+    assert reads(item, known=known) == [None]
+    command["exec"]["command"] = ["sh", "-c", "curl -fs http://localhost:8080/healthz"]
+    assert reads(item, known=known) == []
 
 
 @pytest.mark.parametrize("path", ["/data/prysm", "/data/prysm/", "/data", "/", "//data//prysm"])

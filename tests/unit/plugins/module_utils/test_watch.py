@@ -177,6 +177,25 @@ def test_a_replacement_with_its_note_is_no_older_copy(site: Site) -> None:
     assert not site.hold("v1")
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_whole_directory_put_back_is_held_at_once(site: Site, gone: bool) -> None:
+    """The note is older with the database, and says nothing against it."""
+    site.claimed("v1")
+    site.write("v1", 10, 4, 5)
+    watcher = site.watcher()
+    site.ticks(watcher)
+    shutil.copytree(site.data / "v1", site.data / "backup")
+    site.write("v1", 20, 4, 5, 6)
+    site.now += 384
+    site.ticks(watcher, 2)
+    assert _record.read_record(str(site.witness)).keys[K[0]].target == 6
+    shutil.rmtree(site.data / "v1")
+    (site.data / "v1").mkdir() if gone else (site.data / "backup").rename(site.data / "v1")
+    site.ticks(watcher, 4)
+    assert ("is gone" if gone else "has signed more than") in site.hold("v1")
+    assert _record.read_record(str(site.witness)).keys[K[0]].target == 6
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_note_never_outlives_the_database_it_is_of(site: Site, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """Replaced by hand, with the note, between the watcher's reading and its writing: the note is the new one's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import typing as t
@@ -34,7 +35,7 @@ def api(tmp_path: Path) -> t.Iterator[dict[str, t.Any]]:
         def do_GET(self) -> None:
             path, _, query = self.path.partition("?")
             answers["queries"][path] = urllib.parse.unquote(query)
-            answer = answers.get(path)
+            answer = answers.get(urllib.parse.unquote(self.path), answers.get(path))
             self.send_response(200 if answer is not None else 503)
             self.end_headers()
             if answer is not None:
@@ -194,6 +195,20 @@ def test_a_pod_that_can_read_a_wallet_is_named(api: dict[str, t.Any]) -> None:
     (seen,) = look(api, wallets=wallets, data_root="/data/prysm")["workloads"]
     assert (seen["client"], seen["wallet"]) == ("tools/validator1-0", wallets["validator1"])
     assert "it can read the wallet /data/prysm/wallet-validator1" in seen["where"]
+
+
+def test_a_secret_is_read_for_keystores_and_nothing_of_it_is_returned(api: dict[str, t.Any]) -> None:
+    keystore = '{"crypto": {"kdf": {"function": "scrypt"}}, "pubkey": "8e48", "version": 4}'
+    data = {"a": base64.b64encode(keystore.encode()).decode(), "b": "*", "c": None}
+    secret = {"metadata": {"namespace": "tools", "name": "app"}, "data": data}
+    api["/api/v1/secrets?fieldSelector=type!=helm.sh/release.v1"] = [secret]
+    api["/api/v1/pods"] = [pod("tools")]
+    container = {"name": "a", "image": "x/y", "volumeMounts": [{"name": "s", "mountPath": "/s"}]}
+    volumes = [{"name": "s", "secret": {"secretName": "app"}}]
+    api["/api/v1/pods"][0]["spec"] = {"containers": [container], "volumes": volumes}
+    result = look(api)
+    assert ["it can read the Secret tools/app" in one["where"] for one in result["workloads"]] == [True]
+    assert "scrypt" not in json.dumps(result)
 
 
 def test_ordinary_pods_say_nothing(api: dict[str, t.Any]) -> None:
