@@ -289,6 +289,15 @@ def is_execution_account(document: t.Any) -> bool:
     return not is_sealed(document) and isinstance(_crypto(document).get("cipher"), str)
 
 
+def is_seed(document: t.Any) -> bool:
+    """Whether a document is a wallet of EIP-2386 (ethdo, Lighthouse): a seed that makes accounts, itself none."""
+    cipher = _crypto(document).get("cipher")
+    message = cipher.get("message") if isinstance(cipher, dict) else None
+    # A seed is 64 bytes at most; what Prysm signs with is longer.
+    small = isinstance(message, str) and len(message) <= 128
+    return small and document.get("version") == 1 and "nextaccount" in document and "pubkey" not in document
+
+
 def looks_sealed(data: bytes) -> bool:
     """Whether text that cannot be taken apart may be a keystore or a wallet all the same: cut off, or damaged."""
     text = data.replace(b"\0", b"").lower()

@@ -338,6 +338,24 @@ BESIDE = {
     "history.json": lambda: json.dumps({"data": [], "metadata": {"interchange_format_version": "5"}}),
     "Slashing-Protection-2024.json": lambda: "cut off",
     "validator.db": lambda: "\0" * 16 + "\xed\xda\x0c\xed",
+    "old-validator.db.bak": lambda: "damaged",
+    "slashprotection.yml": lambda: "x",
+    f"{PUBKEYS[0][2:]}.yml": lambda: 'genesisValidatorsRoot: "0x"\nlastSignedBlockSlot: "9"\n',
+    "keystore-password": lambda: KEYSTORE_PASSWORD,
+    "keystore_passphrase": lambda: KEYSTORE_PASSWORD,
+    "validator_keys_secrets": lambda: KEYSTORE_PASSWORD,
+    "validator_definitions.yml": lambda: f"- voting_public_key: {PUBKEYS[0]}",
+    "index": lambda: json.dumps([{"uuid": "0", "name": "1"}]),
+    "wallet": lambda: json.dumps(
+        {
+            "name": "w",
+            "nextaccount": 2,
+            "type": "hierarchical deterministic",
+            "uuid": "0",
+            "version": 1,
+            "crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": "00" * 64}},
+        }
+    ),
 }
 
 
@@ -348,8 +366,22 @@ def test_what_other_tools_leave_beside_keystores_is_passed_over_and_told(tmp_pat
     found = _importer.collect([str(directory)])
     assert [item.pubkey for item in found.keystores] == PUBKEYS[:2] and found.problems == []
     assert [item.path for item in found.passed_over] == [str(directory / name)]
-    is_history = "lashing" in name or name in ("history.json", "validator.db")
+    is_history = "lash" in name or "validator.db" in name or name in ("history.json", f"{PUBKEYS[0][2:]}.yml")
     assert found.histories == ([str(directory / name)] if is_history else [])
+
+
+def test_databases_of_other_clients_that_are_directories_are_histories(tmp_path: Path) -> None:
+    """Teku's files below its own directory, and Lodestar's database, however deep."""
+    directory = write_keystores(tmp_path / "keys", 0)
+    teku = directory / "slashprotection" / f"{PUBKEYS[0][2:]}.yml"
+    lodestar = directory / "cache" / "validator-db"
+    beacon = directory / "chain-db"
+    for place in (teku.parent, lodestar, beacon):
+        place.mkdir(parents=True)
+    teku.write_text('lastSignedAttestationTargetEpoch: "9"\n')
+    (lodestar / "CURRENT").write_text("MANIFEST-000001\n")
+    (beacon / "CURRENT").write_text("MANIFEST-000001\n")
+    assert _importer.collect([str(directory)]).histories == [str(lodestar), str(teku)]
 
 
 def test_takes_whatever_is_a_keystore_by_any_name_and_names_the_rest(tmp_path: Path) -> None:
