@@ -18,6 +18,10 @@ _SECRETS = ("wallet_password", "keystore_password")
 _FILES = ("wallet_password_file", "keystore_password_file")
 
 
+#: What is text in an entry, and what YAML likes to change.
+_TEXTS = ("name", "fee_recipient", "graffiti", *_SECRETS, *_FILES)
+
+
 class ActionModule(ActionBase):
     """Reads the inventory's variables, and puts everything that is missing into one list."""
 
@@ -57,7 +61,7 @@ class ActionModule(ActionBase):
         args = self._task.args
         problems: list[str] = []
         network = self._text(task_vars, "prysm_network", problems)
-        if not network:
+        if not network and not problems:
             problems.append("prysm_network is not set: mainnet, hoodi, sepolia or custom. There is no default")
         endpoints, why = self._value(task_vars.get("prysm_execution_endpoints") or [])
         if why:
@@ -74,6 +78,10 @@ class ActionModule(ActionBase):
         value, why = self._value(task_vars[name])
         if why:
             problems.append(_needs.unreadable(name, why))
+            return ""
+        wrong = _needs.misread(name, value)
+        if wrong:
+            problems.append(wrong)
             return ""
         return str(value if value is not None else "")
 
@@ -132,7 +140,9 @@ class ActionModule(ActionBase):
         fee, why = self._value(entry.get("fee_recipient") or "")
         if why:
             problems.append(_needs.unreadable(f"fee_recipient of {found['name']}", why))
-        found["fee_recipient"] = fee if not why else "0x" + "1" * 40
+        found["fee_recipient"] = "0x" + "1" * 40 if why or _needs.misread("", fee) else fee
+        for key in _TEXTS:
+            problems += filter(None, [_needs.misread(f"{key} of {found['name']}", entry.get(key))])
         for key in (*_SECRETS, *_FILES):
             if key not in entry:
                 continue

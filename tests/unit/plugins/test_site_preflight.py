@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,6 +60,18 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
             {"prysm_jwt_secret": "", "prysm_jwt_secret_file": "/nowhere"},
             ["/nowhere cannot be read"],
             id="no-secret-file",
+        ),
+        pytest.param({"prysm_jwt_secret": int(SECRET, 16)}, ["reads prysm_jwt_secret as a number"], id="number"),
+        pytest.param({"prysm_network": False}, ["reads prysm_network as a boolean"], id="network-no"),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "fee_recipient": int(FEE, 16), "wallet_password": 1234567}]},
+            ["reads fee_recipient of validator1 as a number", "reads wallet_password of validator1 as a number"],
+            id="values-without-quotes",
+        ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "keystore_password": True, "graffiti": datetime.date(2026, 1, 2)}]},
+            ["reads graffiti of validator1 as a date", "reads keystore_password of validator1 as a boolean"],
+            id="words-and-dates",
         ),
         pytest.param({"prysm_validators": []}, ["prysm_validators is empty"], id="no-clients"),
         pytest.param({"prysm_validators": None}, ["prysm_validators is not set"], id="clients-not-set"),

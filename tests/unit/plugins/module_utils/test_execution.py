@@ -49,7 +49,12 @@ KINDS = {
     "error-without-token": (Execution(secret=None, errors={"eth_chainId": "rate limited"}), "open", "without a token"),
     "other-secret": (Execution(secret="5e" * 32), "unauthorized", "prysm_jwt_secret is not the secret"),
     "no-secret-accepted": (_reply(401, b"nope"), "unauthorized", "prysm_jwt_secret is not the secret"),
-    "forbidden": (_reply(403, b"nope"), "unauthorized", "(HTTP 403)"),
+    "forbidden": (_reply(403, b"<html>403 Forbidden"), "unauthorized", "not about the secret"),
+    "forbidden-token": (_reply(403, b"stale token"), "unauthorized", "prysm_jwt_secret is not the secret"),
+    "unauthorized-in-json": (
+        _reply(200, {"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "Unauthorized"}}),
+        "method", "Unauthorized",
+    ),
     "vhosts": (_reply(403, b"invalid host specified"), "host", "--authrpc.vhosts"),
     "mainnet": (Execution(chain=1), "chain", "follows chain 1 (mainnet), not 560048 (hoodi)"),
     "unknown-chain": (Execution(chain=1337), "chain", "follows chain 1337, not 560048 (hoodi)"),
@@ -63,6 +68,10 @@ KINDS = {
     "syncing-from-nothing": (
         Execution(syncing={"currentBlock": "0x0", "highestBlock": "0x0"}, block=0), "syncing", "block 0",
     ),
+    "syncing-yes": (Execution(syncing=True, block=7), "syncing", "still syncing: block 7"),
+    "syncing-strange": (Execution(syncing="maybe"), "strange", "whether it is syncing"),
+    "moved": (_reply(307, b""), "strange", "sends its caller away (HTTP 307)"),
+    "nested": (_reply(200, b"[" * 200000), "strange", "not in JSON-RPC"),
     "web-page": (_reply(200, b"<html>"), "strange", "not in JSON-RPC"),
     "json-of-others": (_reply(200, {"version": "1"}), "strange", "not in JSON-RPC"),
     "not-found": (_reply(404, b""), "strange", "HTTP 404"),
@@ -123,6 +132,30 @@ def test_what_is_no_address(url: str) -> None:
     found = examine(url, ENGINE)
     assert found.kind == "address"
     assert "http://HOST:PORT" in found.problem
+
+
+@pytest.mark.parametrize("url", ["http://a:8551/?apikey=SECRET", "http://a:8551/#SECRET"])
+def test_a_query_is_refused_and_not_shown(url: str) -> None:
+    found = examine(url, ENGINE)
+    assert found.kind == "address" and "query" in found.problem and "SECRET" not in str(found)
+
+
+def test_a_token_goes_to_no_other_address() -> None:
+    """What answers with another address is told; the token is not carried there."""
+    other = Execution()
+    with serve(other) as there, serve(_reply(301, b""), headers={"Location": there}) as url:
+        found = examine(url, ENGINE)
+    assert (found.kind, other.asked) == ("strange", [])
+    assert f"(HTTP 301 to {there}): give the address it ends at" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("age", "words"), [(600 * 86400, "600 days old"), (3 * 3600, "3 hours old"), (600, ""), (-60, "")]
+)
+def test_one_that_stands_still_and_says_nothing_of_it_is_noted(age: float, words: str) -> None:
+    """One that has no beacon node to follow says that there is nothing to sync: no reason against ours."""
+    found = find(Execution(block=0, age=age))
+    assert found.problem == "" and words in found.note and bool(found.note) == bool(words)
 
 
 def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
