@@ -257,6 +257,15 @@ def test_over_v7_3_0_both_move_together_where_gloas_is(
 
 
 @pytest.mark.parametrize(
+    ("validator", "beacon", "works"),
+    [("v7.2.0", "v7.3.1", False), ("v7.3.1", "v7.2.0", False), ("v7.3.0", "v7.3.1", True), ("v7.2.0", "v7.1.8", True)],
+)
+def test_pairs_after_gloas(table: Table, validator: str, beacon: str, works: bool) -> None:
+    assert (table.pair_refusal(validator, beacon, {"Gloas"}) == "") is works
+    assert table.pair_refusal(validator, beacon) == ""
+
+
+@pytest.mark.parametrize(
     ("version", "program", "arguments", "seconds"),
     [
         ("v7.2.0", "validator", [], 30),
