@@ -60,6 +60,8 @@ _COMPANIONS = (
 )
 #: Histories by name, as Lighthouse, Nimbus, Teku, Lodestar and Prysm call them; one that is damaged is one, too.
 _HISTORY = re.compile(r"slash(?:ing)?[-_ ]?protect|validator[^/]*\.db(?:\W|\Z)", re.I)
+#: Lodestar's is a keystore of all its keys together.
+_CACHE = re.compile(r"key[-_]?cache|keystores?\.cache", re.I)
 #: Teku keeps a file for each key, named by the key.
 _OF_TEKU = re.compile(rb"(?m)^\s*lastSigned(?:BlockSlot|Attestation\w+Epoch)\s*:")
 _INTERCHANGE = b'"interchange_format_version"'
@@ -190,6 +192,10 @@ def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
                 return OTHER, "is an account of the execution layer", document
             if _keystore.is_seed(document) and not claims:
                 return OTHER, "is a wallet with a seed (EIP-2386), which no client signs with", document
+            if not claims and (_CACHE.search(name) or _keystore.is_cache(document)):
+                return OTHER, "is a client's cache of its keys", document
+            if not claims and _keystore.is_of_another_version(document):
+                return OTHER, "is sealed, but of another version than keystores of validators (4)", document
             return KEYSTORE, "", document
         metadata = document.get("metadata")
         if isinstance(metadata, dict) and "interchange_format_version" in metadata:

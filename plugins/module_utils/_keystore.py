@@ -298,6 +298,17 @@ def is_seed(document: t.Any) -> bool:
     return small and document.get("version") == 1 and "nextaccount" in document and "pubkey" not in document
 
 
+def is_cache(document: t.Any) -> bool:
+    """Whether a document is Lighthouse's cache of the keys that it has opened, which it can make anew."""
+    return is_keystore(document) and isinstance(document.get("uuids"), list) and not {"version", "pubkey"} & {*document}
+
+
+def is_of_another_version(document: t.Any) -> bool:
+    """Whether a document says that it is sealed in another way: Nimbus' network key is (1), and geth's accounts (3)."""
+    version = document.get("version") if is_keystore(document) else None
+    return isinstance(version, int) and not isinstance(version, bool) and version != 4
+
+
 def looks_sealed(data: bytes) -> bool:
     """Whether text that cannot be taken apart may be a keystore or a wallet all the same: cut off, or damaged."""
     text = data.replace(b"\0", b"").lower()

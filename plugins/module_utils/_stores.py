@@ -185,7 +185,8 @@ def _bucket_names(fd: int) -> list[bytes]:
 def sealed_documents(document: t.Any, path: str, depth: int = 3) -> list[dict[str, t.Any]]:
     """The keystores and wallets in a JSON document: itself, or those in a list or in a key manager's request."""
     if isinstance(document, dict) and _keystore.is_keystore(document):
-        return [document] if _keystore.is_sealed(document) and not _keystore.is_seed(document) else []
+        unused = _keystore.is_seed(document) or _keystore.is_cache(document)
+        return [document] if _keystore.is_sealed(document) and not unused else []
     if not depth:
         return []
     inner: t.Any = document

@@ -346,6 +346,12 @@ BESIDE = {
     "validator_keys_secrets": lambda: KEYSTORE_PASSWORD,
     "validator_definitions.yml": lambda: f"- voting_public_key: {PUBKEYS[0]}",
     "index": lambda: json.dumps([{"uuid": "0", "name": "1"}]),
+    "validator_key_cache.json": lambda: json.dumps(
+        {"crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": ""}}, "uuids": ["0"]}
+    ),
+    "cache-of-lighthouse": lambda: json.dumps({"crypto": {"kdf": {}, "cipher": {}}, "uuids": []}),
+    "keystores.cache": lambda: json.dumps({**keystore(0), "pubkey": PUBKEYS[0] + PUBKEYS[1][2:]}),
+    "network_keystore.json": lambda: json.dumps({**keystore(0), "pubkey": "0802" * 9, "version": 1}),
     "wallet": lambda: json.dumps(
         {
             "name": "w",
