@@ -272,8 +272,8 @@ def _in_directory(path: str, into: Collected, read: Read, depth: int, around: se
             elif found is None:
                 raise UnreadableError(place, "is a link that leads nowhere")
             elif stat.S_ISDIR(found.st_mode):
-                if _is_leveldb_of_validators(place):
-                    into.histories.append(place)
+                if name == _protection.MINIMAL or _is_leveldb_of_validators(place):
+                    into.histories.append(path if name == _protection.MINIMAL else place)
                     into.passed_over.append(PassedOver(place, "is a slashing-protection database"))
                 elif depth > 1:
                     _in_directory(place, into, read, depth - 1, around | {here})

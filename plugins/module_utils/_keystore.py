@@ -252,6 +252,11 @@ def parse_keystore(data: bytes, place: str) -> Keystore:
     """A keystore from its text; nothing is decrypted yet."""
     document = parse_document(data, place)
     crypto = parse_crypto(document, place)
+    if len(crypto.message) > 64 and not document.get("pubkey"):
+        raise KeystoreError(
+            place,
+            "is a wallet of Prysm, with all keys in one file: take keystores out of it (validator accounts backup)",
+        )
     if len(crypto.message) != 32:
         raise KeystoreError(place, f"holds {len(crypto.message)} encrypted bytes instead of a 32-byte secret key")
     # A wallet of Prysm is told from a keystore by this field; EIP-2335 lets a keystore leave it out as well.

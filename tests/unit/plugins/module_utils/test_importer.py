@@ -388,6 +388,19 @@ def test_databases_of_other_clients_that_are_directories_are_histories(tmp_path:
     (lodestar / "CURRENT").write_text("MANIFEST-000001\n")
     (beacon / "CURRENT").write_text("MANIFEST-000001\n")
     assert _importer.collect([str(directory)]).histories == [str(lodestar), str(teku)]
+    (directory / "validator-client-data").mkdir()
+    # Named by what it is in, as everywhere.
+    assert _importer.collect([str(directory)]).histories == [str(lodestar), str(teku), str(directory)]
+
+
+def test_a_wallet_of_prysm_among_keystores_is_named(tmp_path: Path) -> None:
+    directory = write_keystores(tmp_path / "keys", 0)
+    document = keystore(1)
+    document["crypto"]["cipher"]["message"] = "00" * 300
+    del document["pubkey"]
+    (directory / "all-accounts.keystore.json").write_text(json.dumps(document))
+    (problem,) = _importer.collect([str(directory)]).problems
+    assert "all-accounts.keystore.json: is a wallet of Prysm" in str(problem) and "accounts backup" in str(problem)
 
 
 def test_takes_whatever_is_a_keystore_by_any_name_and_names_the_rest(tmp_path: Path) -> None:
