@@ -239,6 +239,11 @@ def examine(url: str, wanted: Wanted, clock: t.Callable[[], float] = time.time) 
     except _http.AddressError as exc:
         return Finding(place, "address", str(exc))
     if wanted.engine and not is_secret(wanted.secret):
+        # Whether anything is there, and closed, can be seen without.
+        try:
+            _locked(endpoint)
+        except _Refusal as exc:
+            return Finding(place, exc.kind, str(exc))
         return Finding(place, "secret", NO_SECRET)
     chain_id: int | None = None
     block: int | None = None

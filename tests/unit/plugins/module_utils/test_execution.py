@@ -166,10 +166,15 @@ def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "abc", "0x", SECRET[:-1], SECRET + "0", "g" * 64])
-def test_without_a_secret_nothing_is_asked(secret: str) -> None:
+def test_without_a_secret_nothing_is_asked_but_whether_it_is_there_and_closed(secret: str) -> None:
+    """All that is missing is said at once."""
+    wanted = ENGINE._replace(secret=secret)
     server = Execution()
-    assert find(server, ENGINE._replace(secret=secret)).kind == "secret"
+    assert find(server, wanted).kind == "secret"
     assert server.asked == []
+    assert find(Execution(secret=None), wanted).kind == "open"
+    assert find(_reply(200, b"<html>"), wanted).kind == "strange"
+    assert examine(closed(), wanted).kind == "dead"
 
 
 def test_one_that_may_sync_is_noted_and_not_refused() -> None:
