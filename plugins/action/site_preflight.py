@@ -5,24 +5,31 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _execution, _needs
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _execution, _needs, _versions
 
 #: What is read of each entry; other values may be anything.
 _SECRETS = ("wallet_password", "keystore_password")
 _FILES = ("wallet_password_file", "keystore_password_file")
 
 
+#: What is text in an entry, and what YAML likes to change.
+_TEXTS = ("name", "fee_recipient", "graffiti", *_SECRETS, *_FILES)
+
+
 class ActionModule(ActionBase):
     """Reads the inventory's variables, and puts everything that is missing into one list."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(["fee_recipient", "engine", "inventory", "machines", "needs"])
+    _VALID_ARGS = frozenset(
+        ["fee_recipient", "engine", "inventory", "machines", "needs", "table", "version", "untested"]
+    )
 
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -57,8 +64,9 @@ class ActionModule(ActionBase):
         args = self._task.args
         problems: list[str] = []
         network = self._text(task_vars, "prysm_network", problems)
-        if not network:
+        if not network and not problems:
             problems.append("prysm_network is not set: mainnet, hoodi, sepolia or custom. There is no default")
+        problems += self._release(network)
         endpoints, why = self._value(task_vars.get("prysm_execution_endpoints") or [])
         if why:
             problems.append(_needs.unreadable("prysm_execution_endpoints", why))
@@ -68,12 +76,27 @@ class ActionModule(ActionBase):
         problems += self._clients(task_vars, boolean(args.get("fee_recipient", True)))
         return {"problems": problems, "secret_readable": readable}
 
+    def _release(self, network: str) -> list[str]:
+        """Why the release does not follow the network, which the machines need not be built to find out."""
+        args = self._task.args
+        if not (network and args.get("table") and args.get("version")):
+            return []
+        try:
+            table = _versions.Table(args["table"])
+            return table.fit(str(args["version"]), network, time.time(), str(args.get("untested") or "")).refusals
+        except _versions.VersionError as exc:
+            return [f"prysm_version: {exc}"]
+
     def _text(self, task_vars: dict[str, t.Any], name: str, problems: list[str]) -> str:
         if name not in task_vars:
             return ""
         value, why = self._value(task_vars[name])
         if why:
             problems.append(_needs.unreadable(name, why))
+            return ""
+        wrong = _needs.misread(name, value)
+        if wrong:
+            problems.append(wrong)
             return ""
         return str(value if value is not None else "")
 
@@ -132,7 +155,9 @@ class ActionModule(ActionBase):
         fee, why = self._value(entry.get("fee_recipient") or "")
         if why:
             problems.append(_needs.unreadable(f"fee_recipient of {found['name']}", why))
-        found["fee_recipient"] = fee if not why else "0x" + "1" * 40
+        found["fee_recipient"] = "0x" + "1" * 40 if why or _needs.misread("", fee) else fee
+        for key in _TEXTS:
+            problems += filter(None, [_needs.misread(f"{key} of {found['name']}", entry.get(key))])
         for key in (*_SECRETS, *_FILES):
             if key not in entry:
                 continue

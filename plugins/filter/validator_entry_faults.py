@@ -34,9 +34,10 @@ _value:
   elements: str
 """
 
-import datetime
 import typing as t
 from collections.abc import Mapping, Sequence
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import yaml_kind
 
 #: Values that are text, or are looked up by it.
 _TEXTS = (
@@ -54,36 +55,19 @@ _TEXTS = (
 _LISTS = ("keystores", "slashing_protection")
 
 
-def _kind(value: t.Any) -> str:
-    """What YAML made of it, without the value."""
-    if value is None:
-        return "nothing"
-    for kinds, words in (
-        (bool, "a boolean"),
-        (int, "a number"),
-        (float, "a number"),
-        (str, "text"),
-        ((datetime.date, datetime.datetime), "a date"),
-        (Mapping, "a dictionary"),
-    ):
-        if isinstance(value, kinds):
-            return words
-    return "a list" if _is_list(value) else "no text"
-
-
 def _is_list(value: t.Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def _of_entry(entry: t.Any, where: str) -> t.Iterator[str]:
     if not isinstance(entry, Mapping):
-        yield f"{where} is {_kind(entry)}; it must be a dictionary with a name"
+        yield f"{where} is {yaml_kind(entry)}; it must be a dictionary with a name"
         return
     for field in _TEXTS:
         if field in entry and entry[field] is None:
             yield f"{where}: {field} is empty; give it a value, or leave it out"
         elif field in entry and not isinstance(entry[field], str):
-            yield f"{where}: YAML reads {field} as {_kind(entry[field])}; put it in quotes"
+            yield f"{where}: YAML reads {field} as {yaml_kind(entry[field])}; put it in quotes"
     for field in _LISTS:
         if field not in entry:
             continue
@@ -97,16 +81,17 @@ def _of_entry(entry: t.Any, where: str) -> t.Iterator[str]:
         return
     for number, (name, password) in enumerate(passwords.items(), 1):
         if not isinstance(name, str):
-            yield f"{where}: YAML reads key {number} of keystore_passwords as {_kind(name)}; put it in quotes"
+            yield f"{where}: YAML reads key {number} of keystore_passwords as {yaml_kind(name)}; put it in quotes"
         if not isinstance(password, str):
-            yield f"{where}: YAML reads password {number} of keystore_passwords as {_kind(password)}; put it in quotes"
+            kind = yaml_kind(password)
+            yield f"{where}: YAML reads password {number} of keystore_passwords as {kind}; put it in quotes"
 
 
 def validator_entry_faults(entries: t.Any, **lists: t.Any) -> list[str]:
     """A sentence for each value that is not what was meant; lists are further variables that are lists of text."""
     faults: list[str] = []
     if not _is_list(entries):
-        faults.append(f"prysm_validators is {_kind(entries)}; it must be a list, each entry behind a dash")
+        faults.append(f"prysm_validators is {yaml_kind(entries)}; it must be a list, each entry behind a dash")
         entries = []
     for number, entry in enumerate(entries, 1):
         name = entry.get("name") if isinstance(entry, Mapping) else None
@@ -117,7 +102,7 @@ def validator_entry_faults(entries: t.Any, **lists: t.Any) -> list[str]:
             continue
         for number, value in enumerate(values, 1):
             if not isinstance(value, str):
-                faults.append(f"{variable}: YAML reads item {number} as {_kind(value)}; put it in quotes")
+                faults.append(f"{variable}: YAML reads item {number} as {yaml_kind(value)}; put it in quotes")
     return faults
 
 

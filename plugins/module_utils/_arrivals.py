@@ -254,9 +254,13 @@ def read_source(path: str, wanted: t.Container[str] | None, spool: Spool) -> tup
                 raise UnreadableError(path, why)
         if not head:
             raise UnreadableError(path, "is empty")
+        if path.lower().endswith((".yml", ".yaml")):
+            raise UnreadableError(path, "is a file of Teku's own. Export it with that client (see docs/guides)")
         if head[16:20] != _BOLT_MAGIC:
             return _read_interchange(path, wanted, spool)
     elif not any(is_there(os.path.join(path, name)) for name in (DATABASE, _protection.MINIMAL)):
+        if is_there(os.path.join(path, "CURRENT")):
+            raise UnreadableError(path, "is Lodestar's database. Export it with that client (see docs/guides)")
         raise UnreadableError(path, "is a directory without a validator.db; name the files in it")
     history, place = _protection.read_any(path)
     barred = sorted(key for key in history.blacklisted if wanted is None or key in wanted)

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 import time
 import typing as t
+import urllib.parse
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _http
 
@@ -59,6 +59,17 @@ class _Missing(_Refusal):
     pass
 
 
+def _base(url: str) -> str:
+    """The address that Prysm asks: it puts its own path in the place of whatever path is given."""
+    base = _http.check(url)
+    if urllib.parse.urlsplit(base).path:
+        raise _http.AddressError(
+            "has a path behind its host, which Prysm leaves out: give scheme and host (and port) of a provider that "
+            "needs none"
+        )
+    return base
+
+
 def _ask(url: str, path: str, timeout: float, limit: int = 1 << 20, accept: str = "application/json") -> bytes:
     try:
         answer = _http.ask(url + path, None, {"Accept": accept}, timeout, limit)
@@ -78,7 +89,7 @@ def _ask(url: str, path: str, timeout: float, limit: int = 1 << 20, accept: str 
 def _data(url: str, path: str, timeout: float) -> dict[str, t.Any]:
     body = _ask(url, path, timeout)
     try:
-        found = json.loads(body)
+        found = _http.parse(body)
         data = found["data"]
     except (ValueError, KeyError, TypeError) as exc:
         raise _Refusal(f"answers to {path} what no beacon API does: is this the address of a web page?") from exc
@@ -151,7 +162,7 @@ def examine(url: str, wanted: Wanted, clock: t.Callable[[], float] = time.time) 
     place = _http.shown(url)
     found = Finding(place, url, "")
     try:
-        base = _http.check(url)
+        base = _base(url)
     except _http.AddressError as exc:
         return found._replace(problem=str(exc))
     found = found._replace(url=base)
@@ -192,7 +203,7 @@ def examine(url: str, wanted: Wanted, clock: t.Callable[[], float] = time.time) 
 def examine_genesis(url: str, wanted: Wanted) -> str:
     """Why no beacon node can get the genesis state from there; empty when it can."""
     try:
-        base = _http.check(url)
+        base = _base(url)
         try:
             _unused, root, slot = _state(base, "genesis", wanted.timeout)
         except _Missing:

@@ -20,7 +20,11 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import _http
 
 #: How far the clocks may be apart before an execution client refuses every token (the engine API's own rule).
 _TOKEN_SECONDS = 60
+#: Seconds after which a newest block is worth a word.
+_BEHIND = 2 * 3600
 _SECRET = re.compile(r"^(0x)?[0-9a-fA-F]{64}$")
+
+_OF_TOKENS = re.compile(r"(?i)token|jwt|authenti|unauthori|signature|bearer|stale|\biat\b|secret")
 
 CHAINS = {1: "mainnet", 560048: "hoodi", 11155111: "sepolia", 17000: "holesky", 5: "prater", 100: "gnosis"}
 
@@ -85,6 +89,17 @@ def _chain(number: int) -> str:
     return f"{number} ({CHAINS[number]})" if number in CHAINS else str(number)
 
 
+def _stands_still(block: int, behind: float) -> str:
+    """One that no beacon node has told of a head says that there is nothing to sync; ours will tell it."""
+    if behind < _BEHIND:
+        return ""
+    since = f"{behind / 86400:.0f} days" if behind >= 2 * 86400 else f"{behind / 3600:.0f} hours"
+    return (
+        f"says that it is in step, but its newest block ({block}) is {since} old: it catches up once a beacon node "
+        "runs, and validator clients wait for that"
+    )
+
+
 def _quantity(value: t.Any, what: str) -> int:
     try:
         return int(value, 16)
@@ -116,6 +131,9 @@ class _Endpoint:
         answer = self.post(method, list(params), with_token)
         if answer.status in (401, 403):
             raise self.unauthorized(answer, with_token)
+        if 300 <= answer.status < 400:
+            to = f" to {_http.shown(answer.location)}" if "://" in answer.location else ""
+            raise _Refusal("strange", f"sends its caller away (HTTP {answer.status}{to}): give the address it ends at")
         if answer.status != 200:
             raise _Refusal(
                 "strange", f"answers HTTP {answer.status} to {method}: that is not an execution client's API"
@@ -147,6 +165,13 @@ class _Endpoint:
                 f"refuses the token (HTTP {answer.status}), and its clock is {abs(apart):.0f} s "
                 f"{'behind' if apart > 0 else 'ahead of'} this machine's: set both right, a token holds for 60 s",
             )
+        # Execution clients say 401; older ones 403, and then why.
+        if answer.status == 403 and not _OF_TOKENS.search(text):
+            return _Refusal(
+                "unauthorized",
+                "does not let this machine in (HTTP 403): its own rules or what stands before it forbid it, which is "
+                "not about the secret",
+            )
         return _Refusal(
             "unauthorized",
             f"refuses the token (HTTP {answer.status}): prysm_jwt_secret is not the secret it was started with",
@@ -156,7 +181,7 @@ class _Endpoint:
 def reply(answer: _http.Answer) -> dict[str, t.Any] | None:
     """The JSON-RPC object of an answer, if it is one."""
     try:
-        found = json.loads(answer.body)
+        found = _http.parse(answer.body)
     except ValueError:
         return None
     if isinstance(found, list):
@@ -170,6 +195,8 @@ def _locked(endpoint: _Endpoint) -> None:
     if answer.status in (401, 403):
         return
     found = reply(answer)
+    if answer.status == 200 and found is not None and _OF_TOKENS.search(str(found.get("error") or "")):
+        return
     if answer.status == 200 and found is not None:
         raise _Refusal(
             "open",
@@ -191,10 +218,13 @@ def _sync(endpoint: _Endpoint, with_token: bool) -> tuple[bool, str, int, int | 
         raise _Refusal("strange", "has no newest block")
     block = _quantity(latest.get("number"), "its newest block")
     made = _quantity(latest.get("timestamp"), "the time of its newest block")
-    if not isinstance(told, dict):
+    if told is False:
         return False, "", block, made
+    if told is not True and not isinstance(told, dict):
+        raise _Refusal("strange", f"answers {told!r:.40} when asked whether it is syncing")
+    progress = told if isinstance(told, dict) else {}
     try:
-        done, goal = (int(told[name], 16) for name in ("currentBlock", "highestBlock"))
+        done, goal = (int(progress[name], 16) for name in ("currentBlock", "highestBlock"))
         words = f"block {max(done, block)} of {goal}" if goal > 0 else f"block {block}"
     except (KeyError, TypeError, ValueError):
         words = f"block {block}"
@@ -209,6 +239,11 @@ def examine(url: str, wanted: Wanted, clock: t.Callable[[], float] = time.time) 
     except _http.AddressError as exc:
         return Finding(place, "address", str(exc))
     if wanted.engine and not is_secret(wanted.secret):
+        # Whether anything is there, and closed, can be seen without.
+        try:
+            _locked(endpoint)
+        except _Refusal as exc:
+            return Finding(place, exc.kind, str(exc))
         return Finding(place, "secret", NO_SECRET)
     chain_id: int | None = None
     block: int | None = None
@@ -227,7 +262,7 @@ def examine(url: str, wanted: Wanted, clock: t.Callable[[], float] = time.time) 
             raise _Refusal("syncing", f"is still syncing: {how_far}. {_WAIT}")
     except _Refusal as exc:
         return Finding(place, exc.kind, str(exc), "", chain_id, block, made, syncing)
-    note = f"is still syncing: {how_far}" if syncing else ""
+    note = f"is still syncing: {how_far}" if syncing else _stands_still(block, clock() - (made or 0))
     return Finding(place, "", "", note, chain_id, block, made, syncing)
 
 

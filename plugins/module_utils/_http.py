@@ -11,6 +11,7 @@ from __future__ import annotations
 import calendar
 import contextlib
 import http.client
+import json
 import os
 import socket
 import ssl
@@ -36,6 +37,8 @@ class Answer(t.NamedTuple):
     body: bytes
     #: The server's clock by its Date header, in Unix seconds; None where it gives none.
     date: t.Optional[float]
+    #: Where it sends its caller instead.
+    location: str = ""
 
 
 class AddressError(ValueError):
@@ -70,7 +73,31 @@ def check(url: str) -> str:
         raise AddressError(
             "has a user or password in it, which everybody could read in the arguments of the pod: leave it out"
         )
+    if parts.query or parts.fragment:
+        raise AddressError("has a query or fragment (? or #) in it: leave it out")
     return url.rstrip("/")
+
+
+def parse(body: bytes) -> t.Any:
+    """The JSON of an answer; a ValueError where it is none, however deep it is."""
+    try:
+        return json.loads(body)
+    except RecursionError as exc:
+        raise ValueError("is nested too deep") from exc
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Followed as Go does, for what is only read. A question with a token goes to the address it was made for alone."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: t.Any, code: int, msg: str, headers: t.Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.data is not None or not newurl.startswith(("http://", "https://")):
+            return None
+        # Python before 3.11 does not know 308.
+        return super().redirect_request(req, fp, 307 if code == 308 else code, msg, headers, newurl)
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
 
 
 def _context() -> ssl.SSLContext:
@@ -101,7 +128,7 @@ def _reason(cause: t.Any, timeout: float) -> str:
         return f"its certificate is not trusted: {cause.verify_message or cause.reason}"
     if isinstance(cause, ssl.SSLError):
         return f"no TLS there: {cause.reason or cause}"
-    if isinstance(cause, (ConnectionResetError, http.client.RemoteDisconnected)):
+    if isinstance(cause, (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected)):
         return "the connection was closed without an answer"
     if isinstance(cause, http.client.HTTPException):
         return "what answers there is not HTTP"
@@ -146,7 +173,7 @@ def ask(
 ) -> Answer:
     """The answer of an address, whatever its status. Through no proxy: Prysm's pods know of none."""
     request = urllib.request.Request(url, data=body, headers={"User-Agent": "eth2xk8s", **(headers or {})})
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), _Redirects()]
     if url.startswith("https:"):
         handlers.append(urllib.request.HTTPSHandler(context=_context()))
     opener = urllib.request.build_opener(*handlers)
@@ -157,8 +184,8 @@ def ask(
         except urllib.error.HTTPError as exc:
             response = exc
         with response:
-            return Answer(
-                int(response.status or response.code), _read(response, limit, deadline), _date(response.headers)
-            )
+            found = response.headers
+            status = int(response.status or response.code)
+            return Answer(status, _read(response, limit, deadline), _date(found), found.get("Location") or "")
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise Unreachable(_reason(exc, timeout)) from exc

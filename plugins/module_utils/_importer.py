@@ -51,12 +51,17 @@ _COMPANIONS = (
     (re.compile(r"bls_to_execution_change", re.I), "is a change of withdrawal credentials"),
     (re.compile(r"signed_exit_transaction|voluntary_exit", re.I), "is a signed exit"),
     (re.compile(r"deposit[_-]data", re.I), "is deposit data"),
+    (re.compile(r"validator_definitions", re.I), "is a client's list of its accounts"),
     (re.compile(r"pubkeys?\b|validators?\.json", re.I), "is a list of keys"),
     (re.compile(r"\.(?:zip|gz|xz|bz2|zst|7z|tar|tgz)\Z", re.I), "is an archive, which is not opened"),
     (re.compile(r"\.(?:gpg|pgp|asc|age|enc|p7m)\Z", re.I), "is encrypted, and is not opened"),
     (re.compile(r"\.(?:txt|pass|password|passwd|pwd|secret)\Z", re.I), "may be a password"),
+    (re.compile(r"(?:pass(?:word|phrase|wd)|secret)s?\Z", re.I), "may be a password"),
 )
-_HISTORY = re.compile(r"slashing[-_ ]?protection", re.I)
+#: Histories by name, as Lighthouse, Nimbus, Teku, Lodestar and Prysm call them; one that is damaged is one, too.
+_HISTORY = re.compile(r"slash(?:ing)?[-_ ]?protect|validator[^/]*\.db(?:\W|\Z)", re.I)
+#: Lodestar's is a keystore of all its keys together.
+_CACHE = re.compile(r"key[-_]?cache|keystores?\.cache", re.I)
 #: What only a history says, in the form of any client: EIP-3076, also inside another document; the tables of Lighthouse
 #: and Nimbus; Teku's files.
 _SAYS_HISTORY = re.compile(
@@ -167,7 +172,8 @@ def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
     """
     lower = name.lower()
     stem, dot, ending = lower.rpartition(".")
-    claims = (stem if dot else lower).startswith("keystore") and (not dot or ending == "json")
+    companion = next((reason for pattern, reason in _COMPANIONS if pattern.search(name)), "")
+    claims = (stem if dot else lower).startswith("keystore") and (ending == "json" if dot else not companion)
     if data[16:20] == _BOLT_MAGIC:
         return HISTORY, "is a slashing-protection database", None
     if _HISTORY.search(name) and not _keystore.looks_sealed(data):
@@ -176,7 +182,6 @@ def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
         return HISTORY, "is a slashing-protection history", None
     if data.startswith(b"$ANSIBLE_VAULT"):
         raise _keystore.KeystoreError(place, "is encrypted by Ansible Vault, which only the controller can open")
-    companion = next((reason for pattern, reason in _COMPANIONS if pattern.search(name)), "")
     try:
         document = _keystore.parse_document(data, place)
     except UnreadableError:
@@ -187,6 +192,12 @@ def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
         if _keystore.is_keystore(document):
             if _keystore.is_execution_account(document) and not claims:
                 return OTHER, "is an account of the execution layer", document
+            if _keystore.is_seed(document) and not claims:
+                return OTHER, "is a wallet with a seed (EIP-2386), which no client signs with", document
+            if not claims and (_CACHE.search(name) or _keystore.is_cache(document)):
+                return OTHER, "is a client's cache of its keys", document
+            if not claims and _keystore.is_of_another_version(document):
+                return OTHER, "is sealed, but of another version than keystores of validators (4)", document
             return KEYSTORE, "", document
         metadata = document.get("metadata")
         if isinstance(metadata, dict) and "interchange_format_version" in metadata:
@@ -263,7 +274,10 @@ def _in_directory(path: str, into: Collected, read: Read, depth: int, around: se
             elif found is None:
                 raise UnreadableError(place, "is a link that leads nowhere")
             elif stat.S_ISDIR(found.st_mode):
-                if depth > 1:
+                if name == _protection.MINIMAL or _is_leveldb_of_validators(place):
+                    into.histories.append(path if name == _protection.MINIMAL else place)
+                    into.passed_over.append(PassedOver(place, "is a slashing-protection database"))
+                elif depth > 1:
                     _in_directory(place, into, read, depth - 1, around | {here})
                 else:
                     into.passed_over.append(PassedOver(place, "is a directory deeper than Prysm looks"))
@@ -273,6 +287,11 @@ def _in_directory(path: str, into: Collected, read: Read, depth: int, around: se
                 _take(place, into, read, names=names)
         except StakingError as exc:
             into.problems.append(exc)
+
+
+def _is_leveldb_of_validators(path: str) -> bool:
+    """Whether a directory is Lodestar's database of what its keys signed; that of its beacon node says nothing."""
+    return "validator" in os.path.basename(path).lower() and is_there(os.path.join(path, "CURRENT"))
 
 
 def _take(path: str, into: Collected, read: Read, named: bool = False, names: t.Collection[str] | None = None) -> None:

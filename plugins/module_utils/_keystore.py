@@ -252,6 +252,11 @@ def parse_keystore(data: bytes, place: str) -> Keystore:
     """A keystore from its text; nothing is decrypted yet."""
     document = parse_document(data, place)
     crypto = parse_crypto(document, place)
+    if len(crypto.message) > 64 and not document.get("pubkey"):
+        raise KeystoreError(
+            place,
+            "is a wallet of Prysm, with all keys in one file: take keystores out of it (validator accounts backup)",
+        )
     if len(crypto.message) != 32:
         raise KeystoreError(place, f"holds {len(crypto.message)} encrypted bytes instead of a 32-byte secret key")
     # A wallet of Prysm is told from a keystore by this field; EIP-2335 lets a keystore leave it out as well.
@@ -287,6 +292,26 @@ def is_sealed(document: t.Any) -> bool:
 def is_execution_account(document: t.Any) -> bool:
     """Whether a document is an account of the execution layer: it has names where EIP-2335 has objects."""
     return not is_sealed(document) and isinstance(_crypto(document).get("cipher"), str)
+
+
+def is_seed(document: t.Any) -> bool:
+    """Whether a document is a wallet of EIP-2386 (ethdo, Lighthouse): a seed that makes accounts, itself none."""
+    cipher = _crypto(document).get("cipher")
+    message = cipher.get("message") if isinstance(cipher, dict) else None
+    # A seed is 64 bytes at most; what Prysm signs with is longer.
+    small = isinstance(message, str) and len(message) <= 128
+    return small and document.get("version") == 1 and "nextaccount" in document and "pubkey" not in document
+
+
+def is_cache(document: t.Any) -> bool:
+    """Whether a document is Lighthouse's cache of the keys that it has opened, which it can make anew."""
+    return is_keystore(document) and isinstance(document.get("uuids"), list) and not {"version", "pubkey"} & {*document}
+
+
+def is_of_another_version(document: t.Any) -> bool:
+    """Whether a document says that it is sealed in another way: Nimbus' network key is (1), and geth's accounts (3)."""
+    version = document.get("version") if is_keystore(document) else None
+    return isinstance(version, int) and not isinstance(version, bool) and version != 4
 
 
 def looks_sealed(data: bytes) -> bool:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import typing as t
 
@@ -38,6 +39,31 @@ def unreadable(name: str, reason: str) -> str:
     if _VAULT.search(reason):
         return f"{name} cannot be decrypted: give the vault's password (--ask-vault-pass or --vault-password-file)"
     return f"{name} cannot be read: {reason.splitlines()[0][:200] if reason else 'no reason given'}"
+
+
+def yaml_kind(value: t.Any) -> str:
+    """What YAML has made of a value, without the value."""
+    if value is None:
+        return "nothing"
+    for kinds, words in (
+        (bool, "a boolean"),
+        (int, "a number"),
+        (float, "a number"),
+        (str, "text"),
+        ((datetime.date, datetime.datetime), "a date"),
+        (t.Mapping, "a dictionary"),
+        ((bytes, bytearray), "no text"),
+        (t.Sequence, "a list"),
+    ):
+        if isinstance(value, kinds):
+            return words
+    return "no text"
+
+
+def misread(name: str, value: t.Any) -> str:
+    """The sentence about a value that is meant as text and that YAML reads as something else; empty for text."""
+    kind = yaml_kind(value)
+    return f"YAML reads {name} as {kind}: put it in quotes" if kind in ("a boolean", "a number", "a date") else ""
 
 
 def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:

@@ -474,6 +474,14 @@ def fate(
             elif table == "filter":
                 opened = _decider(found, True)
     if ruleset is not None:
+        if any(
+            rule.target in ("MARK", "CONNMARK")
+            for every in tables
+            for chains in every.values()
+            for chain in chains.values()
+            for rule in chain.rules
+        ):
+            ruleset.marked.update(("meta", "ct"))
         found_in = ruleset.fate(packet)
         if found_in.passes is False:
             return found_in
@@ -495,6 +503,17 @@ Json = t.Any
 _NFT_ON = ("counter", "log", "mangle", "notrack", "dup", "ct helper", "set", "map", "none", "flow", "ct timeout")
 
 
+def _marks(expressions: t.Iterable[Json]) -> t.Set[str]:
+    """Whose mark a rule changes: of the packet (meta), of the connection (ct)."""
+    found = set()
+    for expression in expressions:
+        changed = expression.get("mangle", {}).get("key") if isinstance(expression, dict) else None
+        for kind, value in (changed or {}).items():
+            if isinstance(value, dict) and value.get("key") == "mark":
+                found.add(str(kind))
+    return found
+
+
 class Ruleset:
     """The answer of `nft -j list ruleset`, without the tables that iptables-save shows."""
 
@@ -502,6 +521,8 @@ class Ruleset:
         self.chains: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
         self.rules: t.Dict[t.Tuple[str, str, str], t.List[t.Dict[str, Json]]] = {}
         self.sets: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
+        #: Whose marks are changed on the way: meta, ct.
+        self.marked: t.Set[str] = set()
         for item in document.get("nftables", []) if isinstance(document, dict) else []:
             for kind, value in item.items():
                 if kind not in ("chain", "rule", "set", "map"):
@@ -513,6 +534,7 @@ class Ruleset:
                     self.chains[family, table, value["name"]] = value
                 elif kind == "rule":
                     self.rules.setdefault((family, table, value["chain"]), []).append(value)
+                    self.marked |= _marks(value.get("expr", []))
                 else:
                     self.sets[family, table, value["name"]] = value
 
@@ -589,6 +611,9 @@ class Ruleset:
         return found, None if maybe else True
 
     def _match(self, match: Json, packet: Packet, key: t.Tuple[str, str, str]) -> t.Optional[bool]:
+        if isinstance(match["left"], dict) and "concat" in match["left"]:
+            found = self._in_concat(match["left"]["concat"], match["right"], packet, key)
+            return found if match.get("op") in ("==", "in") or found is None else not found
         value = self._value(match["left"], packet)
         if value is False:
             # A field of another protocol: the rule is not for this packet, whatever it asks.
@@ -597,6 +622,27 @@ class Ruleset:
         if match.get("op") in ("==", "in"):
             return found
         return None if found is None or match.get("op") != "!=" else not found
+
+    def _in_concat(
+        self, parts: t.List[Json], right: Json, packet: Packet, key: t.Tuple[str, str, str]
+    ) -> t.Optional[bool]:
+        """Several fields together: `ip saddr . tcp dport @hosts`."""
+        values = [self._value(part, packet) for part in parts]
+        if False in [value is not False for value in values]:
+            return False
+        if isinstance(right, str) and right.startswith("@"):
+            known = self.sets.get((key[0], key[1], right[1:]))
+            right = None if known is None or "dynamic" in known.get("flags", []) else {"set": known.get("elem", [])}
+        if not isinstance(right, dict):
+            return None
+        results: t.List[t.Optional[bool]] = []
+        for item in right["set"] if isinstance(right.get("set"), list) else [right]:
+            item = item.get("elem", {}).get("val") if isinstance(item, dict) and "elem" in item else item
+            wanted = item.get("concat") if isinstance(item, dict) else None
+            if not isinstance(wanted, list) or len(wanted) != len(values):
+                return None
+            results.append(_all([self._in(*each, key, None) for each in zip(values, wanted)]))
+        return True if True in results else None if None in results else False
 
     def _value(self, left: Json, packet: Packet) -> Json:
         """The packet's value of an expression; None where it is not known."""
@@ -627,11 +673,11 @@ class Ruleset:
                 "oifname": ("oif", packet.interface_out) if packet.hook != INPUT else False,
                 "iif": ("iif", packet.interface_in) if packet.hook != OUTPUT else False,
                 "oif": ("oif", packet.interface_out) if packet.hook != INPUT else False,
-                "mark": packet.mark,
+                "mark": None if "meta" in self.marked else packet.mark,
                 "pkttype": "unicast",
             }.get(str(value.get("key")))
         elif kind == "ct":
-            return {"state": "new", "mark": 0}.get(str(value.get("key")))
+            return {"state": "new", "mark": None if "ct" in self.marked else 0}.get(str(value.get("key")))
         elif kind == "fib" and value.get("result") == "type" and "daddr" in value.get("flags", []):
             return "local" if packet.hook == INPUT else None
         return None

@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
 import ipaddress
 import os
 import re
@@ -353,14 +355,14 @@ class Setting(t.NamedTuple):
 
 
 def conf_order(names: t.Iterable[str]) -> t.List[str]:
-    """The files of a directory like /etc/nfs.conf.d that are read, in their order (numbers as numbers)."""
+    """The files of a directory like /etc/nfs.conf.d that are read, in the C library's order of versions."""
     taken = [name for name in names if name.endswith(".conf") and not name.startswith(".") and name != ".conf"]
-    return sorted(
-        taken,
-        key=lambda name: [
-            (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)
-        ],
-    )
+    strverscmp = ctypes.CDLL(None).strverscmp
+
+    def compare(one: str, other: str) -> int:
+        return int(strverscmp(os.fsencode(one), os.fsencode(other)))
+
+    return sorted(taken, key=functools.cmp_to_key(compare))
 
 
 def parse_conf(text: str, file: str, section: str = "nfsd") -> t.List[Setting]:

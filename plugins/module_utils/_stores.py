@@ -118,7 +118,8 @@ def may_be_listed(data: bytes) -> bool:
 def sealed_documents(document: t.Any, path: str, depth: int = 3) -> list[dict[str, t.Any]]:
     """The keystores and wallets in a JSON document: itself, or those in it, also as text (a key manager's request)."""
     if isinstance(document, dict) and _keystore.is_keystore(document):
-        return [document] if _keystore.is_sealed(document) else []
+        unused = _keystore.is_seed(document) or _keystore.is_cache(document)
+        return [document] if _keystore.is_sealed(document) and not unused else []
     if not depth:
         return []
     inner: t.Any = document

@@ -28,6 +28,15 @@ options:
     description: Whether this Prysm needs the secret that it shares with the execution client.
     type: bool
     default: true
+  table:
+    description: The version table; with it, whether O(version) follows the network is asked as well.
+    type: dict
+  version:
+    description: The release of Prysm.
+    type: str
+  untested:
+    description: A release that the table does not know, and that is run all the same.
+    type: str
   inventory:
     description: What an earlier call without O(machines) has found.
     type: list

@@ -45,13 +45,25 @@ PLANTED = (
     "meta/own.yml",
     "dist/own.yml",
     "README.md.orig",
+    ".env",
+    ".vault_pass",
+    "docs/.env",
+    "meta/id_rsa",
+    "roles/base/files/id_ed25519",
+    "roles/prysm_wallet/files/direct/accounts/all-accounts.keystore.json",
+    "roles/prysm_wallet/.vault-password",
+    "roles/prysm_helm/files/eth2prysm/charts/own.tgz",
+    "roles/prysm_helm/files/eth2prysm/templates/secret.yaml",
+    "plugins/module_utils/__pycache__/own.cpython-311.pyc",
+    "plugins/filter/validator.db",
 )
 
 
 def tracked() -> list[str]:
-    """What git knows, or will: new files count before they are committed."""
-    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    """What git tracks: a file that merely lies there may be anything."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     return [name for name in listed.splitlines() if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
 
 
@@ -122,7 +134,7 @@ MADE: dict[str, set[str]] = {
 
 def test_the_list_is_what_git_knows() -> None:
     _, _, listed = (ROOT / "galaxy.yml").read_text(encoding="utf-8").partition("\n  directives:\n")
-    assert listed == "".join(f"    - include {name}\n" for name in sorted(wanted())), "run `make manifest`"
+    assert listed == "".join(f"    - include {name}\n" for name in sorted(wanted())), "git add, then `make manifest`"
 
 
 @pytest.mark.thorough
@@ -151,3 +163,56 @@ def test_a_list_that_names_what_is_not_there_builds_nothing(tmp_path: Path) -> N
     assert done.returncode != 0
     assert "playbooks/templates/status.txt.j2" in done.stderr
     assert list((place / "out").glob("*")) == []
+
+
+SECRETS = {
+    "roles/base/files/keystore.json": b'\xef\xbb\xbf {"crypto": {"kdf": {}, "checksum": {}}, "version": 4}',
+    "playbooks/list": b'[{"crypto": {"checksum": {}}}]',
+    "roles/base/files/id_ed25519": b"-----BEGIN OPENSSH PRIVATE KEY-----\n",
+    "roles/base/vars/all.yml": b"$ANSIBLE_VAULT;1.1;AES256\n00\n",
+    "roles/base/files/old.bin": bytes(16) + b"\xed\xda\x0c\xed",
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small repository with the program that writes the list."""
+    for name in ("bin/dist", "galaxy.yml", "README.md", "roles/base/tasks/main.yml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    for words in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def dist(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "bin/dist", *words], cwd=place, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_what_git_does_not_track_is_not_listed_and_named(repository: Path) -> None:
+    (repository / "roles/base/tasks/.env").write_text("SECRET=1")
+    (repository / "roles/base/tasks/own.yml").write_text("[]")
+    done = dist(repository, "list")
+    assert done.returncode == 0
+    assert "roles/base/tasks/.env, roles/base/tasks/own.yml" in done.stderr
+    text = (repository / "galaxy.yml").read_text(encoding="utf-8")
+    assert text.endswith("    - include README.md\n    - include roles/base/tasks/main.yml\n")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_neither_listed_nor_built_even_when_git_tracks_it(repository: Path, name: str) -> None:
+    place = repository / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(SECRETS[name])
+    assert dist(repository, "list").returncode == 0
+    subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
+    refused = dist(repository, "list")
+    assert refused.returncode != 0 and f"never shipped: {name}" in refused.stderr
+    with (repository / "galaxy.yml").open("a", encoding="utf-8") as handle:
+        handle.write(f"    - include {name}\n")
+    refused = dist(repository, "build", "out")
+    assert refused.returncode != 0 and f"never shipped: {name}" in refused.stderr
+    assert not (repository / "out").exists()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
+import time
 import typing as t
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.eth2xk8s.staking.plugins.action.site_preflight import ActionModule
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import moment
 
+TABLE = yaml.safe_load(
+    (Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml").read_text(encoding="utf-8")
+)
 FEE = "0x000000000000000000000000000000000000dEaD"
 SECRET = "5f" * 32
 CLIENT = {"name": "validator1", "fee_recipient": FEE, "wallet_password": "hunter2", "keystore_password": "hunter3"}
@@ -60,6 +67,18 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
             ["/nowhere cannot be read"],
             id="no-secret-file",
         ),
+        pytest.param({"prysm_jwt_secret": int(SECRET, 16)}, ["reads prysm_jwt_secret as a number"], id="number"),
+        pytest.param({"prysm_network": False}, ["reads prysm_network as a boolean"], id="network-no"),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "fee_recipient": int(FEE, 16), "wallet_password": 1234567}]},
+            ["reads fee_recipient of validator1 as a number", "reads wallet_password of validator1 as a number"],
+            id="values-without-quotes",
+        ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "keystore_password": True, "graffiti": datetime.date(2026, 1, 2)}]},
+            ["reads graffiti of validator1 as a date", "reads keystore_password of validator1 as a boolean"],
+            id="words-and-dates",
+        ),
         pytest.param({"prysm_validators": []}, ["prysm_validators is empty"], id="no-clients"),
         pytest.param({"prysm_validators": None}, ["prysm_validators is not set"], id="clients-not-set"),
         pytest.param({"prysm_validators": {"name": "x"}}, ["has to be a list"], id="clients-as-a-map"),
@@ -93,6 +112,29 @@ def test_what_the_inventory_lacks(monkeypatch: pytest.MonkeyPatch, changes: dict
 def test_an_old_prysm_needs_neither_secret_nor_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {**SOUND, "prysm_jwt_secret": "", "prysm_validators": [{**CLIENT, "fee_recipient": ""}]}
     assert preflight(monkeypatch, given, engine=False, fee_recipient=False)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("network", "version", "untested", "words"),
+    [
+        pytest.param("hoodi", "v7.3.1", "", "", id="follows"),
+        pytest.param("hoodi", "v7.3.0", "", "v7.3.0 cannot follow hoodi", id="left-the-network"),
+        pytest.param("goerli", "v7.3.1", "", "network 'goerli' is unknown", id="no-such-network"),
+        pytest.param("holesky", "v7.3.1", "", "shut down", id="dead"),
+        pytest.param("mainnet", "v99.0.0", "", "never checked against Prysm v99.0.0", id="unknown"),
+        pytest.param("mainnet", "v99.0.0", "v99.0.0", "", id="unknown-and-named"),
+        pytest.param("mainnet", "7", "", "prysm_version: '7' is not a Prysm release tag", id="no-tag"),
+        pytest.param("custom", "v1.3.3", "", "", id="a-private-chain"),
+    ],
+)
+def test_a_release_that_does_not_follow_is_said_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, network: str, version: str, untested: str, words: str
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: moment("2026-11-28"))
+    given = {**SOUND, "prysm_network": network}
+    found = preflight(monkeypatch, given, table=TABLE, version=version, untested=untested)["problems"]
+    assert bool(found) is bool(words)
+    assert words in " ".join(found)
 
 
 def test_a_secret_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

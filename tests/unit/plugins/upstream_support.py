@@ -25,6 +25,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status, content = self.server.answer(self.command, self.path, self.headers, body)  # type: ignore[attr-defined]
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
+        for name, value in self.server.extra.items():  # type: ignore[attr-defined]
+            self.send_header(name, value)
         self.end_headers()
         with contextlib.suppress(OSError):
             self.wfile.write(raw)
@@ -39,10 +41,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[..., Reply], ahead: float = 0) -> Iterator[str]:
+def serve(answer: Callable[..., Reply], ahead: float = 0, headers: dict[str, str] | None = None) -> Iterator[str]:
     """A server; the address of it."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.answer, server.ahead = answer, ahead  # type: ignore[attr-defined]
+    server.answer, server.ahead, server.extra = answer, ahead, headers if headers is not None else {}  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -317,12 +317,16 @@ def test_keys_without_any_history_are_named_unless_the_record_knows_them(tmp_pat
         (b"not json", "is not JSON"),
         (None, "is not there"),
         ("directory", "directory without a validator.db"),
+        ("leveldb", "Lodestar's database. Export it"),
+        (b'lastSignedBlockSlot: "9"\n', "Teku's own. Export it"),
     ],
 )
 def test_what_is_no_history_is_refused_with_the_way_out(tmp_path: Path, content: t.Any, words: str) -> None:
-    path = tmp_path / "source"
-    if content == "directory":
+    path = tmp_path / ("source.yml" if "Teku" in words else "source")
+    if content in ("directory", "leveldb"):
         path.mkdir()
+        if content == "leveldb":
+            (path / "CURRENT").write_text("MANIFEST-000001\n")
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(StakingError, match=words) as refused:

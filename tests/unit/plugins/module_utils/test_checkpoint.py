@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _checkpoint
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._checkpoint import Finding, Wanted, examine
-from tests.unit.plugins.upstream_support import ROOT, Provider, closed, raw, serve
+from tests.unit.plugins.upstream_support import ROOT, Provider, Reply, closed, raw, serve
 
 WANTED = Wanted("hoodi", ROOT, "", 0, 12, 32, 86400, 5)
 OTHER = "0x" + "4b" * 32
@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[t.Any, str]] = {
     "a-list": (lambda *_: (200, []), "a web page"),
     "asked-too-often": (lambda *_: (429, b""), "asked too often"),
     "closed-door": (lambda *_: (403, b""), "does not let this machine in"),
+    "nested": (lambda *_: (200, b"[" * 200000), "a web page"),
     "syncing": (Provider(status={"/head/": (503, {})}), "HTTP 503"),
 }
 
@@ -56,6 +57,30 @@ def test_what_no_beacon_node_can_begin_from(name: str) -> None:
 @pytest.mark.parametrize("secret", ["http://u:p@127.0.0.1:1", "127.0.0.1:3500", "ftp://a"])
 def test_what_is_no_address(secret: str) -> None:
     assert examine(secret, WANTED).problem
+
+
+@pytest.mark.parametrize("more", ["/hoodi/KEY", "/eth/v1/beacon/genesis", "/KEY/", "?key=KEY", "/#KEY"])
+def test_prysm_asks_the_host_alone(more: str) -> None:
+    """Prysm puts its own path in the place of the one that is given: a key in a path never reaches the provider."""
+    with serve(Provider()) as url:
+        found = examine(url + more, WANTED)
+        assert "leaves out" in found.problem or "query or fragment" in found.problem
+        assert _checkpoint.examine_genesis(url + more, WANTED) == found.problem
+    assert "KEY" not in found.problem + found.provider
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_provider_may_have_moved(status: int) -> None:
+    """Prysm follows, on every version of Python that we have to do as it does."""
+    with serve(Provider()) as there:
+
+        def sends(_command: str, path: str, *_more: t.Any) -> Reply:
+            headers["Location"] = there + path
+            return status, b""
+
+        headers: dict[str, str] = {}
+        with serve(sends, headers=headers) as url:
+            assert examine(url, WANTED).problem == ""
 
 
 def test_what_does_not_answer() -> None:

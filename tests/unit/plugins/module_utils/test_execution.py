@@ -49,7 +49,12 @@ KINDS = {
     "error-without-token": (Execution(secret=None, errors={"eth_chainId": "rate limited"}), "open", "without a token"),
     "other-secret": (Execution(secret="5e" * 32), "unauthorized", "prysm_jwt_secret is not the secret"),
     "no-secret-accepted": (_reply(401, b"nope"), "unauthorized", "prysm_jwt_secret is not the secret"),
-    "forbidden": (_reply(403, b"nope"), "unauthorized", "(HTTP 403)"),
+    "forbidden": (_reply(403, b"<html>403 Forbidden"), "unauthorized", "not about the secret"),
+    "forbidden-token": (_reply(403, b"stale token"), "unauthorized", "prysm_jwt_secret is not the secret"),
+    "unauthorized-in-json": (
+        _reply(200, {"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "Unauthorized"}}),
+        "method", "Unauthorized",
+    ),
     "vhosts": (_reply(403, b"invalid host specified"), "host", "--authrpc.vhosts"),
     "mainnet": (Execution(chain=1), "chain", "follows chain 1 (mainnet), not 560048 (hoodi)"),
     "unknown-chain": (Execution(chain=1337), "chain", "follows chain 1337, not 560048 (hoodi)"),
@@ -63,6 +68,10 @@ KINDS = {
     "syncing-from-nothing": (
         Execution(syncing={"currentBlock": "0x0", "highestBlock": "0x0"}, block=0), "syncing", "block 0",
     ),
+    "syncing-yes": (Execution(syncing=True, block=7), "syncing", "still syncing: block 7"),
+    "syncing-strange": (Execution(syncing="maybe"), "strange", "whether it is syncing"),
+    "moved": (_reply(307, b""), "strange", "sends its caller away (HTTP 307)"),
+    "nested": (_reply(200, b"[" * 200000), "strange", "not in JSON-RPC"),
     "web-page": (_reply(200, b"<html>"), "strange", "not in JSON-RPC"),
     "json-of-others": (_reply(200, {"version": "1"}), "strange", "not in JSON-RPC"),
     "not-found": (_reply(404, b""), "strange", "HTTP 404"),
@@ -125,6 +134,30 @@ def test_what_is_no_address(url: str) -> None:
     assert "http://HOST:PORT" in found.problem
 
 
+@pytest.mark.parametrize("url", ["http://a:8551/?apikey=SECRET", "http://a:8551/#SECRET"])
+def test_a_query_is_refused_and_not_shown(url: str) -> None:
+    found = examine(url, ENGINE)
+    assert found.kind == "address" and "query" in found.problem and "SECRET" not in str(found)
+
+
+def test_a_token_goes_to_no_other_address() -> None:
+    """What answers with another address is told; the token is not carried there."""
+    other = Execution()
+    with serve(other) as there, serve(_reply(301, b""), headers={"Location": there}) as url:
+        found = examine(url, ENGINE)
+    assert (found.kind, other.asked) == ("strange", [])
+    assert f"(HTTP 301 to {there}): give the address it ends at" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("age", "words"), [(600 * 86400, "600 days old"), (3 * 3600, "3 hours old"), (600, ""), (-60, "")]
+)
+def test_one_that_stands_still_and_says_nothing_of_it_is_noted(age: float, words: str) -> None:
+    """One that has no beacon node to follow says that there is nothing to sync: no reason against ours."""
+    found = find(Execution(block=0, age=age))
+    assert found.problem == "" and words in found.note and bool(found.note) == bool(words)
+
+
 def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
     found = examine("http://me:hunter2@127.0.0.1:8551/key/abc?x=1", ENGINE)
     assert found.kind == "address"
@@ -133,10 +166,15 @@ def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "abc", "0x", SECRET[:-1], SECRET + "0", "g" * 64])
-def test_without_a_secret_nothing_is_asked(secret: str) -> None:
+def test_without_a_secret_nothing_is_asked_but_whether_it_is_there_and_closed(secret: str) -> None:
+    """All that is missing is said at once."""
+    wanted = ENGINE._replace(secret=secret)
     server = Execution()
-    assert find(server, ENGINE._replace(secret=secret)).kind == "secret"
+    assert find(server, wanted).kind == "secret"
     assert server.asked == []
+    assert find(Execution(secret=None), wanted).kind == "open"
+    assert find(_reply(200, b"<html>"), wanted).kind == "strange"
+    assert examine(closed(), wanted).kind == "dead"
 
 
 def test_one_that_may_sync_is_noted_and_not_refused() -> None:

@@ -346,6 +346,30 @@ BESIDE = {
     "history-of-teku.yml": lambda: "---\nlastSignedBlockSlot: 5\nlastSignedAttestationSourceEpoch: 1\n",
     "history-of-nimbus.sqlite3": lambda: "SQLite format 3\0 CREATE TABLE SignedAttestations(x)",
     "validator.db": lambda: "\0" * 16 + "\xed\xda\x0c\xed",
+    "old-validator.db.bak": lambda: "damaged",
+    "slashprotection.yml": lambda: "x",
+    f"{PUBKEYS[0][2:]}.yml": lambda: 'genesisValidatorsRoot: "0x"\nlastSignedBlockSlot: "9"\n',
+    "keystore-password": lambda: KEYSTORE_PASSWORD,
+    "keystore_passphrase": lambda: KEYSTORE_PASSWORD,
+    "validator_keys_secrets": lambda: KEYSTORE_PASSWORD,
+    "validator_definitions.yml": lambda: f"- voting_public_key: {PUBKEYS[0]}",
+    "index": lambda: json.dumps([{"uuid": "0", "name": "1"}]),
+    "validator_key_cache.json": lambda: json.dumps(
+        {"crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": ""}}, "uuids": ["0"]}
+    ),
+    "cache-of-lighthouse": lambda: json.dumps({"crypto": {"kdf": {}, "cipher": {}}, "uuids": []}),
+    "keystores.cache": lambda: json.dumps({**keystore(0), "pubkey": PUBKEYS[0] + PUBKEYS[1][2:]}),
+    "network_keystore.json": lambda: json.dumps({**keystore(0), "pubkey": "0802" * 9, "version": 1}),
+    "wallet": lambda: json.dumps(
+        {
+            "name": "w",
+            "nextaccount": 2,
+            "type": "hierarchical deterministic",
+            "uuid": "0",
+            "version": 1,
+            "crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": "00" * 64}},
+        }
+    ),
 }
 
 
@@ -356,8 +380,37 @@ def test_what_other_tools_leave_beside_keystores_is_passed_over_and_told(tmp_pat
     found = _importer.collect([str(directory)])
     assert [item.pubkey for item in found.keystores] == PUBKEYS[:2] and found.problems == []
     assert [item.path for item in found.passed_over] == [str(directory / name)]
-    is_history = "lashing" in name or name.startswith("history") or name == "validator.db"
+    is_history = (
+        "lash" in name or "validator.db" in name or name.startswith("history") or name == f"{PUBKEYS[0][2:]}.yml"
+    )
     assert found.histories == ([str(directory / name)] if is_history else [])
+
+
+def test_databases_of_other_clients_that_are_directories_are_histories(tmp_path: Path) -> None:
+    """Teku's files below its own directory, and Lodestar's database, however deep."""
+    directory = write_keystores(tmp_path / "keys", 0)
+    teku = directory / "slashprotection" / f"{PUBKEYS[0][2:]}.yml"
+    lodestar = directory / "cache" / "validator-db"
+    beacon = directory / "chain-db"
+    for place in (teku.parent, lodestar, beacon):
+        place.mkdir(parents=True)
+    teku.write_text('lastSignedAttestationTargetEpoch: "9"\n')
+    (lodestar / "CURRENT").write_text("MANIFEST-000001\n")
+    (beacon / "CURRENT").write_text("MANIFEST-000001\n")
+    assert _importer.collect([str(directory)]).histories == [str(lodestar), str(teku)]
+    (directory / "validator-client-data").mkdir()
+    # Named by what it is in, as everywhere.
+    assert _importer.collect([str(directory)]).histories == [str(lodestar), str(teku), str(directory)]
+
+
+def test_a_wallet_of_prysm_among_keystores_is_named(tmp_path: Path) -> None:
+    directory = write_keystores(tmp_path / "keys", 0)
+    document = keystore(1)
+    document["crypto"]["cipher"]["message"] = "00" * 300
+    del document["pubkey"]
+    (directory / "all-accounts.keystore.json").write_text(json.dumps(document))
+    (problem,) = _importer.collect([str(directory)]).problems
+    assert "all-accounts.keystore.json: is a wallet of Prysm" in str(problem) and "accounts backup" in str(problem)
 
 
 def test_takes_whatever_is_a_keystore_by_any_name_and_names_the_rest(tmp_path: Path) -> None:

@@ -321,6 +321,66 @@ def test_tables_of_iptables_are_left_to_its_own_words() -> None:
     assert _netfilter.Ruleset(document, {("ip", "filter")}).fate(NODE).passes is True
 
 
+def nft(*expressions: t.Any, first: t.Any = None, elements: t.Any = None) -> _netfilter.Ruleset:
+    """A chain on input with one rule, behind one on prerouting."""
+    chain = {"family": "inet", "table": "f", "type": "filter", "policy": "accept"}
+    rule = {"family": "inet", "table": "f", "handle": 1}
+    items: list[dict[str, t.Any]] = [
+        {"chain": {**chain, "name": "p", "hook": "prerouting", "prio": -150}},
+        {"chain": {**chain, "name": "i", "hook": "input", "prio": 0}},
+        {"rule": {**rule, "chain": "i", "expr": [*expressions, {"drop": None}]}},
+        {"set": {"family": "inet", "table": "f", "name": "s", "elem": elements or []}},
+    ]
+    if first is not None:
+        items.append({"rule": {**rule, "chain": "p", "expr": [first]}})
+    return _netfilter.Ruleset({"nftables": items})
+
+
+MARKED = {"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": 5}}
+
+
+@pytest.mark.parametrize(
+    ("first", "passes"),
+    [
+        (None, True),
+        ({"mangle": {"key": {"meta": {"key": "mark"}}, "value": 5}}, None),
+        ({"mangle": {"key": {"ct": {"key": "mark"}}, "value": 5}}, True),
+    ],
+    ids=["not-set", "set-before", "of-the-connection"],
+)
+def test_a_mark_that_a_rule_sets_is_not_known(first: t.Any, passes: bool | None) -> None:
+    assert nft(MARKED, first=first).fate(NODE).passes is passes
+
+
+def test_a_mark_that_iptables_sets_is_not_known_to_nftables() -> None:
+    tables = _netfilter.parse_save(
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j MARK --set-mark 5\nCOMMIT\n"
+    )
+    assert _netfilter.fate(NODE, [tables], nft(MARKED)).passes is None
+
+
+@pytest.mark.parametrize(
+    ("element", "op", "passes"),
+    [
+        ([NODE.source, NODE.port], "==", False),
+        ([NODE.source, NODE.port], "!=", True),
+        ([NODE.source, 1], "==", True),
+        ([{"prefix": {"addr": "172.20.0.0", "len": 16}}, {"range": [10000, 11000]}], "==", False),
+        ([NODE.source], "==", None),
+        ([NODE.source, {"&": [1, 2]}], "==", None),
+    ],
+)
+def test_fields_that_are_asked_together(element: list[t.Any], op: str, passes: bool | None) -> None:
+    left = {
+        "concat": [
+            {"payload": {"protocol": "ip", "field": "saddr"}}, {"payload": {"protocol": "tcp", "field": "dport"}},
+        ]
+    }  # fmt: skip
+    for right in ("@s", {"set": [{"concat": element}]}, {"concat": element}):
+        match = {"match": {"op": op, "left": left, "right": right}}
+        assert nft(match, elements=[{"concat": element}]).fate(NODE).passes is passes
+
+
 @pytest.mark.parametrize(("table", "passes"), [("kube-proxy", True), ("calico-nat", True), ("mine", False)])
 def test_kubernetes_own_tables_are_its_affair(table: str, passes: bool) -> None:
     """As kube-proxy has it from 1.29 on: what goes to an address of the services that is none is dropped."""

@@ -257,6 +257,15 @@ def test_over_v7_3_0_both_move_together_where_gloas_is(
 
 
 @pytest.mark.parametrize(
+    ("validator", "beacon", "works"),
+    [("v7.2.0", "v7.3.1", False), ("v7.3.1", "v7.2.0", False), ("v7.3.0", "v7.3.1", True), ("v7.2.0", "v7.1.8", True)],
+)
+def test_pairs_after_gloas(table: Table, validator: str, beacon: str, works: bool) -> None:
+    assert (table.pair_refusal(validator, beacon, {"Gloas"}) == "") is works
+    assert table.pair_refusal(validator, beacon) == ""
+
+
+@pytest.mark.parametrize(
     ("version", "program", "arguments", "seconds"),
     [
         ("v7.2.0", "validator", [], 30),
@@ -284,6 +293,9 @@ def test_knows_how_long_a_stop_may_take(
         pytest.param("beacon", "--datadir=/x", "another place is a database without", id="places"),
         pytest.param("validator", "--interop-num-validators=4", "keys that everybody knows", id="refused-keys"),
         pytest.param("validator", "--web3signer-v2-url=http://x", "touches keys", id="keys-of-tomorrow"),
+        pytest.param("validator", "--validator-keys=/x", "touches keys", id="keys-by-that-name"),
+        pytest.param("validator", "--web-ui", "touches keys", id="web"),
+        pytest.param("beacon", "--monkey-patch", "", id="a-word-with-key-in-it"),
         pytest.param("validator", "--other-wallet=/x", "touches keys", id="another-wallet"),
         pytest.param("validator", "--disable-slashing-protection-v9", "touches history", id="history-of-tomorrow"),
         pytest.param("validator", "--clear-db-now", "touches history", id="clear-db-of-tomorrow"),

@@ -244,3 +244,7 @@ def test_values_that_win_over_ours(tmp_path: Path, files: dict[str, str], found:
 
 def test_files_are_read_in_the_order_of_their_numbers() -> None:
     assert _nfsd.conf_order(["10-a.conf", "9-a.conf", "a.conf", "x", ".b.conf"]) == ["9-a.conf", "10-a.conf", "a.conf"]
+    ours = "zz-eth2xk8s.conf"
+    assert _nfsd.conf_order(["zz-eth2xk8s10.conf", "zz-eth2xk8s9.conf", ours, "zz-Z.conf", "009.conf"]) == [
+        "009.conf", "zz-Z.conf", ours, "zz-eth2xk8s9.conf", "zz-eth2xk8s10.conf",
+    ]  # fmt: skip
