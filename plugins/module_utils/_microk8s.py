@@ -267,6 +267,12 @@ def nodes_heard_of(
     ]
 
 
+def pod_tunnels(nodes: t.Iterable[t.Mapping[str, t.Any]], without: str = "") -> t.List[t.Dict[str, str]]:
+    """The ends of the pod network's tunnels, on all of these Node objects but one."""
+    found = {node["metadata"]["name"]: (node["metadata"].get("annotations") or {}).get(TUNNEL) or "" for node in nodes}
+    return [{"name": name, "address": address} for name, address in found.items() if address and name != without]
+
+
 def controllers_work(leases: t.Mapping[str, float], now: float) -> bool:
     """Whether the controller manager and the scheduler have leaders, who renew their leases every few seconds."""
     return all(now - leases.get(name, 0) < LEADERLESS_SECONDS for name in ("kube-controller-manager", "kube-scheduler"))

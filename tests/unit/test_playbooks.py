@@ -103,13 +103,21 @@ def test_every_play_asks_for_the_opening_where_no_option_passes_over_it(path: Pa
     assert [play["hosts"] for play in found if "| eth2xk8s.staking.in_run }}" not in play["hosts"]] == []
 
 
-@pytest.mark.parametrize("name", sorted({*ACTING} - {"site", "cluster_upgrade", "machines", "leave_node"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"site", "cluster_upgrade", "machines", "leave_node"}))
 def test_an_operation_is_a_page_that_one_reads_at_a_glance(name: str) -> None:
     """Hosts and entry points; what a role keeps to itself stays there."""
     text = (ROOT / f"playbooks/{name}.yml").read_text()
     assert re.findall(r"__[a-z]\w*", text) == []
     assert len(text.splitlines()) <= 100
     assert "set _ =" not in text
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in ROOT.glob("playbooks/**/*") if path.is_file()), ids=lambda path: path.name
+)
+def test_no_playbook_uses_what_a_role_keeps_to_itself(path: Path) -> None:
+    roles = "|".join(role.name for role in ROOT.glob("roles/*"))
+    assert re.findall(rf"\b__(?:{roles})_\w+", path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("name", sorted({*ACTING} - {"machines", "uninstall"}))
@@ -161,6 +169,7 @@ def set_by_playbooks() -> set[str]:
 #: What the playbooks set for a role, and an operator may still give with -e: no proof hangs on it.
 STILL_THE_OPERATORS = {
     *(name for name in set_by_playbooks() if name.startswith(("base_", "firewall_", "microk8s_"))),
+    "prysm_helm_accept_syncing_execution",
     "prysm_helm_emergency_flags",
     "prysm_helm_version",
     "prysm_wallet_key_manager_host",
