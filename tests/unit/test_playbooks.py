@@ -197,7 +197,7 @@ def test_every_inventory_and_every_role_default_is_known() -> None:
         if not text.startswith("$ANSIBLE_VAULT"):
             named = {name for name in yaml.safe_load(text) or {} if name.startswith(tuple(TABLE["prefixes"]))}
             assert named <= KNOWN, path
-    assert {"prysm_chain_config", "prysm_helm_values", "microk8s_channel", "site_network", "node"} <= KNOWN
+    assert {"prysm_chain_config", "prysm_helm_values", "microk8s_channel", "site_run_path", "node"} <= KNOWN
     assert KNOWN & set(TABLE["owned"]) == set()
 
 
