@@ -206,7 +206,7 @@ def _client(client: Reading, storage: Reading, seen: Reading, problems: t.List[s
         reasons = ", ".join(dict.fromkeys(key["missing"] for key in keys if key["missing"]))
         problems.append(f"{name}: {seen.get('problem') or reasons or 'duties were not read'}")
     if hold:
-        problems.append(f"{name} is held back: {hold}")
+        problems.append(f"{name} is on hold: {hold}")
     return {
         "name": name,
         "performs_duties": seen.get("proved", False),
@@ -216,7 +216,7 @@ def _client(client: Reading, storage: Reading, seen: Reading, problems: t.List[s
         "restarts": seen.get("restarts", 0),
         "lock": lock["state"],
         "lock_holders": lock["addresses"],
-        "held_back_by": hold,
+        "hold": hold,
         "keys": keys,
     }
 
