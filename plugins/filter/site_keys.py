@@ -20,7 +20,7 @@ options:
     type: dict
     required: true
   running:
-    description: What M(eth2xk8s.staking.prysm_duties_info) has returned of all clients.
+    description: What M(eth2xk8s.staking.validator_duties) has returned of all clients.
     type: dict
     required: true
 """

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: prysm_duties_info
+module: validator_duties
 short_description: Prove that validator clients perform their duties
 version_added: 0.1.0
 description:
@@ -83,7 +83,7 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: See validator1 attest at the new version
-  eth2xk8s.staking.prysm_duties_info:
+  eth2xk8s.staking.validator_duties:
     kubeconfig: /var/snap/microk8s/current/credentials/client.config
     version: v7.1.6
     clients:
