@@ -120,6 +120,21 @@ def test_no_playbook_uses_what_a_role_keeps_to_itself(path: Path) -> None:
     assert re.findall(rf"\b__(?:{roles})_\w+", path.read_text(encoding="utf-8")) == []
 
 
+def entry_points() -> set[str]:
+    """What the roles' argument specs check, besides `main`."""
+    found: set[str] = set()
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        found |= {name for name, spec in load(path)["argument_specs"].items() if spec["options"]}
+    return found - {"main"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/**/*.yml")), ids=lambda path: path.name)
+def test_entry_points_are_called_so_that_ansible_checks_their_options(path: Path) -> None:
+    """By the name that their spec has: with .yml behind it, Ansible finds the tasks, and no spec."""
+    called = re.findall(r"tasks_from: (.*)", path.read_text(encoding="utf-8"))
+    assert [name for name in entry_points() for one in called if f"{name}.yml" in re.split(r"[ '\"]", one)] == []
+
+
 @pytest.mark.parametrize("name", sorted({*ACTING} - {"machines", "uninstall"}))
 def test_no_playbook_starts_validators_before_the_gates(name: str) -> None:
     assert "internal/gates.yml" in imports(ROOT / f"playbooks/{name}.yml")
