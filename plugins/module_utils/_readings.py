@@ -20,6 +20,12 @@ def below(found: Reading, *names: str) -> Reading:
     return found
 
 
+def wallets_not_read(storage: Reading) -> t.List[str]:
+    """Why the keys of the wallets are not known; nothing where they are."""
+    seen = below(storage, "uniqueness")
+    return [] if "keys" in seen else [f"the wallets were not read: {seen.get('msg', 'no answer')}"]
+
+
 def has_history(result: Reading) -> bool:
     """Whether a client's slashing protection history was read."""
     return isinstance(result.get("keys"), t.Mapping)

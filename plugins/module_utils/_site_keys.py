@@ -12,7 +12,12 @@ import base64
 import json
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._readings import Reading, below, has_history
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._readings import (
+    Reading,
+    below,
+    has_history,
+    wallets_not_read,
+)
 
 Report = t.Dict[str, t.Any]
 
@@ -30,20 +35,32 @@ def never_signed(histories: t.Mapping[str, Reading], wallets: t.Mapping[str, t.I
     ]
 
 
-def _not_read(storage: Reading, running: Reading) -> t.List[str]:
+def _not_read(storage: Reading, unread: t.Iterable[str], running: Reading) -> t.List[str]:
     """What could not be read, and why."""
-    found = [str(storage["refused"])] if storage.get("refused") else []
+    found = [str(storage["refused"])] if storage.get("refused") else wallets_not_read(storage)
     found += [
         f"{client}: {history.get('msg', 'its history could not be read')}"
         for client, history in below(storage, "histories").items()
         if not has_history(history)
     ]
-    record = below(storage, "record")
-    if "content" not in record and "not found" not in record.get("msg", ""):
-        found.append(f"the record of signing could not be read: {record.get('msg', 'no answer')}")
+    found += unread
     if "clients" not in running:
         found.append(f"the running clients could not be asked: {running.get('msg', 'no answer')}")
     return found
+
+
+def _record(storage: Reading) -> t.Tuple[Reading, t.List[str]]:
+    """The record of signing, or why it could not be read. A site that has none yet has nothing on record."""
+    seen = below(storage, "record")
+    problem = "the record of signing could not be read: "
+    if "content" not in seen:
+        reason = str(seen.get("msg", "no answer"))
+        return {}, [] if "not found" in reason else [problem + reason]
+    try:
+        found = json.loads(base64.b64decode(seen["content"]) or b"{}")
+    except ValueError as exc:
+        return {}, [problem + str(exc)]
+    return (found, []) if isinstance(found, dict) else ({}, [problem + "it is no record"])
 
 
 def _owner(places: t.Iterable[Reading]) -> t.Tuple[bool, str]:
@@ -66,15 +83,14 @@ def _speaks_against(key: str, owned: bool, signed: Reading, recorded: Reading) -
 
 def site_keys(storage: Reading, running: Reading) -> Report:
     """The report, out of what the storage and the running clients say."""
-    problems = _not_read(storage, running)
+    record, unread = _record(storage)
+    problems = _not_read(storage, unread, running)
     live = below(running, "clients")
     problems += [
         f"{name} signs with {key}, which is not in its wallet"
         for name, client in live.items()
         for key in client.get("unexpected") or []
     ]
-    content = below(storage, "record").get("content")
-    record = json.loads(base64.b64decode(content) or b"{}") if content else {}
     histories = below(storage, "histories")
     census = below(storage, "uniqueness")
     keys = []

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import nodes_heard_of
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import merged
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._readings import Reading, below
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._readings import Reading, below, wallets_not_read
 
 Report = t.Dict[str, t.Any]
 
@@ -170,7 +170,7 @@ def _pods(pods: Reading) -> t.List[Report]:
 def _beacon(seen: Reading, problems: t.List[str]) -> Report:
     found = {
         "ready": seen.get("ready", False),
-        "problem": seen.get("problem", seen.get("msg", "")),
+        "problem": seen.get("problem", seen.get("msg", "")) if seen else "not read",
         "version": seen.get("version", ""),
         "slot": seen.get("slot"),
         "node": seen.get("node", ""),
@@ -224,7 +224,7 @@ def _client(client: Reading, storage: Reading, seen: Reading, problems: t.List[s
 def _keys(storage: Reading) -> t.List[str]:
     if storage.get("refused"):
         return [f"KEYS: {storage['refused']}"]
-    return [] if storage.get("uniqueness") is not None else ["the wallets were not read"]
+    return wallets_not_read(storage)
 
 
 def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> Report:

@@ -62,6 +62,13 @@ def test_a_key_that_lives_in_one_place_with_its_history() -> None:
         ({"histories": {"validator1": {"keys": {}}}}, r"knows less than the record \(slot, source, target\)"),
         ({"histories": {"validator1": {"keys": {KEY: {**SIGNED, "blacklisted": True}}}}}, "Prysm refuses its duties"),
         ({"record": {"msg": "permission denied"}}, "the record of signing could not be read: permission denied"),
+        ({"record": {"content": base64.b64encode(b"{").decode()}}, "the record of signing could not be read: "),
+        (
+            {"record": {"content": base64.b64encode(b"[]").decode()}},
+            "the record of signing could not be read: it is no",
+        ),
+        ({"uniqueness": {"unreachable": True, "msg": "no route"}}, "the wallets were not read: no route"),
+        ({"uniqueness": None}, "the wallets were not read: no answer"),
         ({"running": {"msg": "no cluster"}}, "the running clients could not be asked: no cluster"),
         (
             {"running": {"clients": {"validator1": {**RUNS, "unexpected": [OTHER]}}}},
@@ -99,7 +106,7 @@ def test_of_two_owners_neither_is_named() -> None:
 
 
 def test_nothing_read_at_all_is_a_report() -> None:
-    assert len(site_keys({}, {})["problems"]) == 2
+    assert len(site_keys({}, {})["problems"]) == 3
 
 
 def test_keys_that_have_never_signed_are_those_of_histories_that_were_read() -> None:

@@ -566,6 +566,35 @@ def test_a_vaulted_variable_is_neither_opened_nor_shown(site: Site) -> None:
     assert "decrypt" not in done.said
 
 
+DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        pytest.param(
+            {"control_plane": {"master": DOWN}}, ["clock of master", "the cluster cannot be read"], id="master"
+        ),
+        pytest.param({"nfs": {"nfs-server": DOWN}}, ["clock of nfs-server", "the wallets were not read"], id="nfs"),
+    ],
+)
+def test_the_status_is_reported_with_half_of_the_site_down(site: Site, groups: t.Any, words: list[str]) -> None:
+    """What is down is said, and nothing else is missing because of it."""
+    site.write({"prysm_validators": [{"name": "validator1", "keystores": ["/x"], "wallet_password": "Xx-1-abcdefgh"}],
+                "prysm_jwt_secret": "ab" * 32}, **groups)  # fmt: skip
+    report = site.place / "report.json"
+    done = site.play(
+        ROOT / "playbooks/status.yml", "--check", "-e", "status_format=json", "-e", f"status_file={report}"
+    )
+    assert done.code == 0, done.output
+    (text,) = re.findall(r"^    msg: \|-\n((?:        .*\n|\n)+)", done.output, re.M)
+    found = json.loads(text)
+    assert [machine["name"] for machine in found["machines"]] == HOSTS
+    assert [one["name"] for one in found["clients"]] == ["validator1"]
+    for word in words:
+        assert [problem for problem in found["problems"] if problem.startswith(word) and "refused" in problem]
+
+
 # --- the run lock -----------------------------------------------------------------------------------------------------
 
 HOLD = """
