@@ -52,7 +52,7 @@ MODULES = {
         "validator_key_uniqueness",
         {"data_dirs": [{"path": "{data}", "client": "validator1"}], "root": "{data}"},
     ),
-    "compare": ("slashing_protection_compare_info", {"have": "{one}", "want": "{other}"}),
+    "compare": ("slashing_protection_compare", {"have": "{one}", "want": "{other}"}),
 }
 MODULE = """
 import importlib, json, sys

@@ -102,9 +102,7 @@ FAULTS: dict[str, Fault] = {
     "power-on": Fault("give it back", _each("power-on")),
     "cable-out": Fault("pull the network cable", _each("cable-out")),
     "cable-in": Fault("put it back", _each("cable-in")),
-    "partition": Fault(
-        "cut machines off from all others", lambda at, words: control.ask(at, "partition", machines=list(words))
-    ),
+    "partition": Fault("cut machines off from all others", _partition),
     "block": Fault("cut one machine off from one other", _block),
     "slow-link": Fault("MACHINE MILLISECONDS [LOSS%]", _slow),
     "heal": Fault("undo every fault of the link, thaw", _heal),
@@ -115,5 +113,3 @@ FAULTS: dict[str, Fault] = {
     "api-down": Fault("stop the Kubernetes API", _inside("systemctl stop snap.microk8s.daemon-kubelite")),
     "api-up": Fault("start the Kubernetes API", _inside("systemctl start snap.microk8s.daemon-kubelite")),
 }
-
-HELP = "; ".join(f"{name}: {fault.summary}" for name, fault in FAULTS.items())

@@ -21,7 +21,6 @@ class Step:
         self.title = title
         self.began = time.monotonic()
         self.said = ""
-        self.took: float | None = None
 
 
 class Progress:

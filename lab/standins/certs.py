@@ -16,7 +16,6 @@ SERVER_DAYS = 365
 """server.crt and front-proxy-client.crt: MicroK8s renews them only when it is told to."""
 COMPONENT_DAYS = 3650
 
-SUBJECT = "/C=GB/ST=Canonical/L=Canonical/O=Canonical/OU=Canonical/CN=127.0.0.1"
 CSR_TEMPLATE = """[ req ]
 default_bits = 2048
 prompt = no

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import layout, node
 from .layout import API_PORT, CERTS, CNI, CREDENTIALS, DATASTORE_PORT, ETCD_PORT, GROUP, SNAP, write
-from .system import fail, own_addresses, succeeds
+from .system import fail, own_addresses
 
 TUNNEL = "projectcalico.org/IPv4VXLANTunnelAddr"
 """The annotation by which a node tells the others which range of pods is its own."""
@@ -289,8 +289,3 @@ def kubectl(*args: str, stdin: str | None = None, quiet: bool = False) -> int:
     return subprocess.run(
         [str(SNAP / "kubectl"), *args], input=stdin, text=True, env=env, check=False, capture_output=quiet
     ).returncode
-
-
-def port_open(port: int) -> bool:
-    """Whether something on this machine listens there."""
-    return succeeds("sh", "-c", f"ss -Hltn sport = :{port} | grep -q .")

@@ -12,11 +12,17 @@ description:
   - Turns the C(keys) that M(eth2xk8s.staking.validator_key_uniqueness) returns around.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
+positional: clients
 options:
   _input:
     description: The places of each key.
     type: dict
     required: true
+  clients:
+    description: Names of clients that are in the result even when they have no key.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -34,9 +40,11 @@ _value:
 import typing as t
 
 
-def keys_by_client(keys: t.Mapping[str, t.Iterable[t.Mapping[str, t.Any]]]) -> dict[str, list[str]]:
+def keys_by_client(
+    keys: t.Mapping[str, t.Iterable[t.Mapping[str, t.Any]]], clients: t.Iterable[str] = ()
+) -> dict[str, list[str]]:
     """The keys in the wallet of each client."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {name: [] for name in clients}
     for key, places in keys.items():
         for place in places:
             if place["kind"] == "wallet" and place.get("client") is not None:

@@ -23,8 +23,6 @@ class Tracking(t.NamedTuple):
     stratum: int
     offset: float  # seconds the clock is ahead of (negative: behind) the time chronyd believes in
     skew_ppm: float
-    root_delay: float
-    root_dispersion: float
     leap: str
 
 
@@ -51,8 +49,6 @@ def parse_tracking(text: str) -> Tracking:
             # chronyc counts a slow clock as positive here, and a fast one as positive in `sources`.
             offset=-float(fields[4]),
             skew_ppm=float(fields[9]),
-            root_delay=float(fields[10]),
-            root_dispersion=float(fields[11]),
             leap=fields[13].strip(),
         )
     except ValueError as exc:

@@ -553,7 +553,7 @@ def _databases(request: Request, found: _wallet.Found) -> list[str]:
     for directory in directories:
         if is_there(os.path.join(directory, _protection.MINIMAL)):
             raise StakingError(
-                f"{directory} holds {_protection.MINIMAL}, Prysm's minimal database, which nobody locks: whether a"
+                f"{directory} holds {_protection.MINIMAL}, Prysm's minimal database, which has no lock: whether a"
                 " validator client runs on this wallet cannot be seen"
             )
     return [os.path.join(directory, DATABASE) for directory in directories]

@@ -39,8 +39,6 @@ NODE_LEASE_SECONDS = 40
 BOOT_SETTLES_SECONDS = 60
 # What stands in `snap list` of the snaps that others run on. A refresh of one restarts MicroK8s although that is held.
 BASE_NOTES = {"base", "core", "os", "snapd"}
-# From here on MicroK8s' own scripts no longer need `sudo -E` for joining and leaving.
-SUDO_FREE_SINCE = 35
 # Only the first of these that exists is read when MicroK8s is installed (snap/hooks/install).
 LAUNCH_FILES = (
     Path("/etc/microk8s.yaml"),
@@ -116,12 +114,6 @@ def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:
             revision = re.search(r"\((\d+)\)", found[1])
             return int(revision[1]) if revision else None
     return None
-
-
-def minor_of(channel: str) -> t.Optional[int]:
-    """28 for 1.28/stable; None for a track that names no minor version (latest)."""
-    found = re.match(r"1\.(\d+)(-\w+)?/", channel + "/")
-    return int(found[1]) if found else None
 
 
 def _der_item(data: bytes, at: int) -> t.Tuple[int, int, int]:
@@ -265,6 +257,12 @@ def nodes_heard_of(
         if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
         and now - renewed.get(node["metadata"]["name"], 0.0) < NODE_LEASE_SECONDS
     ]
+
+
+def pod_tunnels(nodes: t.Iterable[t.Mapping[str, t.Any]], without: str = "") -> t.List[t.Dict[str, str]]:
+    """The ends of the pod network's tunnels, on all of these Node objects but one."""
+    found = {node["metadata"]["name"]: (node["metadata"].get("annotations") or {}).get(TUNNEL) or "" for node in nodes}
+    return [{"name": name, "address": address} for name, address in found.items() if address and name != without]
 
 
 def controllers_work(leases: t.Mapping[str, float], now: float) -> bool:

@@ -62,8 +62,6 @@ _FIRST_NAME = re.compile(rb'\s*\{\s*"(?:clients|genesis_validators_root|keys|ver
 _MARKS = {"slot", "source", "target"}
 _KEY = {*_MARKS, "client", "blocks", "votes"}
 _CLIENT_STATE = {"identity", "transaction", "version"}
-#: Written only where they are not 0.
-_COUNTERS = {"moves", "replaced"}
 
 
 class ClaimError(StakingError):

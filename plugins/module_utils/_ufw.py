@@ -13,7 +13,6 @@ import re
 import typing as t
 
 TUPLE = "### tuple ### "
-EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 KERNEL_CHAINS = ("INPUT", "OUTPUT", "FORWARD")
 POLICIES = {"deny": "DROP", "allow": "ACCEPT", "reject": "REJECT"}
 # How the kernel's own chains lead to ufw's, in this order.

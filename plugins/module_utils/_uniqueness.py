@@ -48,7 +48,7 @@ _LINE = re.compile(r"[,;\s]+")
 #: Where a link must not lead the search.
 _NEVER = ("/dev", "/proc", "/sys")
 
-_NOT_SEARCHED = "nobody has searched them for keys: run again without --limit, and for every machine"
+_NOT_SEARCHED = "they were not searched for keys: run again without --limit, and for every machine"
 _REMEDY = "; remove it, or, once you know that no key of this site is in it, name it in prysm_wallet_search_exclude"
 _ROOT_REMEDY = "; remove it, or, once you know that no client is given it, name it in prysm_wallet_exclude"
 
@@ -192,7 +192,7 @@ def _decrypt(data: bytes, place: str, passwords: t.Sequence[str], derive: bool) 
             _wallet.check_pairs(keys, place)
         digests = tuple(hashlib.sha256(key.secret).digest() for key in keys)
         return WalletContent(tuple(key.pubkey for key in keys), digests, "password")
-    raise UnreadableError(place, "nobody declared it, and no password is known to read it")
+    raise UnreadableError(place, "it belongs to no declared client, and no password is known to read it")
 
 
 class Census:
@@ -693,7 +693,9 @@ class Census:
         try:
             content = _decrypt(data, path, self._passwords, self.derive)
         except _keystore.WrongPasswordError:
-            raise UnreadableError(path, "nobody declared it, and none of the known passwords opens it") from None
+            raise UnreadableError(
+                path, "it belongs to no declared client, and none of the known passwords opens it"
+            ) from None
         self._take(WalletEntry(path), content)
 
     def _stray_json(self, path: str, real: str) -> None:
@@ -869,7 +871,7 @@ def contradictions(
     owners = {place.client for place in places if place.kind in _SIGNING and place.client is not None}
     if owners and any(place.kind == "wallet" and place.client is None for place in places) and len(wallets) == 1:
         # The next import would make it two.
-        reasons.append(f"belongs to {', '.join(sorted(map(str, owners)))}, and is in a wallet that nobody declared")
+        reasons.append(f"belongs to {', '.join(sorted(map(str, owners)))}, and is in a wallet of no declared client")
     if len(owners) > 1:
         reasons.append(f"belongs to {len(owners)} clients: {', '.join(sorted(map(str, owners)))}")
     stones = [place for place in places if place.kind == "tombstone"]
@@ -893,5 +895,5 @@ def contradictions(
             reasons.append(reason)
     live = {place.client for place in places if place.kind == "live"}
     if not wallets and live & set(with_wallet):
-        reasons.append("is live, but in none of the wallets: it is signed for from a place nobody declared")
+        reasons.append("is live, but in none of the wallets: it signs from a place that is not declared")
     return reasons

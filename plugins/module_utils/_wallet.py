@@ -97,7 +97,7 @@ def find(wallet_dir: str) -> Found:
         raise WalletError(
             wallet_dir,
             f"has its keys in {kinds[0]}, where Prysm never looks: it makes an empty direct beside it and opens that;"
-            f" rename {kinds[0]} to direct while nobody uses it",
+            f" rename {kinds[0]} to direct while no client uses it",
         )
     found = Found(wallet_dir, kinds[0], True)
     if not is_there(found.path):

@@ -15,8 +15,8 @@ description:
     genesis validators root, also of the state it serves), and has a finalized state that is recent enough. Of a state
     no more than its beginning is read.
   - >-
-    Where several are given, each has to agree with the first about a finalized block: whoever a beacon node begins from
-    decides which chain it follows.
+    Where several are given, each has to agree with the first about a finalized block: the provider that a beacon node
+    begins from decides which chain it follows.
   - What cannot be used is reported, and never fails the task.
 author:
   - eth2xk8s maintainers (@eth2xk8s)

@@ -11,7 +11,7 @@ short_description: Find the validator keys on a machine's own disks
 version_added: 0.1.0
 description:
   - Looks through every file system that is the machine's own, what is kept in memory included, for Prysm's wallets, its
-    slashing-protection databases, EIP-2335 keystores and the key stores of other clients, whoever put them there; the
+    slashing-protection databases, EIP-2335 keystores and the key stores of other clients, of any origin; the
     layers of containers and images are no exception.
   - Never looks at a network file system, at one made by a user's program (FUSE), or into packed read-only ones such as
     snaps.

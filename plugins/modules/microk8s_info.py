@@ -65,8 +65,8 @@ options:
     default: false
   wait_controllers:
     description:
-      - Whether somebody must be the leader of the controller manager and of the scheduler. Needs O(cluster).
-      - For a minute after a control plane was restarted nobody is, and no pod that ends gets a successor.
+      - Whether the controller manager and the scheduler must each have a leader. Needs O(cluster).
+      - For a minute after a control plane was restarted they have none, and no pod that ends gets a successor.
     type: bool
     default: false
   wait_deployments:

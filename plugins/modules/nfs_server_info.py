@@ -67,7 +67,7 @@ threads:
   type: int
   sample: 8
 lease_seconds:
-  description: How long a silent client keeps its locks.
+  description: How long a client that no longer answers keeps its locks.
   returned: always
   type: int
   sample: 15

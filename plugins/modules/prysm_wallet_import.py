@@ -33,7 +33,7 @@ options:
   wallet_password:
     description:
       - Password of the wallet. Printable ASCII only, because Prysm spells other characters in a way of its own. For a
-        new wallet it needs 8 characters, with a letter, a digit and another sign, as older versions of Prysm insist.
+        new wallet it needs 8 characters, with a letter, a digit and a symbol, as older releases of Prysm require.
       - Exactly one of O(wallet_password) and O(wallet_password_file) is required.
     type: str
   wallet_password_file:
@@ -94,7 +94,7 @@ options:
     default: []
   data_dir:
     description:
-      - Data directory of the client that uses the wallet. While somebody holds the lock on its C(validator.db), a
+      - Data directory of the client that uses the wallet. While the lock on its C(validator.db) is held, a
         change to the wallet is refused.
     type: path
   owner:

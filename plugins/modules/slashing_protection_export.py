@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - eth2xk8s.staking.attributes.no_diff
 options:
   path:
-    description: The C(validator.db), or the data directory that holds it. Nobody may hold its lock.
+    description: The C(validator.db), or the data directory that holds it. Its lock must be free.
     type: path
     required: true
   dest:

@@ -87,7 +87,7 @@ options:
   data_root:
     description:
       - A directory. Every C(validator.db) and minimal database below it counts as knowledge of the keys in it, also
-        those of clients that nobody declares any more. One that cannot be read is a refusal.
+        those of clients that are not declared any more. One that cannot be read is a refusal.
     type: path
   exclude:
     description: Files and directories below O(data_root) that are left out.
@@ -124,7 +124,7 @@ options:
     type: str
   stopped:
     description:
-      - Whether to fail also when somebody holds the lock on a database, because the client is meant to be stopped.
+      - Whether to fail also when the lock on a database is held, because the client is meant to be stopped.
     type: bool
     default: false
 """

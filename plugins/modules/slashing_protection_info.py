@@ -72,7 +72,7 @@ genesis_validators_root:
   type: str
   sample: "0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95"
 locked_by:
-  description: Who holds the lock on the database; null when nobody does.
+  description: Who holds the lock on the database; null when it is free.
   returned: success
   type: str
   sample: null

@@ -43,7 +43,7 @@ options:
   wants:
     description:
       - Further histories that the replacement must not fall behind, in any form that
-        M(eth2xk8s.staking.slashing_protection_compare_info) knows.
+        M(eth2xk8s.staking.slashing_protection_compare) knows.
     type: list
     elements: path
     default: []

@@ -62,7 +62,7 @@ options:
   tombstones:
     description:
       - Lists of tombstones, or directories of wallets that may have one; the keys there have left the client.
-      - A client that nobody declares any more is looked for below O(data_root).
+      - A client that is not declared any more is looked for below O(data_root).
     type: list
     elements: dict
     default: []
@@ -80,7 +80,7 @@ options:
         names.
     type: path
   reassign:
-    description: Keys whose claim may pass to another client, whoever has them on record.
+    description: Keys whose claim may pass to another client, also when a third one has them on record.
     type: list
     elements: str
     default: []

@@ -221,7 +221,7 @@ options:
     default: []
   root:
     description:
-      - Directory to search for wallets, databases, keystores and key stores of other clients that nobody declared, by
+      - Directory to search for wallets, databases, keystores and key stores of other clients that are not declared, by
         what the files hold, whatever they are called.
     type: path
   exclude:

@@ -117,7 +117,9 @@ def test_a_wallet_that_nobody_can_read_stops_the_site(lab: Lab) -> None:
     done = play(lab, "site.yml", "--tags", "prysm_wallet", check=False)
     lab.on("nfs", "rm -r /data/prysm/found")
     assert done.failed
-    assert "/data/prysm/found/direct/accounts/all-accounts.keystore.json: nobody declared it" in done.output
+    assert (
+        "/data/prysm/found/direct/accounts/all-accounts.keystore.json: it belongs to no declared client" in done.output
+    )
 
 
 def test_a_wallet_on_a_nodes_own_disk_stops_the_site(lab: Lab) -> None:

@@ -420,7 +420,7 @@ def test_stops_waiting_when_it_is_told_to_end(place: Place, where: str) -> None:
         if where == "hold":
             place.put(place.data / ".validator-hold", "rollback\n")
         process = place.start(*PROGRAM)
-        until(process, "held back" if where == "hold" else "still holds the lock")
+        until(process, "on hold" if where == "hold" else "still holds the lock")
         process.terminate()
         process.communicate(timeout=5)
     assert process.returncode == 143
@@ -445,7 +445,7 @@ def test_a_hold_that_comes_while_it_waits_gets_the_lock(place: Place) -> None:
         process = place.start(*PROGRAM)
         until(process, "still holds the lock")
         hold = place.put(place.data / ".validator-hold", "move\n")
-    until(process, "held back")
+    until(process, "on hold")
     assert free(path) and free(place.data / ".validator-lock")
     assert process.poll() is None
     hold.unlink()
@@ -595,7 +595,7 @@ def test_a_hold_in_each_form_holds(sparse: str, program: tuple[str, ...]) -> Non
             fresh.database()
             make(fresh, fresh.data / ".validator-hold")
             process = fresh.start(*program)
-            until(process, "held back")
+            until(process, "on hold")
             assert process.poll() is None, make.__name__
             process.terminate()
             out, _ = process.communicate(timeout=10)

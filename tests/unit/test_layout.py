@@ -91,15 +91,23 @@ def test_mainnet_is_never_the_default() -> None:
     assert "inventory = inventory/testnet\n" in (ROOT / "ansible.cfg").read_text()
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/modules/*_info.py")), ids=lambda path: path.stem)
+def test_a_module_that_proves_is_no_info_module(path: Path) -> None:
+    """By Ansible's convention such a module gathers facts: what it finds is no reason to fail, nor to wait at once."""
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"^short_description: (Prove|Check|Refuse|Wait)", text, re.M)
+    assert '"wait": {"type": "bool", "default": True}' not in text
+
+
 # Modules that look into the release's namespace, by the name that the collection gives it.
 IN_THE_NAMESPACE = {
     "kubernetes.core.k8s": "Pod",
     "kubernetes.core.k8s_info": "Pod",
     "kubernetes.core.helm_info": "",
-    "eth2xk8s.staking.prysm_beacon_info": "",
-    "eth2xk8s.staking.prysm_duties_info": "",
+    "eth2xk8s.staking.beacon_health": "",
+    "eth2xk8s.staking.validator_duties": "",
     "eth2xk8s.staking.prysm_release_info": "",
-    "eth2xk8s.staking.prysm_silence_info": "",
+    "eth2xk8s.staking.validator_stopped": "",
 }
 
 

@@ -103,13 +103,36 @@ def test_every_play_asks_for_the_opening_where_no_option_passes_over_it(path: Pa
     assert [play["hosts"] for play in found if "| eth2xk8s.staking.in_run }}" not in play["hosts"]] == []
 
 
-@pytest.mark.parametrize("name", sorted({*ACTING} - {"site", "cluster_upgrade", "machines", "leave_node"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"site", "cluster_upgrade", "machines", "leave_node"}))
 def test_an_operation_is_a_page_that_one_reads_at_a_glance(name: str) -> None:
     """Hosts and entry points; what a role keeps to itself stays there."""
     text = (ROOT / f"playbooks/{name}.yml").read_text()
     assert re.findall(r"__[a-z]\w*", text) == []
     assert len(text.splitlines()) <= 100
     assert "set _ =" not in text
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in ROOT.glob("playbooks/**/*") if path.is_file()), ids=lambda path: path.name
+)
+def test_no_playbook_uses_what_a_role_keeps_to_itself(path: Path) -> None:
+    roles = "|".join(role.name for role in ROOT.glob("roles/*"))
+    assert re.findall(rf"\b__(?:{roles})_\w+", path.read_text(encoding="utf-8")) == []
+
+
+def entry_points() -> set[str]:
+    """What the roles' argument specs check, besides `main`."""
+    found: set[str] = set()
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        found |= {name for name, spec in load(path)["argument_specs"].items() if spec["options"]}
+    return found - {"main"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/**/*.yml")), ids=lambda path: path.name)
+def test_entry_points_are_called_so_that_ansible_checks_their_options(path: Path) -> None:
+    """By the name that their spec has: with .yml behind it, Ansible finds the tasks, and no spec."""
+    called = re.findall(r"tasks_from: (.*)", path.read_text(encoding="utf-8"))
+    assert [name for name in entry_points() for one in called if f"{name}.yml" in re.split(r"[ '\"]", one)] == []
 
 
 @pytest.mark.parametrize("name", sorted({*ACTING} - {"machines", "uninstall"}))
@@ -161,6 +184,7 @@ def set_by_playbooks() -> set[str]:
 #: What the playbooks set for a role, and an operator may still give with -e: no proof hangs on it.
 STILL_THE_OPERATORS = {
     *(name for name in set_by_playbooks() if name.startswith(("base_", "firewall_", "microk8s_"))),
+    "prysm_helm_accept_syncing_execution",
     "prysm_helm_emergency_flags",
     "prysm_helm_version",
     "prysm_wallet_key_manager_host",
@@ -189,7 +213,7 @@ def test_every_inventory_and_every_role_default_is_known() -> None:
         if not text.startswith("$ANSIBLE_VAULT"):
             named = {name for name in yaml.safe_load(text) or {} if name.startswith(tuple(TABLE["prefixes"]))}
             assert named <= KNOWN, path
-    assert {"prysm_chain_config", "prysm_helm_values", "microk8s_channel", "site_network", "node"} <= KNOWN
+    assert {"prysm_chain_config", "prysm_helm_values", "microk8s_channel", "site_run_path", "node"} <= KNOWN
     assert KNOWN & set(TABLE["owned"]) == set()
 
 
@@ -548,6 +572,35 @@ def test_a_vaulted_variable_is_neither_opened_nor_shown(site: Site) -> None:
     assert done.refused(), done.output
     assert "prysm_secrett is not a variable" in done.said
     assert "decrypt" not in done.said
+
+
+DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        pytest.param(
+            {"control_plane": {"master": DOWN}}, ["clock of master", "the cluster cannot be read"], id="master"
+        ),
+        pytest.param({"nfs": {"nfs-server": DOWN}}, ["clock of nfs-server", "the wallets were not read"], id="nfs"),
+    ],
+)
+def test_the_status_is_reported_with_half_of_the_site_down(site: Site, groups: t.Any, words: list[str]) -> None:
+    """What is down is said, and nothing else is missing because of it."""
+    site.write({"prysm_validators": [{"name": "validator1", "keystores": ["/x"], "wallet_password": "Xx-1-abcdefgh"}],
+                "prysm_jwt_secret": "ab" * 32}, **groups)  # fmt: skip
+    report = site.place / "report.json"
+    done = site.play(
+        ROOT / "playbooks/status.yml", "--check", "-e", "status_format=json", "-e", f"status_file={report}"
+    )
+    assert done.code == 0, done.output
+    (text,) = re.findall(r"^    msg: \|-\n((?:        .*\n|\n)+)", done.output, re.M)
+    found = json.loads(text)
+    assert [machine["name"] for machine in found["machines"]] == HOSTS
+    assert [one["name"] for one in found["clients"]] == ["validator1"]
+    for word in words:
+        assert [problem for problem in found["problems"] if problem.startswith(word) and "refused" in problem]
 
 
 # --- the run lock -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""What status.yml makes of the nodes: what looks well and is not has to be among the problems."""
+"""What status.yml makes of what it read: what looks well and is not has to be among the problems."""
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,11 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_status import site_status
+
 ROOT = Path(__file__).parents[2]
+CLIENT = {"name": "validator1", "database": "/data/prysm/validator1/validator.db"}
+KEY = "0x" + "ab" * 48
 
 
 def node(name: str) -> dict[str, t.Any]:
@@ -31,48 +34,45 @@ def lease(name: str, age: float) -> dict[str, t.Any]:
 def read(**more: t.Any) -> dict[str, t.Any]:
     base = {"name": "core22", "held": True}
     return {
-        "status_clock": {"problems": [], "offset_seconds": 0.0},
-        "status_node": {
+        "clock": {"problems": [], "offset_seconds": 0.0},
+        "node": {
             "name": "x",
             "certificates": [],
             "snap": {"held": True},
             "snapd": {"can_hold": True},
             "bases": [base],
         },
-        "status_watch": {"delivered": True, "reason": ""},
+        "watch": {"delivered": True, "reason": ""},
         **more,
     }
 
 
-def problems(control_planes: int = 1, **given: t.Any) -> list[str]:
-    hosts: dict[str, dict[str, t.Any]] = {"nfs": read(__prysm_wallet_uniqueness={}), "worker": read()}
+def report(control_planes: int = 1, **given: t.Any) -> dict[str, t.Any]:
     planes = [f"cp{number}" for number in range(1, control_planes + 1)]
-    hosts |= {name: read() for name in planes}
-    for name, more in given.pop("hosts", {}).items():
-        hosts[name] |= more
     names = [*planes, "worker"]
+    machines: dict[str, dict[str, t.Any]] = {name: read() for name in ("nfs", *names)}
+    for name, more in given.pop("hosts", {}).items():
+        machines[name] |= more
     ages = given.pop("ages", {})
-    variables: dict[str, t.Any] = {
-        "groups": {"site": ["nfs", *names], "microk8s": names, "control_plane": planes, "nfs": ["nfs"]},
-        "hostvars": hosts,
-        "storage": hosts["nfs"],
-        "prysm_validators": [],
-        "site_clients": [],
-        "prysm_data_dir": "/data/prysm",
-        "status_release": {},
-        "status_nodes": {"resources": [node(name) for name in names]},
-        "status_leases": {"resources": [lease(name, ages.get(name, 5)) for name in names]},
-        "status_votes": {"skipped": True},
-        "status_tunnels": {"results": []},
-        "status_pods": {},
-        "status_beacon": {"ready": True},
-        "status_duties": {},
-        **given,
+    cluster = {
+        "nodes": {"resources": [node(name) for name in names]},
+        "leases": {"resources": [lease(name, ages.get(name, 5)) for name in names]},
+        "votes": {"skipped": True},
+        "tunnels": {"results": []},
+        **given.pop("cluster", {}),
     }
-    text = (ROOT / "playbooks/templates/status.json.j2").read_text(encoding="utf-8")
-    found = Templar(DataLoader(), variables=variables).template(trust_as_template(text))
-    report = json.loads(found) if isinstance(found, str) else found
-    return t.cast("list[str]", report["problems"])
+    readings = {
+        "groups": {"site": ["nfs", *names], "microk8s": names, "control_plane": planes, "nfs": ["nfs"]},
+        "machines": machines,
+        "cluster": cluster,
+        "prysm": {"release": {"workloads": {}}, "beacon": {"ready": True}, **given.pop("prysm", {})},
+        "storage": {"uniqueness": {"keys": {}}, **given.pop("storage", {})},
+    }
+    return site_status(readings, given.pop("clients", []), datetime.now(UTC).timestamp())
+
+
+def problems(control_planes: int = 1, **given: t.Any) -> list[str]:
+    return t.cast("list[str]", report(control_planes, **given)["problems"])
 
 
 def votes(*roles: str) -> dict[str, t.Any]:
@@ -81,13 +81,13 @@ def votes(*roles: str) -> dict[str, t.Any]:
 
 def test_a_site_that_is_well_has_no_problems() -> None:
     assert problems() == []
-    assert problems(3, status_votes=votes("voter", "voter", "voter")) == []
+    assert problems(3, cluster={"votes": votes("voter", "voter", "voter")}) == []
 
 
 def unheld(*names: str) -> dict[str, t.Any]:
-    node = read()["status_node"]
+    node = read()["node"]
     bases = [{"name": name, "held": name not in names} for name in ("core22", "snapd")]
-    return {"status_node": {**node, "snap": {"held": "microk8s" not in names}, "bases": bases}}
+    return {"node": {**node, "snap": {"held": "microk8s" not in names}, "bases": bases}}
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def unheld(*names: str) -> dict[str, t.Any]:
         ),
         pytest.param({"hosts": {"cp1": unheld("microk8s")}}, "may refresh microk8s on cp1", id="free"),
         pytest.param(
-            {"hosts": {"cp1": {"status_watch": {"delivered": False, "reason": "no event; snap restart x"}}}},
+            {"hosts": {"cp1": {"watch": {"delivered": False, "reason": "no event; snap restart x"}}}},
             "control plane cp1: no event; snap restart x",
             id="deaf",
         ),
         pytest.param(
-            {"hosts": {"cp1": {"status_watch": {"msg": "module failed"}}}}, "control plane cp1: module failed", id="not"
+            {"hosts": {"cp1": {"watch": {"msg": "module failed"}}}}, "control plane cp1: module failed", id="not"
         ),
         pytest.param(
             {"ages": {"worker": 90}},
@@ -113,19 +113,144 @@ def unheld(*names: str) -> dict[str, t.Any]:
             id="a-lease-that-is-old",
         ),
         pytest.param(
-            {"status_tunnels": {"results": [{"tunnel_host": "cp1", "peers": [{"name": "worker", "reason": "slow"}]}]}},
+            {
+                "cluster": {
+                    "tunnels": {"results": [{"tunnel_host": "cp1", "peers": [{"name": "worker", "reason": "slow"}]}]}
+                }
+            },
             "network from cp1 to worker: slow.*tx-checksum-ip-generic off",
             id="a-slow-tunnel",
         ),
         pytest.param(
-            {"control_planes": 3, "status_votes": votes("voter", "voter", "spare")},
+            {"control_planes": 3, "cluster": {"votes": votes("voter", "voter", "spare")}},
             "of 3 control planes only 2 vote",
             id="too-few-voters",
         ),
-        pytest.param({"control_planes": 3, "status_votes": {"msg": "x"}}, "only 0 vote .*not read", id="unread-voters"),
+        pytest.param(
+            {"control_planes": 3, "cluster": {"votes": {"msg": "x"}}}, "only 0 vote .*not read", id="unread-voters"
+        ),
+        pytest.param({"hosts": {"nfs": {"clock": {"problems": ["1 s off"]}}}}, "clock of nfs: 1 s off", id="clock"),
+        pytest.param(
+            {"hosts": {"nfs": {"clock": {"unreachable": True, "msg": "no route"}}}},
+            "clock of nfs: not measured: no route",
+            id="unreachable",
+        ),
+        pytest.param({"hosts": {"nfs": {"clock": {}}}}, "clock of nfs: not measured: unreachable", id="left-out"),
+        pytest.param(
+            {"hosts": {"worker": {"node": {"msg": "x"}}}}, "certificates of worker were not read: x", id="node"
+        ),
+        pytest.param(
+            {"hosts": {"cp1": {"node": {"certificates": [{"name": "ca", "days_left": 29}]}}}},
+            "certificate ca of cp1 has 29 days left",
+            id="certificate",
+        ),
+        pytest.param(
+            {"hosts": {"cp1": {"inventory": {"secret_readable": False}}}}, "the JWT secret cannot be read", id="jwt"
+        ),
+        pytest.param(
+            {"hosts": {"worker": {"needs": {"problems": ["no answer"]}}}},
+            r"no answer \(asked from worker\)",
+            id="needs",
+        ),
+        pytest.param({"cluster": {"nodes": {"msg": "refused"}}}, "the cluster cannot be read: refused", id="cluster"),
+        pytest.param({"prysm": {"beacon": {"msg": "refused"}}}, "beacon: refused", id="beacon"),
+        pytest.param({"prysm": {"release": {"msg": "refused"}}}, "refused", id="release"),
+        pytest.param(
+            {"prysm": {"release": {"workloads": {}, "edited": {"beacon": ["a", "b", "c", "d"]}}}},
+            "beacon was edited by hand: a; b; c$",
+            id="edited",
+        ),
+        pytest.param(
+            {"prysm": {"release": {"workloads": {}, "unmerged": {"beacon": ["a"]}}}},
+            "beacon is not as Helm has it: a. Run site.yml",
+            id="unmerged",
+        ),
+        pytest.param(
+            {"prysm": {"release": {"workloads": {}, "recorded": False}}}, "Helm has no record", id="no-record-of-helm"
+        ),
+        pytest.param(
+            {"prysm": {"release": {"workloads": {}, "unfinished": ["x"], "status": "pending-upgrade"}}},
+            "the release is pending-upgrade",
+            id="cut-off",
+        ),
+        pytest.param(
+            {"prysm": {"release": {"workloads": {}, "values": {"emergency": {"beacon": ["--x"], "validator": []}}}}},
+            "EMERGENCY: every beacon runs with --x",
+            id="emergency",
+        ),
+        pytest.param({"prysm": {"ahead": {"problems": ["a fork is ahead"]}}}, "a fork is ahead", id="fork"),
+        pytest.param({"storage": {"uniqueness": None}}, "the wallets were not read: no answer", id="no-wallets"),
+        pytest.param(
+            {"storage": {"uniqueness": {"unreachable": True, "msg": "no route"}}},
+            "the wallets were not read: no route",
+            id="no-storage",
+        ),
+        pytest.param({"prysm": {"beacon": {}}}, "beacon: not read", id="no-beacon"),
+        pytest.param({"storage": {"refused": "in two places"}}, "KEYS: in two places", id="refused"),
+        pytest.param({"clients": [CLIENT]}, "validator1: duties were not read", id="no-duties"),
     ],
 )
 def test_what_looks_well_and_is_not_is_named(given: dict[str, t.Any], problem: str) -> None:
     found = problems(**given)
     assert len(found) == 1, found
     assert re.search(problem, found[0]), found
+
+
+def test_a_part_that_was_not_read_stops_no_report() -> None:
+    """Whatever was not read, down to nothing at all, is among the problems."""
+    found = site_status({"groups": {"site": ["nfs", "cp1"], "microk8s": ["cp1"]}}, [CLIENT], 0.0)
+    text = "\n".join(found["problems"])
+    for part in ("clock of nfs", "clock of cp1", "certificates of cp1", "cluster", "beacon", "validator1", "wallets"):
+        assert part in text
+
+
+DUTY = {"status": "ACTIVE", "last_attested_slot": 90, "missing": ""}
+SIGNED = {"highest_slot": 1, "highest_source": 2, "highest_target": 3, "blacklisted": False}
+
+
+def client(seen: dict[str, t.Any], **storage: t.Any) -> dict[str, t.Any]:
+    found = {"proved": True, "problem": "", "version": "v7.1.6", "node": "worker", "keys": {KEY: DUTY}, **seen}
+    kept = {"wallets": {"validator1": [KEY]}, "histories": {"validator1": {"keys": {KEY: SIGNED}}}, **storage}
+    return report(prysm={"duties": {"clients": {"validator1": found}}}, storage=kept, clients=[CLIENT])
+
+
+def test_of_each_client_it_says_duties_lock_and_history() -> None:
+    lock = {"state": "held", "addresses": ["10.0.0.2"], "holder": ""}
+    found = client({}, locks={"locks": {CLIENT["database"]: lock}})
+    assert found["problems"] == []
+    (one,) = found["clients"]
+    assert (one["performs_duties"], one["lock"], one["lock_holders"]) == (True, "held", ["10.0.0.2"])
+    assert one["keys"][0]["highest_target"] == 3
+
+
+@pytest.mark.parametrize(
+    ("seen", "storage", "problem"),
+    [
+        ({}, {"holds": {"validator1": "history: an older copy"}}, "validator1 is .*: history: an older copy"),
+        ({"proved": False, "problem": "there is no pod"}, {}, "validator1: there is no pod"),
+        ({"proved": False, "keys": {KEY: {**DUTY, "missing": "slot 9"}}}, {}, "validator1: slot 9"),
+        (
+            {},
+            {"histories": {"validator1": {"keys": {KEY: {**SIGNED, "blacklisted": True}}}}},
+            "validator1: Prysm refuses all duties of 0xabababab",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_client_is_named(seen: dict[str, t.Any], storage: dict[str, t.Any], problem: str) -> None:
+    (found,) = client(seen, **storage)["problems"]
+    assert re.search(problem, found)
+
+
+def test_a_history_that_cannot_be_read_stops_no_report() -> None:
+    (one,) = client({}, histories={"validator1": {"failed": True, "msg": "damaged"}})["clients"]
+    assert one["keys"][0]["highest_slot"] is None
+    assert one["lock"] == "unknown"
+
+
+def test_the_text_lays_out_what_the_report_says() -> None:
+    found = client({"waiting": {}}, locks={"locks": {}})
+    text = (ROOT / "playbooks/templates/status.txt.j2").read_text(encoding="utf-8")
+    said = Templar(DataLoader(), variables={"site_status": found}).template(trust_as_template(text))
+    assert "validator1: performs its duties, v7.1.6 on worker; validator.db unknown" in said
+    assert "signed up to block 1, source 2, target 3" in said
+    assert "No problems." in said

@@ -65,7 +65,7 @@ def test_one_address_or_several(given: t.Any, found: list[str]) -> None:
 def test_the_address_is_used_by_a_beacon_node_that_begins(
     begun: str, installed: dict[str, t.Any], first: bool, value: str, asked: bool
 ) -> None:
-    seen = {"__prysm_helm_database": {"begun": begun}, "__prysm_helm_installed": installed}
+    seen = {"prysm_helm_beacon_database": {"begun": begun}, "__prysm_helm_installed": installed}
     assert say("__prysm_helm_first_start", **seen) is first
     assert say("__prysm_helm_checkpoint_value", **seen) == value
     assert say("__prysm_helm_asks_providers", **seen) is asked
@@ -90,13 +90,13 @@ def test_every_public_network_needs_one_at_the_first_start(
         "__prysm_helm_asks_providers",
         prysm_helm_network=network,
         prysm_helm_checkpoint_sync_url=urls,
-        __prysm_helm_database={"begun": begun},
+        prysm_helm_beacon_database={"begun": begun},
     )
 
 
 def test_a_database_that_will_be_emptied_begins_again() -> None:
     seen = {
-        "__prysm_helm_database": {"begun": "checkpoint"},
+        "prysm_helm_beacon_database": {"begun": "checkpoint"},
         "__prysm_helm_installed": INSTALLED,
         "__prysm_helm_wanted": {"beacon_database_incompatible": True},
     }

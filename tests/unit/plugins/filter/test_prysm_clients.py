@@ -60,6 +60,7 @@ def test_the_directories_of_a_site_are_those_of_its_clients() -> None:
 def test_keys_by_client() -> None:
     places = [{"kind": "wallet", "client": "a"}, {"kind": "history", "client": "b"}, {"kind": "wallet", "client": None}]
     assert keys_by_client({"0x1": places, "0x2": places[:1], "0x3": []}) == {"a": ["0x1", "0x2"]}
+    assert keys_by_client({"0x1": places[:1]}, ["a", "z"]) == {"a": ["0x1"], "z": []}
 
 
 def sources() -> list[Path]:

@@ -737,3 +737,12 @@ def test_the_seed_needs_nobody_but_its_own_api() -> None:
 )
 def test_reads_the_name_servers_of_a_corefile(corefile: str, servers: list[str]) -> None:
     assert m.parse_dns_servers(corefile) == servers
+
+
+def test_tunnels_are_those_of_nodes_that_have_one() -> None:
+    def node(name: str, notes: dict[str, str] | None) -> dict[str, t.Any]:
+        return {"metadata": {"name": name, **({} if notes is None else {"annotations": notes})}}
+
+    nodes = [node("a", {m.TUNNEL: "10.1.0.1"}), node("b", {m.TUNNEL: "10.1.0.2"}), node("c", {}), node("d", None)]
+    assert m.pod_tunnels(nodes) == [{"name": "a", "address": "10.1.0.1"}, {"name": "b", "address": "10.1.0.2"}]
+    assert m.pod_tunnels(nodes, "a") == [{"name": "b", "address": "10.1.0.2"}]

@@ -228,7 +228,7 @@ def test_no_client_can_start_while_its_wallet_is_written(
 def test_a_client_with_the_database_that_nobody_locks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "validator-client-data").mkdir(parents=True)
     for check in (True, False):
-        with pytest.raises(StakingError, match="minimal database, which nobody locks"):
+        with pytest.raises(StakingError, match="minimal database, which has no lock"):
             _importer.run(present(tmp_path, 0, data_dir=str(tmp_path / "data")), check=check)
     assert keys_in(tmp_path) is None
 

@@ -565,7 +565,7 @@ def test_keystores_to_be_imported_from_a_store_that_is_in_use_are_refused(tmp_pa
         keystores = [{"path": str(tmp_path / name), "client": "v1"}]
         result = run_module(validator_key_uniqueness, keystores=keystores)
         assert bool(result.get("failed")) is refused, name
-        assert not refused or "is in a wallet that nobody declared" in result["msg"]
+        assert not refused or "is in a wallet of no declared client" in result["msg"]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_wallet_that_nobody_can_read_is_danger(tmp_path: Path) -> None:
     make_wallet(tmp_path / "unknown", 0)
     census = Census()
     census.search(str(tmp_path))
-    assert "nobody declared it, and no password is known" in str(census.unreadable[0])
+    assert "it belongs to no declared client, and no password is known" in str(census.unreadable[0])
     census = Census()
     census.add_wallets([entry(make_wallet(tmp_path / "other", 1), "v1", "Other-password-1")])
     assert "the password is wrong" in str(census.unreadable[0])
@@ -272,7 +272,7 @@ def test_a_live_key_in_no_wallet(tmp_path: Path) -> None:
     census = Census()
     census.add_wallets([entry(make_wallet(tmp_path / "a", 0), "v1")])
     census.add_listed("live", {"v1": [K[0], K[1]]}, "running client")
-    assert list(reasons(census)) == [K[1]] and "from a place nobody declared" in reasons(census)[K[1]]
+    assert list(reasons(census)) == [K[1]] and "from a place that is not declared" in reasons(census)[K[1]]
 
 
 def test_what_the_cluster_starts_is_looked_into(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_a_wallet_on_a_node_is_refused_before_its_key_is_imported(tmp_path: Path
     make_wallet(tmp_path / "node/old", 1, manifest=True)
     contents = [{"name": "k1.json", "content": json.dumps(keystore(1)), "client": "v1"}]
     refused = judge(tmp_path, report("worker", search(tmp_path / "node")), keystore_contents=contents)
-    assert "belongs to v1, and is in a wallet that nobody declared" in refused["msg"]
+    assert "belongs to v1, and is in a wallet of no declared client" in refused["msg"]
     assert f"worker:{tmp_path}/node/old" in refused["msg"]
 
 
@@ -298,7 +298,7 @@ def test_a_machine_that_could_not_be_read_is_refused(tmp_path: Path) -> None:
     assert "name it in prysm_wallet_search_exclude" in result["msg"]
     for message in ("", "it is not reachable"):
         silent = judge(tmp_path, {"host": "worker", "searched": False, "msg": message})
-        assert silent["failed"] and "the disks of worker: " + (message or "nobody has searched") in silent["msg"]
+        assert silent["failed"] and "the disks of worker: " + (message or "they were not searched") in silent["msg"]
     forged = judge(tmp_path, {"host": "worker", "keys": [{"key": "0x12", "kind": "wallet", "where": "/x"}]})
     assert "worker:/x: '0x12' is not a 48-byte" in forged["msg"]
 

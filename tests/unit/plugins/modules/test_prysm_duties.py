@@ -10,7 +10,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import NotYet, describe
-from ansible_collections.eth2xk8s.staking.plugins.modules import prysm_beacon_info, prysm_duties_info
+from ansible_collections.eth2xk8s.staking.plugins.modules import beacon_health, validator_duties
 
 KEYS = ["0x" + f"{n:02x}" * 48 for n in range(1, 5)]
 STATUSES = {"UNKNOWN": 0, "DEPOSITED": 1, "PENDING": 2, "ACTIVE": 3, "EXITING": 4, "SLASHING": 5, "EXITED": 6}
@@ -110,7 +110,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def prove(run: Run, site: Site, keys: t.Sequence[str] = KEYS, **params: t.Any) -> dict[str, t.Any]:
-    return run(prysm_duties_info, site, clients=[{"name": "validator1", "pubkeys": list(keys)}], **params)
+    return run(validator_duties, site, clients=[{"name": "validator1", "pubkeys": list(keys)}], **params)
 
 
 def keys(*of: tuple[str, int]) -> dict[str, tuple[str, int]]:
@@ -189,7 +189,7 @@ FATAL = (
 
 
 def beacon(run: Run, site: Site, **params: t.Any) -> dict[str, t.Any]:
-    return run(prysm_beacon_info, site, **params)
+    return run(beacon_health, site, **params)
 
 
 def test_a_beacon_that_keeps_ending_ends_the_wait_with_its_last_words(run: Run) -> None:

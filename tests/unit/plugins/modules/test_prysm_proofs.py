@@ -15,11 +15,11 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet, Pod
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
-    prysm_beacon_info,
-    prysm_duties_info,
+    beacon_health,
     prysm_forks_info,
     prysm_release_info,
     prysm_version_info,
+    validator_duties,
 )
 
 KEY = "0x" + "ab" * 48
@@ -112,7 +112,7 @@ def prove(run: Run, script: Script | Exception, **params: t.Any) -> dict[str, t.
         **slot_100(),
         **params,
     }
-    return run(prysm_duties_info, script, **given)
+    return run(validator_duties, script, **given)
 
 
 def slot_100() -> dict[str, t.Any]:
@@ -199,7 +199,7 @@ def test_reports_without_waiting_when_asked_to(run: Run) -> None:
 
 def beacon(run: Run, script: Script, **params: t.Any) -> dict[str, t.Any]:
     given = {"version": "v7.1.6", "timeout": 0, "interval": 0, **slot_100(), **params}
-    return run(prysm_beacon_info, script, **given)
+    return run(beacon_health, script, **given)
 
 
 READY = 'prysm_version{version="v7.1.6"} 1\nbeacon_head_slot 100'

@@ -13,7 +13,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import read_interchange
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_database
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
-    slashing_protection_compare_info,
+    slashing_protection_compare,
     slashing_protection_export,
 )
 from tests.unit.plugins.keys_support import PUBKEYS, BoltWriter, prysm_tree, unpack, write_database
@@ -51,7 +51,7 @@ def test_writes_all_that_prysm_itself_would_export(
     for key, want in theirs.keys.items():
         assert set(want.attestation_records()) <= set(ours.keys[key].attestation_records())
         assert set(want.block_records()) <= set(ours.keys[key].block_records())
-    compared = run(slashing_protection_compare_info, capsys, have=str(dest), want=str(database))
+    compared = run(slashing_protection_compare, capsys, have=str(dest), want=str(database))
     assert (compared.get("failed", False), compared["lacking"]) == (False, {})
 
 
@@ -105,7 +105,7 @@ def test_one_record_less_is_a_refusal_that_names_it(
     entry = next(one for one in document["data"] if len(one["signed_attestations"]) > 2)
     entry["signed_attestations"].pop(1)
     dest.write_text(json.dumps(document), encoding="utf-8")
-    result = run(slashing_protection_compare_info, capsys, have=str(dest), want=str(database))
+    result = run(slashing_protection_compare, capsys, have=str(dest), want=str(database))
     assert result["failed"] is True
     assert list(result["lacking"]) == [entry["pubkey"]]
     assert "1 attestations" in result["msg"]
@@ -117,12 +117,12 @@ def test_another_network_is_a_refusal(capsys: pytest.CaptureFixture[str], databa
     document = json.loads(dest.read_text(encoding="utf-8"))
     document["metadata"]["genesis_validators_root"] = "0x" + "11" * 32
     dest.write_text(json.dumps(document), encoding="utf-8")
-    result = run(slashing_protection_compare_info, capsys, have=str(dest), want=str(database))
+    result = run(slashing_protection_compare, capsys, have=str(dest), want=str(database))
     assert "belongs to network" in result["msg"]
 
 
 def test_what_is_not_there_cannot_be_compared(capsys: pytest.CaptureFixture[str], database: Path) -> None:
-    result = run(slashing_protection_compare_info, capsys, have=str(database.parent / "other.db"), want=str(database))
+    result = run(slashing_protection_compare, capsys, have=str(database.parent / "other.db"), want=str(database))
     assert result["failed"] is True
 
 

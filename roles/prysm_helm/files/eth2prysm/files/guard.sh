@@ -165,9 +165,9 @@ wait_for_hold() {
     while held_back; do
         if [ "$said" = no ]; then
             if regular "$hold" && why=$(head -n 1 "$hold" 2> /dev/null); then
-                say "held back by $hold: $why"
+                say "on hold ($hold): $why"
             else
-                say "held back by $hold, which cannot be read as $(me)"
+                say "on hold ($hold), which cannot be read as $(me)"
             fi
             said=yes
         fi

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: prysm_duties_info
+module: validator_duties
 short_description: Prove that validator clients perform their duties
 version_added: 0.1.0
 description:
@@ -14,7 +14,7 @@ description:
     been attested for by the process that runs now, at the wanted version, while the beacon node's head keeps up with
     the chain's clock.
   - Fails when that does not happen in time, naming each client and key and what was last seen; at once when a client
-    signs with a key nobody expects, refuses to start, or keeps ending.
+    signs with a key that is not expected, refuses to start, or keeps ending.
   - A probe, a phase or a log line is not a proof; neither is a key's status alone, which Prysm keeps for deleted and
     blacklisted keys, nor an attestation to a head that stands still, which is what keys do when the execution client is
     dead.
@@ -83,7 +83,7 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: See validator1 attest at the new version
-  eth2xk8s.staking.prysm_duties_info:
+  eth2xk8s.staking.validator_duties:
     kubeconfig: /var/snap/microk8s/current/credentials/client.config
     version: v7.1.6
     clients:
@@ -230,7 +230,7 @@ class Proof:
         seen["unexpected"] = sorted(set(report.keys) - set(expected))
         seen["keys"] = {key: self._key(seen, pod.uid, key, report.keys.get(key), chain.slot) for key in expected}
         if seen["unexpected"]:
-            seen["problem"] = "slashing risk: it has keys that nobody expects there: " + ", ".join(seen["unexpected"])
+            seen["problem"] = "slashing risk: it has keys that are not expected there: " + ", ".join(seen["unexpected"])
             seen["hopeless"] = True
         elif self._params["version"] and seen["version"] != self._params["version"]:
             seen["problem"] = f"it runs {seen['version']}, not {self._params['version']}"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: prysm_beacon_info
+module: beacon_health
 short_description: Wait until the beacon node is of use, at the wanted version
 version_added: 0.1.0
 description:
@@ -57,7 +57,7 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: Wait for the beacon node
-  eth2xk8s.staking.prysm_beacon_info:
+  eth2xk8s.staking.beacon_health:
     kubeconfig: /var/snap/microk8s/current/credentials/client.config
     version: v7.1.6
 """

@@ -11,13 +11,13 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
-from ansible_collections.eth2xk8s.staking.plugins.modules import validator_lock_info
+from ansible_collections.eth2xk8s.staking.plugins.modules import validator_lock
 from tests.unit.plugins.keys_support import failing
 
 
 def run(capsys: pytest.CaptureFixture[str], **params: t.Any) -> dict[str, t.Any]:
     with patch_module_args(params), pytest.raises(SystemExit):
-        validator_lock_info.main()
+        validator_lock.main()
     return json.loads(capsys.readouterr().out)
 
 

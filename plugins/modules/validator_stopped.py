@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: prysm_silence_info
+module: validator_stopped
 short_description: Prove that validator clients have stopped
 version_added: 0.1.0
 description:
@@ -19,7 +19,7 @@ description:
     O(nodes) that have no Node object any more.
   - A StatefulSet that still wants replicas is not stopped.
   - Says nothing about processes outside of the cluster; the lock on C(validator.db) does, see
-    M(eth2xk8s.staking.validator_lock_info).
+    M(eth2xk8s.staking.validator_lock).
 options:
   clients:
     description: Names of the StatefulSets that must have stopped.
@@ -70,7 +70,7 @@ extends_documentation_fragment:
 
 EXAMPLES = r"""
 - name: See that validator1 runs nowhere
-  eth2xk8s.staking.prysm_silence_info:
+  eth2xk8s.staking.validator_stopped:
     kubeconfig: /var/snap/microk8s/current/credentials/client.config
     clients: [validator1]
     volumes: [/data/prysm/validator1, /data/prysm/wallets/validator1]

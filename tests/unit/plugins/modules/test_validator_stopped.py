@@ -7,7 +7,7 @@ import typing as t
 import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet
-from ansible_collections.eth2xk8s.staking.plugins.modules import prysm_silence_info
+from ansible_collections.eth2xk8s.staking.plugins.modules import validator_stopped
 from tests.unit.plugins.keys_support import run_module
 
 DATA, WALLET = "/data/prysm/validator1", "/data/prysm/wallets/validator1"
@@ -70,8 +70,8 @@ def prove(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., dict[str, t.Any]]:
                 raise cluster
             return cluster
 
-        monkeypatch.setattr(prysm_silence_info, "Cluster", make)
-        return run_module(prysm_silence_info, **{"clients": ["validator1"], "timeout": 0, "interval": 0, **params})
+        monkeypatch.setattr(validator_stopped, "Cluster", make)
+        return run_module(validator_stopped, **{"clients": ["validator1"], "timeout": 0, "interval": 0, **params})
 
     return call
 

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: validator_lock_info
-short_description: Say who holds the locks of validator clients, asked where the databases live
+module: validator_lock
+short_description: Read who holds the locks of validator clients, and wait until they are free or held
 version_added: 0.1.0
 description:
   - Asks the kernel of the machine that stores the files, so that a holder on any NFS client is seen. Nothing is locked
@@ -58,12 +58,12 @@ options:
 
 EXAMPLES = r"""
 - name: See that no client has the database of validator1 any more
-  eth2xk8s.staking.validator_lock_info:
+  eth2xk8s.staking.validator_lock:
     paths: [/data/prysm/validator1/validator.db]
     wait_free: true
 
 - name: See that validator1 holds its database, from the node that its pod is on
-  eth2xk8s.staking.validator_lock_info:
+  eth2xk8s.staking.validator_lock:
     wait_held:
       - path: /data/prysm/validator1/validator.db
         address: 172.20.10.12

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: slashing_protection_compare_info
+module: slashing_protection_compare
 short_description: Prove that one history protects at least as well as another
 version_added: 0.1.0
 description:
@@ -34,7 +34,7 @@ options:
 
 EXAMPLES = r"""
 - name: See that nothing was lost on the way
-  eth2xk8s.staking.slashing_protection_compare_info:
+  eth2xk8s.staking.slashing_protection_compare:
     have: /data/prysm/validator1/.rollback/validator.db
     want: /data/prysm/validator1/validator.db
 """
