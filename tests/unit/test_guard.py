@@ -320,7 +320,12 @@ def test_of_many_guards_exactly_one_starts_its_program(place: Place) -> None:
     assert [other.poll() for other in others] == [None, None, None]
     process.kill()
     process.wait()
-    time.sleep(1)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not any(
+        Path(f"/proc/{other.pid}/comm").read_text() == "sleep\n" for other in others
+    ):
+        time.sleep(0.1)
+    time.sleep(0.5)
     for other in others:
         other.terminate()
     said = [other.communicate(timeout=10)[0] for other in others]

@@ -325,7 +325,7 @@ def test_a_node_is_drained_only_while_changes_are_delivered() -> None:
     ]
     collection = "eth2xk8s.staking"
     assert steps.index((f"{collection}.microk8s", "watches.yml")) < steps.index(
-        (f"{collection}.prysm_helm", "drain.yml")
+        (f"{collection}.prysm_helm", "drain")
     )
 
 

@@ -42,6 +42,9 @@ def node(syncing: bool = False, head: int = 99) -> dict[str, t.Any]:
 
 def run(monkeypatch: pytest.MonkeyPatch, api: Api, **more: t.Any) -> dict[str, t.Any]:
     monkeypatch.setattr(validator_activity_info, "Cluster", lambda *_: api)
+    for answer in api.answers:  # made when the tests were collected, which may be long ago
+        if isinstance(answer, dict) and "/eth/v1/beacon/genesis" in answer:
+            answer["/eth/v1/beacon/genesis"]["data"]["genesis_time"] = str(int(time.time()) - 12 * 100)
     return run_module(
         validator_activity_info, **{"pubkeys": [A, B], "version": "v7.1.6", "timeout": 0, "interval": 0, **more}
     )
