@@ -324,9 +324,7 @@ def test_a_node_is_drained_only_while_changes_are_delivered() -> None:
         if "ansible.builtin.include_role" in task
     ]
     collection = "eth2xk8s.staking"
-    assert steps.index((f"{collection}.microk8s", "watches.yml")) < steps.index(
-        (f"{collection}.prysm_helm", "drain")
-    )
+    assert steps.index((f"{collection}.microk8s", "watches.yml")) < steps.index((f"{collection}.prysm_helm", "drain"))
 
 
 @pytest.mark.parametrize(
