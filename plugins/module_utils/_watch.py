@@ -118,9 +118,9 @@ def _write_note(client: Client, folder: int, number: int) -> None:
     replace_file(folder, TRANSACTION, b"%d\n" % number, 0o600, client.uid, client.gid)
 
 
-def _is_noted(client: Client, number: int | None) -> bool:
+def _is_noted(client: Client, number: int) -> bool:
     """Whether the note says no more than the database: not while slashing_protection_replace is at work."""
-    return number is None or (read_transaction(client.data_dir) or 0) <= number
+    return (read_transaction(client.data_dir) or 0) <= number
 
 
 def _inode(path: str) -> tuple[int, int] | None:
@@ -340,6 +340,8 @@ class Watcher:
         self.log = log
         self.clock = clock
         self.numbers: dict[str, int | None] = {}
+        #: The last that was read of each; one that is gone for a while is still the one before.
+        self.last: dict[str, int] = {}
         self.raised: dict[str, int | None] | None = None
         #: What is on record of each client's transactions.
         self.known: dict[str, int | None] = {}
@@ -351,12 +353,14 @@ class Watcher:
         """To be called every two seconds."""
         findings = []
         for client in self.config.clients:
-            before = self.numbers.get(client.name)
             try:
                 now = self.numbers[client.name] = note(client, self.known.get(client.name))
-                if before is not None and (now is None or now < before) and _is_noted(client, now):
+                if now is None:
+                    continue  # the guard starts nothing without it, and it may come back
+                if now < self.last.get(client.name, now) and _is_noted(client, now):
                     # Replaced, together with its note: by the playbooks, or by a whole directory from a backup.
                     self.due = self.clock()
+                self.last[client.name] = now
             except StakingError as exc:
                 findings.append(Finding(client, str(exc)))
         self._judge(findings, "tick")
