@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .conftest import Lab
 
 KEYS = 4
@@ -62,6 +64,7 @@ def arguments(lab: Lab) -> str:
     return str(lab.kubectl("get pod -n prysm beacon-0")["spec"]["containers"][0])
 
 
+@pytest.mark.by_hand
 def test_an_argument_for_an_emergency(lab: Lab) -> None:
     """Asked of the program itself, given, reported while it stays, and taken off again."""
     flag = ("playbooks/flag.yml", "-e", "prysm_emergency_on=beacon", "-e")
