@@ -60,18 +60,20 @@ KEPT_EPOCHS = 512
 _SPOOL = "/var/tmp"
 _BOLT_MAGIC = _boltdb.MAGIC.to_bytes(4, "little")
 _OF_TEKU = "is a file of Teku's own. Export it with `teku slashing-protection export` (see docs/guides)"
+_PACKED = "is packed. Unpack it first"
+_UTF16 = "is UTF-16 text. Write it again as UTF-8"
 _NOT_MADE_FOR_THIS = (
     (b"SQLite format 3\0", "is the SQLite database of another client. Export it with that client (see docs/guides)"),
     (b"---\nlastSigned", _OF_TEKU),
     (b"lastSigned", _OF_TEKU),
     (b"---\ngenesisValidatorsRoot", _OF_TEKU),
-    (b"BZh", "is packed. Unpack it first"),
-    (b"\xfd7zXZ\0", "is packed. Unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "is packed. Unpack it first"),
-    (b"\xff\xfe", "is UTF-16 text. Write it again as UTF-8"),
-    (b"\xfe\xff", "is UTF-16 text. Write it again as UTF-8"),
-    (b"\x1f\x8b", "is packed. Unpack it first"),
-    (b"PK\x03\x04", "is packed. Unpack it first"),
+    (b"BZh", _PACKED),
+    (b"\xfd7zXZ\0", _PACKED),
+    (b"\x28\xb5\x2f\xfd", _PACKED),
+    (b"\xff\xfe", _UTF16),
+    (b"\xfe\xff", _UTF16),
+    (b"\x1f\x8b", _PACKED),
+    (b"PK\x03\x04", _PACKED),
     (b"$ANSIBLE_VAULT", "is encrypted by Ansible Vault, and holds no secret. Decrypt it first"),
 )
 

@@ -12,6 +12,7 @@ is said here is never more than the rules say.
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import re
 import shlex
@@ -474,20 +475,20 @@ def fate(
             elif table == "filter":
                 opened = _decider(found, True)
     if ruleset is not None:
-        if any(
-            rule.target in ("MARK", "CONNMARK")
-            for every in tables
-            for chains in every.values()
-            for chain in chains.values()
-            for rule in chain.rules
-        ):
-            ruleset.marked.update(("meta", "ct"))
+        if _change_marks(tables):
+            ruleset = ruleset.without_marks()
         found_in = ruleset.fate(packet)
         if found_in.passes is False:
             return found_in
         unsure = unsure or found_in.passes is None
         opened = opened or found_in.by
     return Fate(None if unsure else True, opened)
+
+
+def _change_marks(tables: t.Sequence[Tables]) -> bool:
+    """Whether a rule sets the mark of a packet or of a connection."""
+    chains = (chain for every in tables for table in every.values() for chain in table.values())
+    return any(rule.target in ("MARK", "CONNMARK") for chain in chains for rule in chain.rules)
 
 
 def _decider(found: t.Sequence[Verdict], passes: bool) -> str:
@@ -537,6 +538,12 @@ class Ruleset:
                     self.marked |= _marks(value.get("expr", []))
                 else:
                     self.sets[family, table, value["name"]] = value
+
+    def without_marks(self) -> "Ruleset":
+        """The same rules, for packets of whose marks nothing is known."""
+        found = copy.copy(self)
+        found.marked = {"meta", "ct"}
+        return found
 
     def fate(self, packet: Packet) -> Fate:
         """What becomes of a packet in every base chain that it meets."""

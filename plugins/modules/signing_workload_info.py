@@ -143,36 +143,27 @@ _NO_HELM = {"fieldSelector": "type!=helm.sh/release.v1"}
 _FOREIGN = "once you have made sure that it has no key of this site, add {0} to prysm_wallet_foreign_signers"
 
 
-class ConfigMaps:
-    """The config maps of the cluster, read when the first of them is asked for."""
+class Texts:
+    """The data of all objects of a kind, read when the first of them is asked for. Nothing of it is returned."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._found: dict[tuple[str, str], dict[str, str]] | None = None
-
-    def data(self, namespace: str, name: str) -> dict[str, str] | None:
-        if self._found is None:
-            self._found = {
-                (item["metadata"]["namespace"], item["metadata"]["name"]): item.get("data") or {}
-                for item in self._cluster.items("/api/v1/configmaps")
-            }
-        return self._found.get((namespace, name))
-
-
-class Secrets:
-    """The Secrets of the cluster as text, read when the first of them is asked for. Nothing of them is returned."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(
+        self,
+        cluster: Cluster,
+        path: str,
+        query: t.Mapping[str, str] | None = None,
+        decode: t.Callable[[str], str] = str,
+    ) -> None:
+        self._ask = lambda: cluster.items(path, query)
+        self._decode = decode
         self._found: dict[tuple[str, str], dict[str, str]] | None = None
 
     def data(self, namespace: str, name: str) -> dict[str, str] | None:
         if self._found is None:
             self._found = {
                 (item["metadata"]["namespace"], item["metadata"]["name"]): {
-                    key: _decoded(value) for key, value in (item.get("data") or {}).items()
+                    key: self._decode(value) for key, value in (item.get("data") or {}).items()
                 }
-                for item in self._cluster.items("/api/v1/secrets", _NO_HELM)
+                for item in self._ask()
             }
         return self._found.get((namespace, name))
 
@@ -195,8 +186,8 @@ def find(cluster: Cluster, params: dict[str, t.Any]) -> list[Signer]:
         params["data_dirs"],
         params["data_root"],
         objects,
-        ConfigMaps(cluster).data,
-        Secrets(cluster).data,
+        Texts(cluster, "/api/v1/configmaps").data,
+        Texts(cluster, "/api/v1/secrets", _NO_HELM, _decoded).data,
     )
     found = [signer for kind, item in objects for signer in signers(kind, item, params["namespace"], known)]
     for secret in cluster.items("/api/v1/secrets", _HELM):

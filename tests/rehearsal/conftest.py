@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import typing as t
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ import pytest
 import yaml
 
 from lab import ROOT
-from lab.layout import Layout
+from lab.layout import CHAIN_PORT, GATEWAY, Layout
 
 Judge = dict[str, t.Any]
 
@@ -74,6 +75,12 @@ class Lab:
     def kubectl(self, words: str) -> t.Any:
         """What kubectl on the first control plane says, as JSON."""
         return json.loads(self.on("master", f"/snap/bin/microk8s kubectl {words} -o json"))
+
+    def chain(self, path: str, *posted: str) -> t.Any:
+        """What the chain answers, also to a file that is posted to it."""
+        address = f"http://{GATEWAY}:{CHAIN_PORT}{path}"
+        answer = self.command("exec", "--", sys.executable, "-m", "lab.fetch", address, *posted).stdout
+        return json.loads(answer or "null")
 
     def judge(self) -> Judge:
         """All signatures the chain has seen, and the offences among them."""

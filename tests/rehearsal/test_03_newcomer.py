@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-from lab.layout import CHAIN_PORT, GATEWAY
 
 from .conftest import KEYSTORES, Lab
 
@@ -20,8 +17,7 @@ def say(lab: Lab, folder: Path, **statuses: str) -> None:
     """The chain has this to say of each key from now on."""
     file = folder / "statuses.json"
     file.write_text(json.dumps(statuses))
-    address = f"http://{GATEWAY}:{CHAIN_PORT}/validators"
-    lab.command("exec", "--", sys.executable, "-m", "lab.fetch", address, str(file))
+    lab.chain("/validators", str(file))
 
 
 def pods(lab: Lab) -> dict[str, tuple[str, int]]:

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls, _keystore
-from lab.layout import CHAIN_PORT, GATEWAY
 
 from .conftest import Inventory, Lab, history
 
@@ -28,12 +26,6 @@ EPOCHS = 24
 SLOTS = 8
 
 Entry = dict[str, t.Any]
-
-
-def chain(lab: Lab, path: str) -> t.Any:
-    """What the chain answers."""
-    address = f"http://{GATEWAY}:{CHAIN_PORT}{path}"
-    return json.loads(lab.command("exec", "--", sys.executable, "-m", "lab.fetch", address).stdout)
 
 
 def root_of(*words: object) -> str:
@@ -69,7 +61,7 @@ class Site:
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.keys: dict[str, str] = {}
         self.files: dict[str, dict[str, t.Any]] = {}
-        genesis, head = chain(lab, "/genesis"), chain(lab, "/head")
+        genesis, head = lab.chain("/genesis"), lab.chain("/head")
         #: Their last votes are ahead of the chain: until then nobody may sign again.
         self.last = int(head["slot"]) // SLOTS + 30
         entries: list[dict[str, t.Any]] = []
@@ -125,7 +117,7 @@ def known(found: dict[str, t.Any], last: int) -> set[tuple[int, ...]]:
 
 def signed_here(lab: Lab) -> list[dict[str, t.Any]]:
     """What the chain was sent, without what it was told of."""
-    signatures = t.cast("list[dict[str, t.Any]]", chain(lab, "/judge/signatures"))
+    signatures = t.cast("list[dict[str, t.Any]]", lab.chain("/judge/signatures"))
     return [one for one in signatures if not one.get("elsewhere")]
 
 
