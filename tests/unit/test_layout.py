@@ -192,3 +192,47 @@ def test_every_command_of_the_documents_is_there(name: str) -> None:
     assert [path for path in re.findall(r"ansible-playbook (\S+\.yml)", text) if not (ROOT / path).is_file()] == []
     assert [path for path in re.findall(r"`((?:docs|tests|lab|bin|inventory)/[\w./-]+)", text)
             if not (ROOT / path).exists()] == []  # fmt: skip
+
+
+Task = dict[str, t.Any]
+
+
+def every(tasks: list[Task] | None) -> t.Iterator[Task]:
+    """Tasks, and those in their blocks."""
+    for task in tasks or []:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from every(task.get(part))
+
+
+def names_in(expression: object, variables: dict[str, t.Any], seen: frozenset[str] = frozenset()) -> set[str]:
+    """The words of an expression, and of the role's variables in it."""
+    found = set(re.findall(r"[A-Za-z_]\w*", str(expression)))
+    for word in found & set(variables) - seen:
+        found |= names_in(variables[word], variables, seen | {word})
+    return found
+
+
+def changed_by(tasks: list[Task], files: dict[str, list[Task]], seen: frozenset[str] = frozenset()) -> set[str]:
+    """The names that tasks register or set, also those of files that they include."""
+    found: set[str] = set()
+    for task in every(tasks):
+        found |= {task["register"]} if "register" in task else set()
+        found |= set(task.get("ansible.builtin.set_fact", ()))
+        included = task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks") or ""
+        name = included["file"] if isinstance(included, dict) else included
+        if name in files and name not in seen:
+            found |= changed_by(files[name], files, seen | {name})
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_block_changes_what_it_depends_on(role: Path) -> None:
+    """Ansible asks a block's condition before each of its tasks: what stopped a client must still start it."""
+    files = {path.name: t.cast("list[Task]", load(path)) for path in (role / "tasks").glob("*.yml")}
+    variables = load(role / "vars/main.yml") if (role / "vars/main.yml").exists() else {}
+    for name, tasks in files.items():
+        for task in every(tasks):
+            if "block" in task and "when" in task:
+                asked = names_in(task["when"], variables)
+                assert not asked & {*changed_by(task["block"], files), "now"}, (name, task.get("name"))
