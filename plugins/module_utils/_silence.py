@@ -109,13 +109,13 @@ def read_client(folder: str, locks: t.Mapping[str, str], inodes: t.Mapping[str, 
     info = _nfsd.parse_info(_text(os.path.join(folder, "info")))
     if not info:
         return None
-    holds, opens = set(), set()
+    kinds: t.Dict[str, t.Set[str]] = {"lock": set(), "open": set()}
     for state in _nfsd.parse_states(_text(os.path.join(folder, "states"))):
         for name, path in locks.items():
             if _nfsd.is_of(state, path, inodes[name]):
-                (holds if state["type"] == "lock" else opens if state["type"] == "open" else set()).add(name)
+                kinds.setdefault(state["type"], set()).add(name)
     address = _nfsd.host_of(info.get("address", ""))
-    return Client(os.path.basename(folder), address, _seconds(info), frozenset(holds), frozenset(opens))
+    return Client(os.path.basename(folder), address, _seconds(info), frozenset(kinds["lock"]), frozenset(kinds["open"]))
 
 
 def read_clients(locks: t.Mapping[str, str]) -> t.List[Client]:
