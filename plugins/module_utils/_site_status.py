@@ -44,6 +44,9 @@ def outlook(release: Reading, ahead: Reading) -> t.List[str]:
                 f"EMERGENCY: every {program} runs with {' '.join(arguments)}. Take it off with playbooks/flag.yml "
                 f"-e prysm_emergency_flag=none -e prysm_emergency_on={program}"
             )
+    because = below(release, "values", "standby").get("because")
+    if because:
+        found.append(f"no client has a standby: {because}")
     return [*found, *(ahead.get("problems") or [])]
 
 
@@ -195,7 +198,7 @@ def _key(pubkey: str, seen: Reading, signed: Reading) -> Report:
     }
 
 
-def _client(client: Reading, storage: Reading, seen: Reading, problems: t.List[str]) -> Report:
+def _client(client: Reading, storage: Reading, seen: Reading, standby: bool, problems: t.List[str]) -> Report:
     name: str = client["name"]
     history = below(storage, "histories", name, "keys")
     hold: str = below(storage, "holds").get(name) or ""
@@ -207,12 +210,15 @@ def _client(client: Reading, storage: Reading, seen: Reading, problems: t.List[s
         problems.append(f"{name}: {seen.get('problem') or reasons or 'duties were not read'}")
     if hold:
         problems.append(f"{name} is on hold: {hold}")
+    elif standby and seen.get("proved") and not seen.get("standby"):
+        problems.append(f"{name} has no standby now: no pod of it waits for its lock on another node")
     return {
         "name": name,
         "performs_duties": seen.get("proved", False),
         "problem": seen.get("problem", "not read"),
         "version": seen.get("version", ""),
         "node": seen.get("node", ""),
+        "standby": seen.get("standby", ""),
         "restarts": seen.get("restarts", 0),
         "lock": lock["state"],
         "lock_holders": lock["addresses"],
@@ -250,5 +256,6 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
     report["pods"] = _pods(below(prysm, "pods"))
     report["beacon"] = _beacon(below(prysm, "beacon"), problems)
     seen = below(prysm, "duties", "clients")
-    report["clients"] = [_client(one, storage, below(seen, one["name"]), problems) for one in clients]
+    standby = bool(below(prysm, "release", "values", "standby").get("enabled"))
+    report["clients"] = [_client(one, storage, below(seen, one["name"]), standby, problems) for one in clients]
     return {**report, "problems": problems + _keys(storage)}

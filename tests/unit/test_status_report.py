@@ -254,3 +254,29 @@ def test_the_text_lays_out_what_the_report_says() -> None:
     assert "validator1: performs its duties, v7.1.6 on worker; validator.db unknown" in said
     assert "signed up to block 1, source 2, target 3" in said
     assert "No problems." in said
+
+
+def with_standby(values: dict[str, t.Any], **seen: t.Any) -> dict[str, t.Any]:
+    found = {"proved": True, "problem": "", "version": "v7.1.6", "node": "worker", "keys": {KEY: DUTY}, **seen}
+    return report(
+        prysm={
+            "release": {"workloads": {}, "values": {"standby": values}},
+            "duties": {"clients": {"validator1": found}},
+        },
+        storage={"wallets": {"validator1": [KEY]}, "histories": {"validator1": {"keys": {KEY: SIGNED}}}},
+        clients=[CLIENT],
+    )
+
+
+def test_a_standby_is_said_and_so_is_why_there_is_none() -> None:
+    found = with_standby({"enabled": True, "because": ""}, standby="worker2")
+    assert (found["problems"], found["clients"][0]["standby"]) == ([], "worker2")
+    (problem,) = with_standby({"enabled": False, "because": "the NFS server serves version 3"})["problems"]
+    assert problem == "no client has a standby: the NFS server serves version 3"
+    (problem,) = with_standby({"enabled": True, "because": ""}, standby="")["problems"]
+    assert problem.startswith("validator1 has no standby now")
+    assert with_standby({})["problems"] == []
+    text = (ROOT / "playbooks/templates/status.txt.j2").read_text(encoding="utf-8")
+    told = with_standby({"enabled": True}, standby="worker2", waiting={})
+    said = Templar(DataLoader(), variables={"site_status": told}).template(trust_as_template(text))
+    assert "v7.1.6 on worker, standby on worker2;" in said

@@ -21,6 +21,7 @@ def ask(expression: str, **more: t.Any) -> t.Any:
         "__prysm_helm_found": FOUND,
         "prysm_standby": True,
         "site_fence": PROVED,
+        "__prysm_helm_probe": {"proved": True, "reasons": []},
         **more,
     }
     return evaluate("prysm_helm", expression, **given)
@@ -63,6 +64,54 @@ def test_what_is_not_proved_is_one_pod_and_the_reason(fence: dict[str, t.Any], b
         assert values["standby"]["enabled"] is False
         assert because in values["standby"]["because"]
     assert values["podManagementPolicy"] == "Parallel", "the set is not made anew for that"
+
+
+@pytest.mark.parametrize("probe", [{}, {"proved": False, "reasons": ["the lock was not tried from two nodes"]}])
+def test_nor_is_what_two_pods_have_not_tried(probe: dict[str, t.Any]) -> None:
+    values = ask("__prysm_helm_standby_values", __prysm_helm_probe=probe)
+    assert values["standby"]["enabled"] is False
+    assert ("not tried" if probe else "not proved") in values["standby"]["because"]
+    there = found(2, "Parallel", True)
+    assert ask("__prysm_helm_standby_values", __prysm_helm_probe=probe, __prysm_helm_found=there)["standby"]["enabled"]
+
+
+def test_the_probe_holds_on_a_node_that_has_nothing_of_the_release() -> None:
+    nodes = [
+        {
+            "metadata": {"name": name},
+            "spec": {},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "addresses": [{"type": "InternalIP", "address": f"10.0.0.{n}"}, {"type": "Hostname", "address": name}],
+            },
+        }
+        for n, name in enumerate(("a", "b"))
+    ]
+    given = {"__prysm_helm_nodes": {"resources": nodes}, "__prysm_helm_probe_pods": {"resources": [a_pod("a")]}}
+    assert ask("__prysm_helm_probe_nodes", **given) == ["b", "a"]
+    assert ask("__prysm_helm_probe_addresses", **given) == ["10.0.0.1"]
+
+
+def test_the_pods_of_the_probe_are_given_the_script_as_it_is() -> None:
+    given = {
+        "role_path": str(ROOT / "roles/prysm_helm"),
+        "prysm_helm_nfs_server": "172.20.10.10",
+        "__prysm_helm_release_values": {"image": {}},
+        "__prysm_helm_guard_image": "busybox:musl",
+        "__prysm_helm_probe_mode": "hold",
+        "__prysm_helm_probe_node": "worker",
+        "ansible_search_path": [str(ROOT / "roles/prysm_helm")],
+    }
+    path = ROOT / "roles/prysm_helm/templates/fence-pod.yml.j2"
+    made = yaml.safe_load(ask(f"lookup('ansible.builtin.template', '{path}', convert_data=false)", **given))
+    (container,) = made["spec"]["containers"]
+    script = (ROOT / "roles/prysm_helm/files/fence-probe.sh").read_text(encoding="utf-8")
+    # As Kubernetes takes it: $$ is a $.
+    assert container["args"][0].replace("$$", "$").strip() == script.strip()
+    assert container["args"][1:] == ["fence-probe.sh", "hold", "/probe/lock"]
+    assert made["spec"]["volumes"] == [
+        {"name": "probe", "nfs": {"server": "172.20.10.10", "path": "/data/prysm/.fence-probe"}}
+    ]
 
 
 def test_a_client_that_was_stopped_is_not_started_by_its_standby() -> None:
