@@ -252,6 +252,22 @@ def test_who_holds_and_who_waits_touch_the_server_every_second(dash: Site) -> No
     assert both >= held + 3, "the one that waits, too"
 
 
+def test_a_slow_disk_of_the_server_does_not_make_its_node_silent(dash: Site) -> None:
+    """A proof takes as long as the disk does; the server has to hear of the node all the same."""
+    lost = dash.fake_dd("")
+    dd = dash.place.root / "tools/dd"
+    text = dd.read_text().replace("&& echo", "&& sleep 4 && echo")
+    dash.place.put(dd, text).chmod(0o755)
+    first = dash.pod("first", PULSE_NAP="0.2", PULSE_PROOF_EVERY="1")
+    until(first, "first signs")
+    lost.write_text("")
+    time.sleep(0.5)
+    opens = Opens(dash.lock)
+    assert opens.count(2.5) >= 3
+    opens.close()
+    assert first.poll() is None
+
+
 def test_the_lock_file_does_not_grow_with_the_starts(dash: Site) -> None:
     for _ in range(3):
         first = dash.pod("first", "echo runs; exec sleep 1", PULSE_NAP="0.02", PULSE_PROOF_EVERY="1")

@@ -11,7 +11,7 @@
 set -u
 
 nap=${PULSE_NAP:-1}
-# A proof is a write to the server's disk, so it is not made at every beat.
+# A proof is a write to the server's disk, so it is made at every fifth beat only.
 every=${PULSE_PROOF_EVERY:-5}
 # Seconds to end after SIGTERM, and after SIGQUIT.
 patience=${PULSE_PATIENCE:-5}
@@ -61,11 +61,19 @@ end_by() {
     ! alive
 }
 
+# An open is answered by the server each time, whatever is cached here. By itself, as a proof can take as long as the
+# server's disk does.
+touch_server() {
+    while alive; do
+        (: < "$lock") 2> /dev/null
+        sleep "$nap"
+    done
+}
+
 beat() {
+    touch_server 8>&- &
     turn=0
     while alive; do
-        # An open is answered by the server each time, whatever is cached here.
-        (: < "$lock") 2> /dev/null
         if [ $((turn % every)) -eq 0 ] && ! proved; then
             say "the lock on $lock is lost: the NFS server has heard nothing of this node, and another may sign by now." \
                 "Prysm ends here, and starts again as the standby ($words)"
