@@ -65,6 +65,18 @@ class Probe(t.NamedTuple):
     write_failed: bool | None
 
 
+def server_of(read: t.Mapping[str, t.Any]) -> Server:
+    """The server; one that was not read does not run."""
+    return Server(
+        running=bool(read.get("running", False)),
+        versions=[str(one) for one in read.get("versions") or []],
+        lease_seconds=int(read.get("lease_seconds") or 0),
+        grace_seconds=int(read.get("grace_seconds") or 0),
+        delegations=bool(read.get("delegations", True)),
+        problems=[str(one) for one in read.get("problems") or []],
+    )
+
+
 def nfs_mounts(text: str) -> t.List[Mount]:
     """The NFS mounts of a /proc/mounts."""
     found = []
@@ -162,6 +174,12 @@ def reasons(server: Server, nodes: t.Sequence[Node], servers: t.Collection[str])
     for node in nodes:
         found += of_node(node, servers)
     return found
+
+
+def node_of(name: str, texts: t.Mapping[str, str]) -> Node:
+    """A node, from the texts that machine_info has read of it."""
+    settings = {path: text for path, text in texts.items() if path != "/proc/mounts"}
+    return Node(name, texts.get("/proc/mounts"), settings or None)
 
 
 # ---- The words of the probe's pods, see files/fence-probe.sh of the role prysm_helm.

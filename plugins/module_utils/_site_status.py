@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _fence
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import nodes_heard_of
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import merged
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._readings import Reading, below, wallets_not_read
@@ -48,6 +49,22 @@ def outlook(release: Reading, ahead: Reading) -> t.List[str]:
     if because:
         found.append(f"no client has a standby: {because}")
     return [*found, *(ahead.get("problems") or [])]
+
+
+def _fence_now(release: Reading, groups: Reading, machines: Reading) -> t.List[str]:
+    """What stands against the fence, where two pods of a client rely on it."""
+    values = below(release, "values")
+    if not below(values, "standby").get("enabled"):
+        return []
+    server: Reading = {}
+    for host in groups.get("nfs") or []:
+        server = below(machines, host, "fence", "server")
+    nodes = [
+        _fence.node_of(host, below(machines, host, "fence", "node", "texts")) for host in groups.get("microk8s") or []
+    ]
+    address = below(values, "nfs").get("serverIp") or ""
+    found = _fence.reasons(_fence.server_of(server), nodes, [address] if address else [])
+    return [f"the lock between the two pods of each client is not proved to be a fence: {words}" for words in found]
 
 
 def _release(installed: Reading) -> Report:
@@ -258,4 +275,5 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
     seen = below(prysm, "duties", "clients")
     standby = bool(below(prysm, "release", "values", "standby").get("enabled"))
     report["clients"] = [_client(one, storage, below(seen, one["name"]), standby, problems) for one in clients]
+    problems += _fence_now(below(prysm, "release"), groups, machines)
     return {**report, "problems": problems + _keys(storage)}

@@ -109,18 +109,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _fence
 
 
-def server_of(read: t.Mapping[str, t.Any]) -> _fence.Server:
-    """The server; one that was not read does not run."""
-    return _fence.Server(
-        running=bool(read.get("running", False)),
-        versions=[str(one) for one in read.get("versions") or []],
-        lease_seconds=int(read.get("lease_seconds") or 0),
-        grace_seconds=int(read.get("grace_seconds") or 0),
-        delegations=bool(read.get("delegations", True)),
-        problems=[str(one) for one in read.get("problems") or []],
-    )
-
-
 def probe_of(told: t.Mapping[str, t.Any]) -> _fence.Probe:
     """What two pods have seen, from their words."""
     held, write_failed = _fence.first_said(told["first_log"])
@@ -140,7 +128,7 @@ def judge(params: t.Mapping[str, t.Any]) -> t.List[str]:
     if params["probe"] is not None:
         return _fence.of_probe(probe_of(params["probe"]))
     nodes = [_fence.Node(one["name"], one["mounts"], one["settings"]) for one in params["nodes"]]
-    return _fence.reasons(server_of(params["server"]), nodes, params["addresses"])
+    return _fence.reasons(_fence.server_of(params["server"]), nodes, params["addresses"])
 
 
 def main() -> None:
