@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_manifest_problems import prysm_manifest_problems
+
 CHART = Path(__file__).parents[2] / "roles/prysm_helm/files/eth2prysm"
 TABLE = yaml.safe_load((CHART / "files/versions.yaml").read_text(encoding="utf-8"))
 FEE = "0x1111111111111111111111111111111111111111"
@@ -1078,6 +1080,19 @@ def test_a_standby_waits_where_prysm_starts(version: str, program: str) -> None:
         key: value for key, value in old.items() if key != "args"
     }, "the same probes: one that waits is neither killed nor Ready"
     assert "pulse.sh" in objects["ConfigMap", "eth2prysm-guard"]["data"]
+
+
+@needs_helm
+def test_what_looks_for_signers_sees_a_client_behind_the_beat() -> None:
+    """Guard and beat stand before Prysm: it is the site's client all the same, with its own wallet."""
+    given = [
+        {"name": name, "data_dir": f"/data/prysm/{name}", "wallet_dir": f"/data/prysm/wallet-{name}"}
+        for name in ("validator1", "validator2")
+    ]
+    text = helm(merge(BASE, STANDBY)).stdout
+    assert prysm_manifest_problems(text, given, "172.20.10.10", "prysm") == []
+    (problem,) = prysm_manifest_problems(text, given[:1], "172.20.10.10", "prysm")
+    assert "validator2" in problem
 
 
 @needs_helm

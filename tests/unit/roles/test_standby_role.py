@@ -157,3 +157,33 @@ def test_a_pod_that_runs_on_a_node_that_lives_takes_over() -> None:
 )
 def test_what_cannot_take_over_is_not_counted_on(other: list[dict[str, t.Any]]) -> None:
     assert takers(a_pod("worker"), *other) == []
+
+
+@pytest.mark.parametrize(
+    "beat", [[], ["/guard-bin/busybox", "sh", "/guard/pulse.sh", "/data/prysm/validator/.validator-lock"]]
+)
+def test_what_prysm_would_be_started_with_is_known_behind_the_beat(beat: list[str]) -> None:
+    """A new version is asked whether it knows its arguments; what stands before the program is none of them."""
+    words = [
+        "validator",
+        "/data",
+        "nfs",
+        "0",
+        "/wallet",
+        "--",
+        *beat,
+        "/validator",
+        "--accept-terms-of-use",
+        "--datadir=/x",
+    ]
+    rendered = {
+        "kind": "StatefulSet",
+        "spec": {
+            "template": {
+                "metadata": {"labels": {"app.kubernetes.io/component": "validator"}},
+                "spec": {"containers": [{"args": words}]},
+            }
+        },
+    }
+    found = ask("__prysm_helm_arguments", __prysm_helm_rendered={"stdout": yaml.safe_dump(rendered)})
+    assert found["beacon"] == [] and sorted(found["validator"]) == ["--accept-terms-of-use", "--datadir=/x"]
