@@ -51,6 +51,13 @@ options:
     type: list
     elements: path
     default: []
+  ports:
+    description:
+      - Ports to look at, such as C(13000/tcp). Reads C(/proc). A port that a pod has of its node is not taken in this
+        sense, since nothing listens there.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -119,6 +126,17 @@ disks:
   returned: always
   type: dict
   sample: {"/data": {"size": 250000000000, "free": 100000000000}}
+taken:
+  description: Those of O(ports) that are taken, and the program that has them; empty for the kernel's own.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"port": "13000/tcp", "program": "lighthouse", "pid": 1234}]
+time:
+  description: The machine's clock, in seconds since 1970.
+  returned: always
+  type: int
+  sample: 1795905240
 memory_bytes:
   description: Memory that the kernel has.
   returned: always
@@ -142,6 +160,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._ports import taken
 
 LARGEST = 1024 * 1024
 # An image made freshly has this directory with a fresh date and nothing in it.
@@ -302,6 +321,8 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         "pending": pending,
         "package_lists_age_seconds": lists_age(LISTS),
         "disks": {path: space(path) for path in params["disks"]},
+        "taken": [one._asdict() for one in taken(params["ports"])],
+        "time": int(time.time()),
         "memory_bytes": memory(read("/proc/meminfo") or ""),
         "cores": len(os.sched_getaffinity(0)),
     }
@@ -318,6 +339,7 @@ def main() -> None:
             "packages": {"type": "bool", "default": False},
             "upgrades": {"type": "bool", "default": False},
             "disks": {"type": "list", "elements": "path", "default": []},
+            "ports": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
