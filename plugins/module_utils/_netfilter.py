@@ -13,6 +13,7 @@ is said here is never more than the rules say.
 from __future__ import annotations
 
 import copy
+import functools
 import ipaddress
 import re
 import shlex
@@ -134,6 +135,7 @@ _SHORT = {
     "--dst-range": "target_range",
 }
 _TWO = ("--tcp-flags",)
+_QUOTES = re.compile(r"""["'\\#]""")
 
 
 def parse_save(text: str, label: str = "") -> Tables:
@@ -162,7 +164,8 @@ def parse_save(text: str, label: str = "") -> Tables:
 
 def _parse_rule(line: str) -> t.Tuple[str, Rule]:
     try:
-        words = shlex.split(line)
+        # Most rules quote nothing, and shlex takes its time.
+        words = shlex.split(line) if _QUOTES.search(line) else line.split()
     except ValueError as exc:
         raise FilterError("this rule of the packet filter is not understood: {0}".format(line)) from exc
     chain, rest = words[1], words[2:]
@@ -213,6 +216,7 @@ def _interface(pattern: str, name: str) -> t.Optional[bool]:
     return False if _OWN.match(plain) else None
 
 
+@functools.lru_cache(maxsize=None)
 def _address(value: str, address: str) -> t.Optional[bool]:
     try:
         here = ipaddress.ip_address(address)

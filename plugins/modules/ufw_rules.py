@@ -355,8 +355,9 @@ class Firewall:
             raise _netfilter.FilterError("; ".join(wrong))
         return found, skip
 
-    def ruleset(self, skip: t.Set[t.Tuple[str, str]]) -> t.Optional[_netfilter.Ruleset]:
-        """The rules in force of nftables; a kernel without it has none."""
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    def document(self) -> t.Any:
+        """What nftables says of its rules in force; None from a kernel without it."""
         nft = self.module.get_bin_path("nft")
         if nft is None:
             return None
@@ -366,8 +367,18 @@ class Firewall:
         if rc != 0:
             raise _netfilter.FilterError("nft -j list ruleset failed: {0}".format(err.strip()))
         try:
-            return _netfilter.Ruleset(json.loads(out or "{}"), skip)
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            return json.loads(out or "{}")
+        except ValueError as exc:
+            raise _netfilter.FilterError(
+                "the answer of nft -j list ruleset is not understood: {0}".format(exc)
+            ) from exc
+
+    def ruleset(self, skip: t.Set[t.Tuple[str, str]]) -> t.Optional[_netfilter.Ruleset]:
+        """The rules in force of nftables, without the tables that iptables-save shows."""
+        document = self.document()
+        try:
+            return None if document is None else _netfilter.Ruleset(document, skip)
+        except (KeyError, TypeError, AttributeError) as exc:
             raise _netfilter.FilterError(
                 "the answer of nft -j list ruleset is not understood: {0}".format(exc)
             ) from exc
@@ -571,6 +582,7 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
         module.fail_json(msg="ufw took the commands but is not as wanted: {0}".format("; ".join(wrong)), **result)
     if params["enabled"]:
         firewall.tables.cache_clear()
+        firewall.document.cache_clear()
         after = dict(result, changed=False)
         effect(firewall, names, samples, after)
         result.update(blocked=after["blocked"], exposed=after["exposed"])

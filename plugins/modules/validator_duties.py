@@ -46,6 +46,12 @@ options:
       - Empty when there is none in this namespace; then only what the clients say counts.
     type: str
     default: beacon
+  beacon_version:
+    description:
+      - The version that the beacon node must run, and be of use at, as M(eth2xk8s.staking.beacon_health) proves it.
+      - Empty where that was proved before, or is not asked.
+    type: str
+    default: ""
   metrics_port:
     description: Where validator clients serve metrics.
     type: int
@@ -151,6 +157,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import not_running, of_no_use
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain, View
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
@@ -168,6 +175,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
     MetricsError,
     duties,
     judge,
+    version,
 )
 
 
@@ -180,12 +188,36 @@ class Proof:
         self._chain = Chain(cluster, params["beacon"], params, params["beacon_metrics_port"])
         self._crashes = Crashes()
         self._accepted = {key.lower() for key in params["accept_pending_keys"]}
+        #: Whether the beacon node will not get better by waiting.
+        self.hopeless = False
         # (pod uid, key) -> slot at the first look, so that an advance is one of the same process.
         self._first: dict[tuple[str, str], int] = {}
 
     def chain(self) -> View:
         """One look at the chain. Without a beacon node to ask an advance of each key has to be waited for."""
-        return self._chain.look() if self._params["beacon"] else View(None, None, "")
+        if not self._params["beacon"]:
+            return View(None, None, "")
+        if not self._params["beacon_version"]:
+            return self._chain.look()
+        try:
+            return self._beacon()
+        except (NotYet, MetricsError) as exc:
+            return View(None, None, str(exc))
+
+    def _beacon(self) -> View:
+        """One look at the beacon node itself."""
+        namespace, name = self._params["namespace"], f"{self._params['beacon']}-0"
+        pod = self._cluster.pod(namespace, name)
+        problem = not_running(pod, name)
+        if problem or pod is None:
+            self.hopeless = pod is not None and not pod.terminating and (pod.hopeless or self._crashes.again(pod))
+            return View(None, None, problem)
+        # Before v1.3.3 the process does not say its version; the image's tag has to do.
+        text = self._cluster.metrics(namespace, name, self._params["beacon_metrics_port"])
+        view = self._chain.look()
+        return view._replace(
+            problem=of_no_use(pod, version(text) or tag(pod.image), self._params["beacon_version"], view)
+        )
 
     def look(self, client: dict[str, t.Any], chain: View) -> dict[str, t.Any]:
         """One look at one client."""
@@ -300,6 +332,7 @@ def main() -> None:
             },
             "version": {"type": "str", "default": ""},
             "beacon": {"type": "str", "default": "beacon"},
+            "beacon_version": {"type": "str", "default": ""},
             "metrics_port": {"type": "int", "default": 8081},
             "beacon_metrics_port": {"type": "int", "default": 8080},
             "accept_pending": {"type": "bool", "default": False},
@@ -334,7 +367,7 @@ def main() -> None:
             if result["proved"] or not params["wait"]:
                 module.exit_json(changed=False, **result)
             late = time.monotonic() >= deadline
-            if late or any(one["hopeless"] for one in seen.values()):
+            if late or proof.hopeless or any(one["hopeless"] for one in seen.values()):
                 when = f" within {params['timeout']} s" if late else ""
                 module.fail_json(msg=failure(result, params["beacon"], when), **result)
             time.sleep(params["interval"])
