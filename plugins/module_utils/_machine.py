@@ -24,6 +24,7 @@ LARGEST = 1024 * 1024
 # An image made freshly has this directory with a fresh date and nothing in it.
 LISTS = "/var/lib/apt/lists"
 NEVER = 10**9
+BOOTED = "/run/systemd/system"
 # The third letter of a package's state: half installed, unpacked, half configured, waiting for a trigger.
 INTERRUPTED = "HUFWt"
 
@@ -150,7 +151,8 @@ def ask(module: AnsibleModule, question: t.Sequence[str]) -> t.Tuple[int, str, s
 def read_units(module: AnsibleModule, wanted: t.Sequence[str]) -> t.Dict[str, t.Dict[str, t.Any]]:
     """The state of systemd units by name; one that does not exist is not active. Fails where systemd does not say."""
     units: t.Dict[str, t.Dict[str, t.Any]] = {unit: {"active": False, "file_state": ""} for unit in wanted}
-    if units:
+    # Where another program is the init (sd_booted(3)), no unit is active.
+    if units and is_there(BOOTED):
         question = ["systemctl", "show", "-p", "Names", "-p", "ActiveState", "-p", "UnitFileState", "--", *units]
         rc, out, err = ask(module, question)
         if rc != 0:
