@@ -77,6 +77,10 @@ options:
     description: Seconds to wait for the proof.
     type: int
     default: 1200
+  beacon_timeout:
+    description: Seconds to wait for a beacon node that is of no use yet, before O(timeout) begins.
+    type: int
+    default: 0
   interval:
     description: Seconds between looks.
     type: float
@@ -339,6 +343,7 @@ def main() -> None:
             "accept_pending_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 1200},
+            "beacon_timeout": {"type": "int", "default": 0},
             "interval": {"type": "float", "default": 2},
             **CHAIN_ARGUMENTS,
             **CLUSTER_ARGUMENTS,
@@ -350,6 +355,7 @@ def main() -> None:
         if not client["pubkeys"]:
             module.fail_json(msg=f"no keys are expected of {client['name']}: there would be nothing to prove")
     deadline = time.monotonic() + params["timeout"]
+    patience = time.monotonic() + params["beacon_timeout"]
     try:
         proof = Proof(Cluster(params["kubeconfig"], params["context"]), params)
         while True:
@@ -366,7 +372,11 @@ def main() -> None:
             }
             if result["proved"] or not params["wait"]:
                 module.exit_json(changed=False, **result)
-            late = time.monotonic() >= deadline
+            now = time.monotonic()
+            if chain.problem and now < patience:
+                # No duties are to be expected before the beacon node is of use.
+                deadline = now + params["timeout"]
+            late = now >= deadline
             if late or proof.hopeless or any(one["hopeless"] for one in seen.values()):
                 when = f" within {params['timeout']} s" if late else ""
                 module.fail_json(msg=failure(result, params["beacon"], when), **result)

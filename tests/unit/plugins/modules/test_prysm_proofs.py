@@ -459,3 +459,20 @@ def test_a_site_without_a_cluster_or_namespace_has_nothing(run: Run, tmp_path: t
 def test_a_cluster_that_cannot_be_read_is_no_empty_cluster(run: Run) -> None:
     result = run(prysm_release_info, Objects(namespaces=[NotYet("503")]), timeout=0)
     assert result["failed"] and "503" in result["msg"]
+
+
+def test_a_beacon_node_that_is_not_ready_yet_takes_none_of_the_time_for_duties(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(1000))
+    monkeypatch.setattr(validator_duties.time, "monotonic", lambda: float(next(seconds)))
+    away, there = [a_pod()], [a_pod(), a_pod("beacon-0")]
+    script = Script([away] * 40 + [there], {**BEACON, "validator1-0": [metrics(95)]})
+    given = {"beacon_version": "v7.1.6", "timeout": 5, **slot_100()}
+    assert prove(run, script, **given, beacon_timeout=500)["proved"] is True
+    script = Script([there], {**BEACON, "validator1-0": [metrics(None)]})
+    result = prove(run, script, **given, beacon_timeout=500)
+    assert "within 5 s" in result["msg"]
+    script = Script([away], {"validator1-0": [metrics(95)]})
+    assert "there is no pod beacon-0" in prove(run, script, **given, beacon_timeout=20)["msg"]
+    assert next(seconds) < 400
