@@ -9,8 +9,11 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import typing as t
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_file
 
 _ADDRESS = re.compile(r"^0x[0-9a-fA-F]{40}$")
 _BURN = re.compile(r"^0x0{40}$")
@@ -34,9 +37,14 @@ def merged(by_machine: t.Mapping[str, Seen], kind: str) -> list[str]:
     ]
 
 
+def is_locked(reason: str) -> bool:
+    """Whether Ansible says that a value could not be decrypted."""
+    return bool(_VAULT.search(reason))
+
+
 def unreadable(name: str, reason: str) -> str:
     """A variable that cannot be had."""
-    if _VAULT.search(reason):
+    if is_locked(reason):
         return f"{name} cannot be decrypted: give the vault's password (--ask-vault-pass or --vault-password-file)"
     return f"{name} cannot be read: {reason.splitlines()[0][:200] if reason else 'no reason given'}"
 
@@ -79,6 +87,41 @@ def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
         if not client.get("has_password"):
             found.append(f"{name} has no wallet_password (from Ansible Vault) or wallet_password_file")
     return found
+
+
+def is_paths(value: t.Any) -> bool:
+    """Whether a value is a list of paths; nothing is an empty one."""
+    return value is None or (isinstance(value, list) and all(isinstance(path, str) and path for path in value))
+
+
+def of_history(name: str, path: str) -> list[str]:
+    """Why what an entry names in slashing_protection cannot be taken from this controller."""
+    try:
+        if is_file(os.path.realpath(os.path.expanduser(path))):
+            return []
+        return [
+            f"slashing_protection of {name}: {path} is no file on this controller; of a data directory of Prysm, name "
+            "its validator.db"
+        ]
+    except StakingError as exc:
+        return [f"slashing_protection of {name}: {exc}"]
+
+
+def of_keystores(name: str, found: Seen, has_password: bool) -> list[str]:
+    """What the keystores of a client on the controller lack, as the lookup keystores has found them."""
+    problems = [f"keystores of {name}: {problem}" for problem in found["problems"]]
+    alone = [item["name"] for item in found["files"] if "password" not in item]
+    if alone and not has_password:
+        problems.append(
+            f"{name} has no keystore_password, keystore_password_file or keystore_passwords, and no password lies "
+            f"beside {alone[0]}"
+        )
+    return problems
+
+
+def not_there(named: t.Iterable[tuple[str, str]], there: t.Container[str], machine: str) -> list[str]:
+    """What of these (what it is, its path) does not lie on a machine."""
+    return [f"{what}: {path} is not there on {machine}" for what, path in named if path not in there]
 
 
 def no_endpoint(network: str) -> str:
