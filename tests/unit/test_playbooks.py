@@ -578,24 +578,33 @@ DOWN = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port"
 
 
 @pytest.mark.parametrize(
-    ("groups", "words"),
+    ("groups", "words", "fail"),
     [
         pytest.param(
-            {"control_plane": {"master": DOWN}}, ["clock of master", "the cluster cannot be read"], id="master"
+            {"control_plane": {"master": DOWN}}, ["clock of master", "the cluster cannot be read"], None, id="master"
         ),
-        pytest.param({"nfs": {"nfs-server": DOWN}}, ["clock of nfs-server", "the wallets were not read"], id="nfs"),
+        pytest.param(
+            {"nfs": {"nfs-server": DOWN}}, ["clock of nfs-server", "the wallets were not read"], "false", id="nfs"
+        ),
     ],
 )
-def test_the_status_is_reported_with_half_of_the_site_down(site: Site, groups: t.Any, words: list[str]) -> None:
-    """What is down is said, and nothing else is missing because of it."""
+def test_the_status_is_reported_with_half_of_the_site_down(
+    site: Site, groups: t.Any, words: list[str], fail: str | None
+) -> None:
+    """What is down is said, and nothing else is missing because of it; then the run fails, if it may."""
     site.write({"prysm_validators": [{"name": "validator1", "keystores": ["/x"], "wallet_password": "Xx-1-abcdefgh"}],
                 "prysm_jwt_secret": "ab" * 32}, **groups)  # fmt: skip
     report = site.place / "report.json"
     done = site.play(
-        ROOT / "playbooks/status.yml", "--check", "-e", "status_format=json", "-e", f"status_file={report}"
-    )
-    assert done.code == 0, done.output
+        ROOT / "playbooks/status.yml", "--check", "-e", f"status_file={report}",
+        "-e", f"status_fail={fail}" if fail else "status_format=json",
+    )  # fmt: skip
+    assert (done.code == 0) is (fail == "false"), done.output
+    assert ("Fail if the report has problems" in done.output and "The report has" in done.output) is (fail is None)
     (text,) = re.findall(r"^    msg: \|-\n((?:        .*\n|\n)+)", done.output, re.M)
+    if fail:
+        assert all(re.search(f"- {word}.*refused", text) for word in words), text
+        return
     found = json.loads(text)
     assert [machine["name"] for machine in found["machines"]] == HOSTS
     assert [one["name"] for one in found["clients"]] == ["validator1"]
