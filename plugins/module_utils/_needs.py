@@ -142,6 +142,34 @@ def no_checkpoint(network: str) -> str:
     )
 
 
+def seen_of(given: Seen, played: bool, stores: bool, size: Seen) -> dict[str, t.Any]:
+    """What was seen of one machine, as of_machine takes it, out of what the preflight's tasks have registered there.
+
+    played says that none of them has failed there; stores, that it has the data; size is what it should have at least.
+    """
+    reached, apart = given.get("__site_reached") or {}, given.get("__site_apart")
+    unreachable = bool(reached.get("unreachable"))
+    failed = ""
+    if not played:
+        failed = "a check ended there, see above"
+    elif apart is None and not unreachable:
+        failed = reached.get("msg", reached.get("stderr", "no answer"))
+    database = given.get("prysm_helm_beacon_database") or {}
+    machine = given.get("prysm_helm_machine_seen") or {}
+    unread = stores and "begun" not in database and "msg" in database
+    return {
+        "unreachable": reached.get("msg", "no answer") if unreachable else "",
+        "failed": failed,
+        "problems": [database["msg"]] if unread else [],
+        "apart": apart,
+        "taken": (given.get("prysm_helm_ports_seen") or {}).get("taken", []),
+        "memory_bytes": machine.get("memory_bytes"),
+        "disk_bytes": (machine.get("disks") or {}).get("/", {}).get("size"),
+        "min_memory": size.get("memory_gb", 0),
+        "min_disk": size.get("disk_gb", 0),
+    }
+
+
 def of_machine(name: str, seen: Seen) -> list[str]:
     """What one machine lacks."""
     if seen.get("unreachable"):
