@@ -106,8 +106,7 @@ def _certificates(host: str, machine: Reading, control_plane: bool, problems: t.
 
 def _execution(asked: t.Mapping[str, Reading], problems: t.List[str]) -> t.List[Report]:
     names = ("endpoint", "problem", "syncing", "block", "block_time")
-    for kind in ("problems", "notes"):
-        problems += merged(asked, kind)
+    problems += merged(asked, "problems")
     return [
         {"from": host, **{name: one[name] for name in names}}
         for host, needs in asked.items()
@@ -228,7 +227,7 @@ def _keys(storage: Reading) -> t.List[str]:
 
 
 def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> Report:
-    """The report. What is wrong is in `problems`, in sentences."""
+    """The report. What is wrong is in `problems`, in sentences; what is only worth knowing, in `notes`."""
     groups, machines = below(readings, "groups"), below(readings, "machines")
     cluster, prysm, storage = (below(readings, part) for part in ("cluster", "prysm", "storage"))
     nodes, control_planes = groups.get("microk8s") or [], groups.get("control_plane") or []
@@ -242,6 +241,7 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
     }
     asked = {host: below(machines, host, "needs") for host in nodes if below(machines, host, "needs")}
     report["execution"] = _execution(asked, problems)
+    report["notes"] = merged(asked, "notes")
     if nodes and not below(machines, nodes[0], "inventory").get("secret_readable", True):
         problems.append("the execution clients were not asked: the JWT secret cannot be read")
     report["nodes"] = _nodes(cluster, now, problems)
