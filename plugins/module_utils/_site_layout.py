@@ -105,13 +105,15 @@ def _left_out(nfs: str, storage: str, client: str) -> t.List[str]:
         "the clocks and the disks of its nodes: nothing of this run has looked at them",
     ]
     if not nfs:
-        found += [
+        found.append(
             "the NFS server: the storage is yours, so nothing proves that it keeps the locks of a node until that "
-            "node is gone",
-            "histories: no run compares a database with what its keys have signed before; the guard in each pod "
-            "refuses one that is older than the last it has seen, and no more. Bring only keys that have never signed",
-        ]
+            "node is gone; what clients sign goes on record at each run only"
+        )
     if not storage:
+        found.append(
+            "histories: no run compares a database with what its keys have signed before; the guard in each pod "
+            "refuses one that is older than the last it has seen, and no more. Bring only keys that have never signed"
+        )
         found += [
             "the wallets: no machine sees them, so they must be filled by you before their clients start",
             f"runs from elsewhere: the run lock is on {client}, and a run that uses another machine does not see it",
@@ -127,7 +129,6 @@ def pattern(groups: Groups, name: str) -> str:
     """
     site = layout(groups)
     ours = site.provider == "microk8s"
-    group = name.partition("[")[0]
     if name == "helm_client":
         return _demanded(groups, PROVIDERS[site.provider].client)
     if name == "gates":
@@ -138,12 +139,13 @@ def pattern(groups: Groups, name: str) -> str:
         if site.storage:
             return STORAGE
         return NOWHERE if name == "storage" else _demanded(groups, HELM_CLIENT)
+    group = name.partition("[")[0]
     if name == "prepared":
         return _demanded(groups, "site") if ours else "nfs" if site.nfs else NOWHERE
     if group == "workers":
         return name if ours else NOWHERE
     if group in ("site", "nfs", *PROVIDERS["microk8s"].nodes):
-        return name if not ours and groups.get(group) else NOWHERE if not ours else _demanded(groups, name)
+        return _demanded(groups, name) if ours else name if groups.get(group) else NOWHERE
     return name
 
 
