@@ -233,6 +233,7 @@ def test_on_microk8s_an_empty_group_makes_no_site_of_yours(lost: str) -> None:
     ("tasks_from", "says", "words"),
     [
         ("rollback_abort.yml", {}, "none can have been begun"),
+        ("rollback.yml", {"schema_down": ["v1.3.0"]}, "no database is replaced"),
         ("before_release.yml", {"beacon_database_incompatible": True, "beacon_together": True}, "cannot be emptied"),
     ],
 )
