@@ -239,10 +239,11 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
             host: _certificates(host, below(machines, host), host in control_planes, problems) for host in nodes
         },
     }
-    asked = {host: below(machines, host, "needs") for host in nodes if below(machines, host, "needs")}
+    askers = nodes or groups.get("helm_client") or []
+    asked = {host: below(machines, host, "needs") for host in askers if below(machines, host, "needs")}
     report["execution"] = _execution(asked, problems)
     report["notes"] = merged(asked, "notes")
-    if nodes and not below(machines, nodes[0], "inventory").get("secret_readable", True):
+    if askers and not below(machines, askers[0], "inventory").get("secret_readable", True):
         problems.append("the execution clients were not asked: the JWT secret cannot be read")
     report["nodes"] = _nodes(cluster, now, problems)
     report["voters"] = _voters(cluster, len(control_planes), problems)
@@ -251,4 +252,6 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
     report["beacon"] = _beacon(below(prysm, "beacon"), problems)
     seen = below(prysm, "duties", "clients")
     report["clients"] = [_client(one, storage, below(seen, one["name"]), problems) for one in clients]
+    if readings.get("left_out"):
+        report["left_out"] = list(readings["left_out"])
     return {**report, "problems": problems + _keys(storage)}

@@ -168,7 +168,7 @@ def set_by_playbooks() -> set[str]:
                 if key in ("register", "loop_var"):
                     found.add(content)
                 if key == "roles":
-                    found.update(name for role in content for name in role if name not in ("role", "tags"))
+                    found.update(name for role in content for name in role if name not in ("role", "tags", "when"))
                 walk(content)
 
     for path in ROOT.glob("playbooks/**/*.yml"):
