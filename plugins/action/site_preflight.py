@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import os
+import glob
 import time
 import typing as t
 
@@ -17,10 +17,17 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import _execution
 #: What is read of each entry; other values may be anything.
 _SECRETS = ("wallet_password", "keystore_password")
 _FILES = ("wallet_password_file", "keystore_password_file")
-
-
+_OPENING = ("keystore_password", "keystore_password_file", "keystore_passwords")
+_LISTS = ("keystores", "slashing_protection")
 #: What is text in an entry, and what YAML likes to change.
 _TEXTS = ("name", "fee_recipient", "graffiti", *_SECRETS, *_FILES)
+
+
+class _Found(t.NamedTuple):
+    """What the entries lack, and what they name on the machine that stores the data: what it is, and its path."""
+
+    problems: list[str]
+    on_nfs: list[tuple[str, str]]
 
 
 class ActionModule(ActionBase):
@@ -28,7 +35,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _VALID_ARGS = frozenset(
-        ["fee_recipient", "engine", "inventory", "machines", "needs", "table", "version", "untested"]
+        ["fee_recipient", "engine", "inventory", "machines", "needs", "named", "table", "version", "untested"]
     )
 
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
@@ -40,6 +47,8 @@ class ActionModule(ActionBase):
         problems = list(args.get("inventory") or [])
         for name, seen in args["machines"].items():
             problems += _needs.of_machine(name, seen)
+        for host, seen in (args.get("named") or {}).items():
+            problems += _needs.not_there(map(tuple, seen["named"]), seen["there"], host)
         asked = _needs.merged(args.get("needs") or {}, "problems")
         # Where there is no secret to ask with, that is said already.
         problems += [one for one in asked if _execution.NO_SECRET not in one or not problems]
@@ -73,8 +82,15 @@ class ActionModule(ActionBase):
         elif not endpoints and network and network != "custom":
             problems.append(_needs.no_endpoint(network))
         readable = self._secret(task_vars, network, boolean(args.get("engine", True)), problems)
-        problems += self._clients(task_vars, boolean(args.get("fee_recipient", True)))
-        return {"problems": problems, "secret_readable": readable}
+        entries = self._clients(task_vars, boolean(args.get("fee_recipient", True)))
+        # The path of another's home is not known here.
+        on_nfs = [(what, path) for what, path in entries.on_nfs if path.startswith("/")]
+        return {
+            "problems": problems + entries.problems,
+            "secret_readable": readable,
+            "on_nfs": on_nfs,
+            "nfs_paths": [glob.escape(path) for _what, path in on_nfs],
+        }
 
     def _release(self, network: str) -> list[str]:
         """Why the release does not follow the network, which the machines need not be built to find out."""
@@ -107,12 +123,10 @@ class ActionModule(ActionBase):
         if len(problems) > before:
             return False
         if path:
-            try:
-                with open(os.path.expanduser(path), encoding="utf-8") as handle:
-                    text = handle.read().strip()
-            except (OSError, UnicodeDecodeError) as exc:
-                reason = getattr(exc, "strerror", None) or "it is not text"
-                problems.append(f"prysm_jwt_secret_file: {path} cannot be read on this controller: {reason}")
+            text, why = self._text_of(path, task_vars)
+            text = text.strip()
+            if why:
+                problems.append(f"prysm_jwt_secret_file: {path} {why}")
                 return False
         if network == "custom" and not text:
             return True
@@ -125,55 +139,101 @@ class ActionModule(ActionBase):
             return False
         return True
 
-    def _clients(self, task_vars: dict[str, t.Any], fee_recipient: bool) -> list[str]:
+    def _clients(self, task_vars: dict[str, t.Any], fee_recipient: bool) -> _Found:
+        found = _Found([], [])
         raw = task_vars.get("prysm_validators")
         if raw is None:
-            return ["prysm_validators is not set: name at least one validator client"]
+            return _Found(["prysm_validators is not set: name at least one validator client"], [])
         if isinstance(raw, str):
             raw, why = self._value(raw)
             if why:
-                return [_needs.unreadable("prysm_validators", why)]
+                return _Found([_needs.unreadable("prysm_validators", why)], [])
         if not isinstance(raw, list):
-            return ["prysm_validators has to be a list of validator clients"]
-        problems: list[str] = []
+            return _Found(["prysm_validators has to be a list of validator clients"], [])
         clients = []
         for entry in raw:
             if isinstance(entry, str):
                 entry, why = self._value(entry)
                 if why:
-                    problems.append(_needs.unreadable("an entry of prysm_validators", why))
+                    found.problems.append(_needs.unreadable("an entry of prysm_validators", why))
                     continue
             if not isinstance(entry, dict):
-                problems.append("an entry of prysm_validators is not a client with a name")
+                found.problems.append("an entry of prysm_validators is not a client with a name")
                 continue
-            clients.append(self._client(entry, problems))
-        return problems + _needs.of_keys(clients, fee_recipient)
+            clients.append(self._client(entry, task_vars, found))
+        found.problems.extend(_needs.of_keys(clients, fee_recipient))
+        return found
 
-    def _client(self, entry: dict[str, t.Any], problems: list[str]) -> dict[str, t.Any]:
+    def _client(self, entry: dict[str, t.Any], task_vars: dict[str, t.Any], into: _Found) -> dict[str, t.Any]:
+        problems = into.problems
         name, why = self._value(entry.get("name") or "an entry of prysm_validators")
-        found: dict[str, t.Any] = {"name": name if not why else "an entry of prysm_validators", "has_password": False}
+        found: dict[str, t.Any] = {"name": name if not why else "an entry of prysm_validators"}
         fee, why = self._value(entry.get("fee_recipient") or "")
         if why:
             problems.append(_needs.unreadable(f"fee_recipient of {found['name']}", why))
         found["fee_recipient"] = "0x" + "1" * 40 if why or _needs.misread("", fee) else fee
         for key in _TEXTS:
             problems += filter(None, [_needs.misread(f"{key} of {found['name']}", entry.get(key))])
-        for key in (*_SECRETS, *_FILES):
+        values: dict[str, t.Any] = {}
+        for key in (*_SECRETS, *_FILES, *_LISTS, "keystores_on", "keystore_passwords"):
             if key not in entry:
                 continue
             value, why = self._value(entry[key])
             if why:
                 problems.append(_needs.unreadable(f"{key} of {found['name']}", why))
-            elif key in _FILES and value and not self._readable(str(value)):
-                problems.append(f"{key} of {found['name']}: {value} cannot be read on this controller")
-            if key.startswith("wallet_password"):
-                found["has_password"] = True
+            elif key in _LISTS and not _needs.is_paths(value):
+                problems.append(f"{key} of {found['name']} has to be a list of paths, each behind a dash")
+            elif not _needs.misread(key, value):
+                values[key] = value
+        found["has_password"] = "wallet_password" in entry or "wallet_password_file" in entry
+        if not values.get("keystores", "keystores" in entry):
+            problems.append(f"{found['name']} has no keystores: name files or directories of EIP-2335 keystores")
+        self._files(found["name"], entry, values, task_vars, into)
         return found
 
-    def _readable(self, path: str) -> bool:
+    def _files(
+        self, name: str, entry: dict[str, t.Any], values: dict[str, t.Any], task_vars: dict[str, t.Any], into: _Found
+    ) -> None:
+        """Look for the files that an entry names, as the role prysm_wallet reads them."""
+        on_nfs = values.get("keystores_on") == "nfs"
+        texts: dict[str, str] = {}
+        for key in _FILES:
+            path = values.get(key)
+            if not path:
+                continue
+            if on_nfs and key == "keystore_password_file":
+                into.on_nfs.append((f"{key} of {name}", path))
+                continue
+            texts[key], why = self._text_of(path, task_vars)
+            if why:
+                into.problems.append(f"{key} of {name}: {path} {why}")
+        if on_nfs:
+            into.on_nfs.extend((f"{key} of {name}", path) for key in _LISTS for path in values.get(key) or [])
+            return
+        for path in values.get("slashing_protection") or []:
+            into.problems.extend(_needs.of_history(name, path))
+        if values.get("keystores"):
+            try:
+                [keystores] = self._lookup("eth2xk8s.staking.keystores").run(
+                    values["keystores"],
+                    task_vars,
+                    password=texts.get("keystore_password_file", values.get("keystore_password")),
+                    passwords=values.get("keystore_passwords") or {},
+                )
+            except AnsibleError as exc:
+                into.problems.append(_needs.unreadable(f"keystores of {name}", str(exc)))
+                return
+            given = any(key in entry for key in _OPENING)
+            into.problems.extend(_needs.of_keystores(name, keystores, given))
+
+    def _lookup(self, name: str) -> t.Any:
+        return self._shared_loader_obj.lookup_loader.get(name, loader=self._loader, templar=self._templar)
+
+    def _text_of(self, path: str, task_vars: dict[str, t.Any]) -> tuple[str, str]:
+        """(a file of the controller, why it cannot be had), found where a role would find it."""
         try:
-            with open(os.path.expanduser(path), "rb") as handle:
-                handle.read(1)
-        except OSError:
-            return False
-        return True
+            return self._lookup("ansible.builtin.file").run([path], task_vars, rstrip=False)[0], ""
+        except (AnsibleError, UnicodeError) as exc:
+            if _needs.is_locked(str(exc)):
+                return "", "cannot be decrypted: give the vault's password (--ask-vault-pass or --vault-password-file)"
+            return "", "cannot be read on this controller"

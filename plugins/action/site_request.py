@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _requests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _requests, _site_layout
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -60,6 +60,7 @@ class ActionModule(ActionBase):
             changed=False,
             run=_controller.identify(_controller.controller_pid())["id"],
             acts=requests["playbooks"][name]["acts"],
+            left_out=_site_layout.layout(groups).left_out,
             playbooks=os.path.join(ROOT, "playbooks"),
             warnings=_requests.resembling(stored, own, ours, requests),
         )

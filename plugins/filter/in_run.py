@@ -9,9 +9,12 @@ name: in_run
 short_description: The hosts of a play, once its playbook's opening has run
 version_added: 0.1.0
 description:
-  - Gives a pattern of hosts back, if C(playbooks/internal/open.yml) has run in this very ansible-playbook process, and
-    is an error otherwise.
+  - Gives a pattern of hosts, if C(playbooks/internal/open.yml) has run in this very ansible-playbook process, and is
+    an error otherwise.
   - Stands in a play's C(hosts), which no option of the command can pass over. Tasks can be passed over.
+  - Besides groups it takes what a machine is for, as P(eth2xk8s.staking.site_layout#filter) has it - C(helm_client),
+    C(storage), C(keys), C(lock), C(gates), C(prepared). What a site on a cluster of others leaves out matches no
+    machine; a group that a site on MicroK8s cannot be without is an error when it is empty.
 options:
   _input:
     description: The pattern.
@@ -31,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The same pattern.
+  description: The pattern of hosts.
   type: str
 """
 
@@ -41,16 +44,31 @@ from ansible import context
 from ansible.errors import AnsibleFilterError
 from jinja2 import pass_context
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _site_layout
 
 _LISTS = ("listhosts", "listtasks", "listtags", "syntax")
+
+
+def _matching(groups: t.Mapping[str, t.Sequence[str]], pattern: str) -> str:
+    try:
+        return _site_layout.pattern(groups, pattern)
+    except LookupError as exc:
+        raise AnsibleFilterError(f"Refused, nothing was changed: {exc}, and this play is for it.") from exc
+
+
+def _listed(groups: t.Mapping[str, t.Sequence[str]], pattern: str) -> str:
+    """For an option that only lists, with whatever inventory."""
+    try:
+        return _site_layout.pattern(groups, pattern)
+    except LookupError:
+        return pattern
 
 
 @pass_context
 def in_run(jinja: t.Any, pattern: str, opening: bool = False) -> str:
     """The pattern, or an error that ends the run before this play."""
     if any(context.CLIARGS.get(option) for option in _LISTS):
-        return pattern
+        return _listed(jinja.get("groups") or {}, pattern)
     for option in ("start_at_task", "step"):
         if context.CLIARGS.get(option):
             raise AnsibleFilterError(
@@ -64,7 +82,7 @@ def in_run(jinja: t.Any, pattern: str, opening: bool = False) -> str:
     for host in hostvars:
         found = hostvars[host]
         if "site_run_id" in found and found["site_run_id"] == ours:
-            return pattern
+            return _matching(jinja.get("groups") or {}, pattern)
     raise AnsibleFilterError(
         "Refused, nothing was changed: the checks that open this playbook did not run. They are left out by --tags, "
         "--skip-tags, an inventory without machines, or a playbook that imports a part of this collection's; run the "

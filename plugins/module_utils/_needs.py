@@ -9,8 +9,11 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import typing as t
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_file
 
 _ADDRESS = re.compile(r"^0x[0-9a-fA-F]{40}$")
 _BURN = re.compile(r"^0x0{40}$")
@@ -34,9 +37,14 @@ def merged(by_machine: t.Mapping[str, Seen], kind: str) -> list[str]:
     ]
 
 
+def is_locked(reason: str) -> bool:
+    """Whether Ansible says that a value could not be decrypted."""
+    return bool(_VAULT.search(reason))
+
+
 def unreadable(name: str, reason: str) -> str:
     """A variable that cannot be had."""
-    if _VAULT.search(reason):
+    if is_locked(reason):
         return f"{name} cannot be decrypted: give the vault's password (--ask-vault-pass or --vault-password-file)"
     return f"{name} cannot be read: {reason.splitlines()[0][:200] if reason else 'no reason given'}"
 
@@ -81,6 +89,41 @@ def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
     return found
 
 
+def is_paths(value: t.Any) -> bool:
+    """Whether a value is a list of paths; nothing is an empty one."""
+    return value is None or (isinstance(value, list) and all(isinstance(path, str) and path for path in value))
+
+
+def of_history(name: str, path: str) -> list[str]:
+    """Why what an entry names in slashing_protection cannot be taken from this controller."""
+    try:
+        if is_file(os.path.realpath(os.path.expanduser(path))):
+            return []
+        return [
+            f"slashing_protection of {name}: {path} is no file on this controller; of a data directory of Prysm, name "
+            "its validator.db"
+        ]
+    except StakingError as exc:
+        return [f"slashing_protection of {name}: {exc}"]
+
+
+def of_keystores(name: str, found: Seen, has_password: bool) -> list[str]:
+    """What the keystores of a client on the controller lack, as the lookup keystores has found them."""
+    problems = [f"keystores of {name}: {problem}" for problem in found["problems"]]
+    alone = [item["name"] for item in found["files"] if "password" not in item]
+    if alone and not has_password:
+        problems.append(
+            f"{name} has no keystore_password, keystore_password_file or keystore_passwords, and no password lies "
+            f"beside {alone[0]}"
+        )
+    return problems
+
+
+def not_there(named: t.Iterable[tuple[str, str]], there: t.Container[str], machine: str) -> list[str]:
+    """What of these (what it is, its path) does not lie on a machine."""
+    return [f"{what}: {path} is not there on {machine}" for what, path in named if path not in there]
+
+
 def no_endpoint(network: str) -> str:
     """The sentence about a beacon node without an execution client."""
     return (
@@ -97,6 +140,40 @@ def no_checkpoint(network: str) -> str:
         + " without a checkpoint. Give the address of a beacon node that you trust, or of a public provider, better "
         "two that do not know each other; later starts do not need it"
     )
+
+
+#: Where MicroK8s is installed, its ports are its own.
+_MICROK8S = "/var/snap/microk8s/current"
+
+
+def seen_of(
+    given: Seen, played: bool, stores: bool, size: Seen, cluster_ports: t.Container[str] = ()
+) -> dict[str, t.Any]:
+    """What was seen of one machine, as of_machine takes it, out of what the preflight's tasks have registered there.
+
+    played says that none of them has failed there; stores, that it has the data; size is what it should have at least.
+    """
+    machine, apart = given.get("prysm_helm_machine_seen") or {}, given.get("__site_apart")
+    unreachable = bool(machine.get("unreachable"))
+    failed = ""
+    if not played:
+        failed = "a check ended there, see above"
+    elif apart is None and not unreachable:
+        failed = machine.get("msg", "no answer")
+    database = given.get("prysm_helm_beacon_database") or {}
+    unread = stores and "begun" not in database and "msg" in database
+    own = cluster_ports if _MICROK8S in (machine.get("paths") or {}) else ()
+    return {
+        "unreachable": machine.get("msg", "no answer") if unreachable else "",
+        "failed": failed,
+        "problems": [database["msg"]] if unread else [],
+        "apart": apart,
+        "taken": [one for one in machine.get("taken") or [] if one["port"] not in own],
+        "memory_bytes": machine.get("memory_bytes"),
+        "disk_bytes": (machine.get("disks") or {}).get("/", {}).get("size"),
+        "min_memory": size.get("memory_gb", 0),
+        "min_disk": size.get("disk_gb", 0),
+    }
 
 
 def of_machine(name: str, seen: Seen) -> list[str]:

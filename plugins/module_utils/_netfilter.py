@@ -13,6 +13,7 @@ is said here is never more than the rules say.
 from __future__ import annotations
 
 import copy
+import functools
 import ipaddress
 import re
 import shlex
@@ -41,10 +42,12 @@ _WAYS = {
 }
 #: The hooks of nftables on the same ways.
 _HOOKS = {
-    INPUT: ("prerouting", "input"),
-    FORWARD: ("prerouting", "forward", "postrouting"),
-    OUTPUT: ("output", "postrouting"),
+    INPUT: ("ingress", "prerouting", "input"),
+    FORWARD: ("ingress", "prerouting", "forward", "postrouting", "egress"),
+    OUTPUT: ("output", "postrouting", "egress"),
 }
+#: The priority at which the kernel looks up a packet's connection.
+_CONNTRACK = -200
 
 
 class FilterError(Exception):
@@ -52,7 +55,10 @@ class FilterError(Exception):
 
 
 class Packet(t.NamedTuple):
-    """The first packet of a connection. An interface that is not known is empty, and no loopback."""
+    """The first packet of a connection. An interface that is not known is empty, and no loopback.
+
+    tracked says whether the kernel has looked up its connection; None where that is not certain.
+    """
 
     hook: str
     proto: str
@@ -63,6 +69,7 @@ class Packet(t.NamedTuple):
     interface_out: str = ""
     mark: int = 0
     source_port: int = 50123
+    tracked: t.Optional[bool] = True
 
     @property
     def family(self) -> int:
@@ -134,6 +141,7 @@ _SHORT = {
     "--dst-range": "target_range",
 }
 _TWO = ("--tcp-flags",)
+_QUOTES = re.compile(r"""["'\\#]""")
 
 
 def parse_save(text: str, label: str = "") -> Tables:
@@ -162,7 +170,8 @@ def parse_save(text: str, label: str = "") -> Tables:
 
 def _parse_rule(line: str) -> t.Tuple[str, Rule]:
     try:
-        words = shlex.split(line)
+        # Most rules quote nothing, and shlex takes its time.
+        words = shlex.split(line) if _QUOTES.search(line) else line.split()
     except ValueError as exc:
         raise FilterError("this rule of the packet filter is not understood: {0}".format(line)) from exc
     chain, rest = words[1], words[2:]
@@ -213,6 +222,7 @@ def _interface(pattern: str, name: str) -> t.Optional[bool]:
     return False if _OWN.match(plain) else None
 
 
+@functools.lru_cache(maxsize=None)
 def _address(value: str, address: str) -> t.Optional[bool]:
     try:
         here = ipaddress.ip_address(address)
@@ -257,6 +267,11 @@ def _mark(value: str, mark: Mark) -> t.Optional[bool]:
         return None
 
 
+def _state(packet: Packet) -> t.Optional[str]:
+    """The state of the connection that a packet is the first of; before the kernel has looked, it is none it knows."""
+    return None if packet.tracked is None else "new" if packet.tracked else "invalid"
+
+
 def _type(value: str, local: t.Optional[bool]) -> t.Optional[bool]:
     kinds = set(value.upper().split(","))
     if "LOCAL" in kinds:
@@ -281,7 +296,8 @@ def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark) -> t.
     elif kind in ("port", "source_port"):
         found = _port(value, getattr(packet, kind))
     elif kind == "state":
-        found = "NEW" in value.upper().split(",")
+        state = _state(packet)
+        found = None if state is None else state.upper() in value.upper().split(",")
     elif kind == "target_type":
         found = _type(value, packet.hook == INPUT)
     elif kind == "source_type":
@@ -464,9 +480,13 @@ def fate(
     """
     unsure = False
     opened = ""
+    if _leave_untracked(tables) or (ruleset is not None and ruleset.untracks):
+        packet = packet._replace(tracked=None)
     for every in tables:
         for table, name in _WAYS[packet.hook]:
-            found = _in_table(table, every.get(table, {}), name, packet, opaque, policies)
+            # The table raw comes before the kernel looks up connections.
+            seen = packet._replace(tracked=False) if table == "raw" and packet.tracked else packet
+            found = _in_table(table, every.get(table, {}), name, seen, opaque, policies)
             passes = _decided(found)
             if passes is False:
                 return Fate(False, _decider(found, False))
@@ -475,8 +495,7 @@ def fate(
             elif table == "filter":
                 opened = _decider(found, True)
     if ruleset is not None:
-        if _change_marks(tables):
-            ruleset = ruleset.without_marks()
+        ruleset = ruleset.beside(tables)
         found_in = ruleset.fate(packet)
         if found_in.passes is False:
             return found_in
@@ -485,10 +504,18 @@ def fate(
     return Fate(None if unsure else True, opened)
 
 
-def _change_marks(tables: t.Sequence[Tables]) -> bool:
-    """Whether a rule sets the mark of a packet or of a connection."""
-    chains = (chain for every in tables for table in every.values() for chain in table.values())
-    return any(rule.target in ("MARK", "CONNMARK") for chain in chains for rule in chain.rules)
+def _leave_untracked(tables: t.Sequence[Tables]) -> bool:
+    """Whether a rule keeps packets out of the kernel's table of connections."""
+    return any(
+        rule.target == "NOTRACK" or (rule.target == "CT" and "--notrack" in rule.options) for rule in _rules(tables)
+    )
+
+
+def _rules(tables: t.Sequence[Tables]) -> t.Iterator[Rule]:
+    for every in tables:
+        for table in every.values():
+            for chain in table.values():
+                yield from chain.rules
 
 
 def _decider(found: t.Sequence[Verdict], passes: bool) -> str:
@@ -501,7 +528,25 @@ def _decider(found: t.Sequence[Verdict], passes: bool) -> str:
 
 Json = t.Any
 #: Expressions that let the packet go on. Any other condition may hold or not.
-_NFT_ON = ("counter", "log", "mangle", "notrack", "dup", "ct helper", "set", "map", "none", "flow", "ct timeout")
+_NFT_ON = (
+    "counter",
+    "log",
+    "mangle",
+    "notrack",
+    "dup",
+    "ct helper",
+    "set",
+    "map",
+    "none",
+    "flow",
+    "ct timeout",
+    "continue",
+)
+#: Expressions that may end the packet's way, or take it elsewhere; an unknown one is a map of verdicts.
+_NFT_AWAY = ("queue", "fwd", "synproxy", "tproxy", "xt", "unknown")
+_NFT_TRANSLATE = ("dnat", "redirect", "snat", "masquerade")
+#: Matches what no other element of a set or map does.
+_CATCH_ALL = "*"
 
 
 def _marks(expressions: t.Iterable[Json]) -> t.Set[str]:
@@ -515,58 +560,120 @@ def _marks(expressions: t.Iterable[Json]) -> t.Set[str]:
     return found
 
 
-class Ruleset:
-    """The answer of `nft -j list ruleset`, without the tables that iptables-save shows."""
+TableName = t.Tuple[str, str]  # family and name
 
-    def __init__(self, document: Json, skip: t.Container[t.Tuple[str, str]] = ()) -> None:
+
+def have_flags(document: Json) -> bool:
+    """Whether a table in an answer of `nft -j` has flags. Which ones, nft before 1.1 says wrongly."""
+    items = document.get("nftables", []) if isinstance(document, dict) else []
+    return any("flags" in (item.get("table") or {}) for item in items if isinstance(item, dict))
+
+
+def dormant(text: str) -> t.Set[TableName]:
+    """The tables in the answer of `nft list ruleset` that filter nothing."""
+    found = set()
+    table: TableName = ("", "")
+    for line in text.splitlines():
+        words = line.split()
+        if line.startswith("table ") and len(words) > 2:
+            table = (words[1], words[2])
+        # A line of the table itself is one tab in.
+        elif line.startswith("\tflags ") and "dormant" in re.split(r"[\s,;]+", line):
+            found.add(table)
+    return found
+
+
+def chain_names(document: Json) -> t.List[t.Tuple[str, str, str]]:
+    """The chains in the answer of `nft -j list chains`."""
+    items = [item["chain"] for item in document.get("nftables", []) if "chain" in item]
+    return [(item["family"], item["table"], item["name"]) for item in items]
+
+
+def _mentions(expression: Json, names: t.Container[str]) -> bool:
+    """Whether an expression, or one inside it, has one of these names."""
+    if isinstance(expression, dict):
+        return any(key in names or _mentions(value, names) for key, value in expression.items())
+    return isinstance(expression, list) and any(_mentions(item, names) for item in expression)
+
+
+class Ruleset:
+    """The answer of `nft -j list ruleset`, without the tables that iptables-save shows and those that are dormant."""
+
+    def __init__(self, document: Json, skip: t.Container[TableName] = (), asleep: t.Container[TableName] = ()) -> None:
         self.chains: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
         self.rules: t.Dict[t.Tuple[str, str, str], t.List[t.Dict[str, Json]]] = {}
         self.sets: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
         #: Whose marks are changed on the way: meta, ct.
         self.marked: t.Set[str] = set()
+        #: Whether a rule keeps packets out of the kernel's table of connections.
+        self.untracks = False
+        #: Whether one makes the kernel keep that table; without, no chain of type nat is run.
+        self.tracks = False
         for item in document.get("nftables", []) if isinstance(document, dict) else []:
             for kind, value in item.items():
                 if kind not in ("chain", "rule", "set", "map"):
                     continue
                 family, table = value["family"], value["table"]
-                if (family, table) in skip or table.startswith(_MANAGED_TABLES):
+                if (family, table) in skip or (family, table) in asleep or table.startswith(_MANAGED_TABLES):
                     continue
                 if kind == "chain":
                     self.chains[family, table, value["name"]] = value
                 elif kind == "rule":
                     self.rules.setdefault((family, table, value["chain"]), []).append(value)
                     self.marked |= _marks(value.get("expr", []))
+                    self.untracks = self.untracks or _mentions(value.get("expr"), ("notrack",))
+                    self.tracks = self.tracks or _mentions(value.get("expr"), ("ct", *_NFT_TRANSLATE))
                 else:
                     self.sets[family, table, value["name"]] = value
 
-    def without_marks(self) -> "Ruleset":
-        """The same rules, for packets of whose marks nothing is known."""
+    def beside(self, tables: t.Sequence[Tables]) -> "Ruleset":
+        """The same rules, for packets that meet those of iptables as well."""
         found = copy.copy(self)
-        found.marked = {"meta", "ct"}
+        if any(rule.target in ("MARK", "CONNMARK") for rule in _rules(tables)):
+            found.marked = {"meta", "ct"}
+        found.tracks = self.tracks or any(
+            kind == "state" for rule in _rules(tables) for kind, _w, _v in rule.conditions
+        )
         return found
 
     def fate(self, packet: Packet) -> Fate:
         """What becomes of a packet in every base chain that it meets."""
         unsure, opened = False, ""
-        families = ("inet", "ip" if packet.family == 4 else "ip6")
-        base = [
-            (key, chain)
-            for key, chain in self.chains.items()
-            if key[0] in families
-            and chain.get("hook") in _HOOKS[packet.hook]
-            and chain.get("type") in ("filter", "route")
-        ]
-        for key, chain in sorted(base, key=lambda item: (_HOOKS[packet.hook].index(item[1]["hook"]), _prio(item[1]))):
-            found, leaves = self._chain(key, packet, True, 0)
+        for key, chain, meets in self._base(packet):
+            found, leaves = self._chain(key, _at(packet, chain), meets, 0)
             if leaves is not False:
                 policy = str(chain.get("policy", "accept")).upper()
-                found.append(Verdict(policy, leaves is True, "the policy of chain {2} in table {0} {1}".format(*key)))
+                certain = meets and leaves is True
+                found.append(Verdict(policy, certain, "the policy of chain {2} in table {0} {1}".format(*key)))
+            if not meets:
+                found.append(Verdict(ACCEPT, False, ""))
             passes = _decided(found)
             if passes is False:
                 return Fate(False, _decider(found, False))
+            if any(item.by == _TRANSLATED for item in found):
+                # To or from where it goes on is not known, so nothing behind this is.
+                return Fate(None, "")
             unsure = unsure or passes is None
             opened = _decider(found, True)
         return Fate(None if unsure else True, opened)
+
+    def _base(self, packet: Packet) -> t.List[t.Tuple[t.Tuple[str, str, str], t.Dict[str, Json], bool]]:
+        """The base chains that a packet meets in their order, and whether that is certain."""
+        hooks = _HOOKS[packet.hook]
+        families = ("inet", "ip" if packet.family == 4 else "ip6", "netdev")
+        found = []
+        for key, chain in self.chains.items():
+            if key[0] not in families or chain.get("hook") not in hooks:
+                continue
+            meets: t.Optional[bool] = True
+            if chain["hook"] in ("ingress", "egress"):
+                name = packet.interface_in if chain["hook"] == "ingress" else packet.interface_out
+                meets = _device(chain.get("dev"), name)
+            if chain.get("type") == "nat" and not (self.tracks and packet.tracked):
+                meets = None
+            if meets is not False:
+                found.append((key, chain, meets is True))
+        return sorted(found, key=lambda item: (hooks.index(item[1]["hook"]), _prio(item[1])))
 
     def _chain(
         self, key: t.Tuple[str, str, str], packet: Packet, certain: bool, depth: int
@@ -587,11 +694,13 @@ class Ruleset:
                     holds = _all([holds, self._match(value, packet, key)])
                     if holds is False:
                         break
-                elif kind == "queue":
-                    found += [
-                        Verdict(verdict, False, "a queue in table {0} {1}".format(*key)) for verdict in (ACCEPT, DROP)
-                    ]
-                    leaves = None
+                elif kind in _NFT_AWAY:
+                    text = "{2} in table {0} {1}".format(key[0], key[1], kind)
+                    found += [Verdict(verdict, False, text) for verdict in (ACCEPT, DROP)]
+                    holds, leaves = _all([holds, None]), None
+                elif kind in _NFT_TRANSLATE:
+                    found += [Verdict(verdict, False, _TRANSLATED) for verdict in (ACCEPT, DROP)]
+                    leaves = False
                 elif kind in ("accept", "drop", "reject"):
                     verdict = {"drop": DROP, "reject": REJECT}.get(kind, ACCEPT)
                     text = "chain {2} in table {0} {1}, rule {3}: {4}".format(*key, rule.get("handle", "?"), kind)
@@ -684,7 +793,11 @@ class Ruleset:
                 "pkttype": "unicast",
             }.get(str(value.get("key")))
         elif kind == "ct":
-            return {"state": "new", "mark": None if "ct" in self.marked else 0}.get(str(value.get("key")))
+            if value.get("key") == "state":
+                return _state(packet)
+            if not packet.tracked:
+                return packet.tracked
+            return 0 if value.get("key") == "mark" and "ct" not in self.marked else None
         elif kind == "fib" and value.get("result") == "type" and "daddr" in value.get("flags", []):
             return "local" if packet.hook == INPUT else None
         return None
@@ -692,6 +805,8 @@ class Ruleset:
     def _in(self, value: Json, right: Json, key: t.Tuple[str, str, str], left: Json) -> t.Optional[bool]:
         if value is None or value is False:
             return value
+        if right == _CATCH_ALL:
+            return True
         if isinstance(right, str) and right.startswith("@"):
             known = self.sets.get((key[0], key[1], right[1:]))
             if known is None or "dynamic" in known.get("flags", []):
@@ -723,11 +838,12 @@ class Ruleset:
         """The verdict of a verdict map for this packet; unknown where that is not certain."""
         data = value.get("data")
         if isinstance(data, str) and data.startswith("@"):
-            data = {"set": self.sets.get((key[0], key[1], data[1:]), {}).get("elem", [])}
+            known = self.sets.get((key[0], key[1], data[1:]))
+            data = None if known is None or "dynamic" in known.get("flags", []) else {"set": known.get("elem", [])}
         here = self._value(value.get("key"), packet)
         if here is None or not isinstance(data, dict):
             return "unknown", None
-        for entry in data.get("set", []):
+        for entry in sorted(data.get("set", []), key=_catches_all):
             if not isinstance(entry, list) or len(entry) != 2:
                 return "unknown", None
             found = self._in(here, entry[0], key, value.get("key"))
@@ -737,6 +853,33 @@ class Ruleset:
                 kind, target = next(iter(entry[1].items()))
                 return str(kind), target
         return "none", None
+
+
+#: Stands for the rule in a verdict of one that changes where a packet comes from or goes to.
+_TRANSLATED = "a translation of addresses"
+
+
+def _at(packet: Packet, chain: t.Mapping[str, Json]) -> Packet:
+    """A packet as a base chain sees it: with its connection, or before the kernel has looked that up."""
+    if not packet.tracked or chain["hook"] not in ("ingress", "prerouting", "output"):
+        return packet
+    if chain["hook"] != "ingress" and _prio(chain) >= _CONNTRACK:
+        return packet._replace(tracked=None) if _prio(chain) == _CONNTRACK else packet
+    return packet._replace(tracked=False)
+
+
+def _device(value: Json, interface: str) -> t.Optional[bool]:
+    """Whether an interface is one of a chain's devices; nft before 1.1 does not always say which these are."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names:
+        return None
+    results = [_interface(str(name), interface) for name in names]
+    return True if True in results else None if None in results else False
+
+
+def _catches_all(entry: Json) -> bool:
+    key = entry[0] if isinstance(entry, list) and entry else entry
+    return bool((key.get("elem", {}).get("val") if isinstance(key, dict) else key) == _CATCH_ALL)
 
 
 def _prio(chain: t.Mapping[str, Json]) -> int:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import typing as t
 
@@ -68,6 +69,11 @@ def _ports(rule: Rule) -> t.List[t.Tuple[str, int]]:
     return [(proto, port) for port in ports for proto in (("tcp", "udp") if rule.proto == "any" else (rule.proto,))]
 
 
+@functools.lru_cache(maxsize=None)
+def _is_in(address: str, network: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network)
+
+
 def packets(
     rule: Rule, family: int, routes: Routes, inside: t.Optional[Inside], sample: t.Optional[t.Sequence[str]] = None
 ) -> t.List[t.List[Packet]]:
@@ -109,7 +115,7 @@ def _passed_on(
     def interface(address: str, given: str) -> t.Optional[str]:
         if given:
             return given
-        if inside is not None and ipaddress.ip_address(address) in ipaddress.ip_network(inside.network):
+        if inside is not None and _is_in(address, inside.network):
             return inside.interface
         route = routes(address)
         return None if route is None else route.interface

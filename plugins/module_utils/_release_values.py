@@ -69,6 +69,17 @@ class Place(t.NamedTuple):
     where: str
 
 
+def claims(values: Json, names: t.Iterable[str]) -> dict[str, dict[str, str]]:
+    """The claims of each client that these values (`prysm_helm_values`) give it; none where the storage is NFS."""
+    if (values.get("persistentVolumeType") or "nfs") == "nfs":
+        return {}
+    given = clients(values)
+    return {
+        name: {what: str(_at(given, (name, f"{what}ExistingClaim")) or f"{name}-{what}") for what in ("wallet", "data")}
+        for name in names
+    }
+
+
 def _at(values: t.Any, path: t.Sequence[str]) -> t.Any:
     for name in path:
         values = values.get(name) if isinstance(values, dict) else None

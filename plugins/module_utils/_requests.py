@@ -14,6 +14,8 @@ import os
 import re
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _site_layout
+
 try:
     import yaml
 except ImportError:  # every controller has it, and only an action plugin uses this
@@ -168,11 +170,16 @@ def machines(groups: Groups, present: t.Iterable[str], name: str, requests: Tabl
             "the inventory has no machine in the group site. Name one with -i: inventory/testnet shows the groups nfs, "
             "control_plane and workers, below microk8s and site"
         ]
+    if _site_layout.provider_of(groups) != "microk8s":
+        needs = requests["playbooks"][name].get("needs") or []
+        found += _site_layout.problems(groups) or _site_layout.missing(needs, name, groups)
+        return found + _left_out_of_the_run(groups, present, name, requests)
     if len(nfs) != 1:
         found.append(f"the group nfs must have exactly one machine; it has {', '.join(nfs) or 'none'}")
     if not planes:
         found.append(
-            "the group control_plane has no machine; its first is the one that Helm and Kubernetes are used on"
+            "the group control_plane has no machine; its first is the one that Helm and Kubernetes are used on (for a "
+            "cluster of yours, name one machine in the group helm_client: inventory/own_cluster)"
         )
     for host in sorted({*nfs, *planes, *workers, *nodes} - set(site)):
         found.append(f"{host} is not in the group site")
@@ -182,13 +189,15 @@ def machines(groups: Groups, present: t.Iterable[str], name: str, requests: Tabl
         found.append(f"{host} is in microk8s, but neither in control_plane nor in workers")
     for host in sorted(set(planes) & set(workers)):
         found.append(f"{host} is both in control_plane and in workers")
+    return found + _left_out_of_the_run(groups, present, name, requests)
+
+
+def _left_out_of_the_run(groups: Groups, present: t.Iterable[str], name: str, requests: Table) -> list[str]:
     wanted = [host for group in requests["playbooks"][name]["machines"] for host in groups.get(group) or []]
     missing = [host for host in dict.fromkeys(wanted) if host not in set(present)]
-    if missing:
-        found.append(
-            f"{name}.yml works on the whole site, and this run leaves {', '.join(missing)} out: run it without --limit"
-        )
-    return found
+    if not missing:
+        return []
+    return [f"{name}.yml works on the whole site, and this run leaves {', '.join(missing)} out: run it without --limit"]
 
 
 def _plain(name: str) -> str:

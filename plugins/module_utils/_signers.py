@@ -89,6 +89,17 @@ def no_config_map(_namespace: str, _name: str) -> t.Mapping[str, str] | None:
     return None
 
 
+class Claim(t.NamedTuple):
+    """A claim that is a directory of a client of the site."""
+
+    client: str
+    #: The directory, as the storage host sees it; None when no machine sees it.
+    path: str | None
+
+    def words(self, namespace: str, name: str) -> str:
+        return f"the claim {namespace}/{name} of {self.client}"
+
+
 class Storage(t.NamedTuple):
     """What is needed to say whose disk a volume is, and what lies there."""
 
@@ -106,6 +117,8 @@ class Storage(t.NamedTuple):
     config_map: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map
     #: The text of a Secret, by key; None when there is none.
     secret: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map
+    #: (namespace, claim) -> whose directory it is, where the site's storage is claims.
+    own: t.Mapping[tuple[str, str], Claim] = {}
 
 
 def _host(name: str) -> str:
@@ -126,6 +139,7 @@ def storage(
     owned: t.Iterable[tuple[str, Json]] = (),
     config_map: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map,
     secret: t.Callable[[str, str], t.Mapping[str, str] | None] = no_config_map,
+    own: t.Mapping[tuple[str, str], Claim] | None = None,
 ) -> Storage:
     """From the API server's lists. owned: objects that may be managed by others, each with its kind."""
     specs = {item["metadata"]["name"]: item.get("spec") or {} for item in volumes}
@@ -154,6 +168,7 @@ def storage(
         owners,
         config_map,
         secret,
+        own or {},
     )
 
 
@@ -195,6 +210,10 @@ class _Source(t.NamedTuple):
 
 
 def _claim(namespace: str, name: str, node: str, known: Storage) -> _Source:
+    own = known.own.get((namespace, name))
+    if own is not None:
+        server = min(known.hosts, default=None) if own.path is not None else None
+        return _Source(server, own.path, own.words(namespace, name))
     volume = known.claims.get((namespace, name), "")
     if volume not in known.volumes:
         return _Source(None, None, f"the claim {namespace}/{name}, which is bound to nothing")

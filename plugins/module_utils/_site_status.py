@@ -126,8 +126,7 @@ def _certificates(host: str, machine: Reading, control_plane: bool, problems: t.
 
 def _execution(asked: t.Mapping[str, Reading], problems: t.List[str]) -> t.List[Report]:
     names = ("endpoint", "problem", "syncing", "block", "block_time")
-    for kind in ("problems", "notes"):
-        problems += merged(asked, kind)
+    problems += merged(asked, "problems")
     return [
         {"from": host, **{name: one[name] for name in names}}
         for host, needs in asked.items()
@@ -251,7 +250,7 @@ def _keys(storage: Reading) -> t.List[str]:
 
 
 def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> Report:
-    """The report. What is wrong is in `problems`, in sentences."""
+    """The report. What is wrong is in `problems`, in sentences; what is only worth knowing, in `notes`."""
     groups, machines = below(readings, "groups"), below(readings, "machines")
     cluster, prysm, storage = (below(readings, part) for part in ("cluster", "prysm", "storage"))
     nodes, control_planes = groups.get("microk8s") or [], groups.get("control_plane") or []
@@ -263,9 +262,11 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
             host: _certificates(host, below(machines, host), host in control_planes, problems) for host in nodes
         },
     }
-    asked = {host: below(machines, host, "needs") for host in nodes if below(machines, host, "needs")}
+    askers = nodes or groups.get("helm_client") or []
+    asked = {host: below(machines, host, "needs") for host in askers if below(machines, host, "needs")}
     report["execution"] = _execution(asked, problems)
-    if nodes and not below(machines, nodes[0], "inventory").get("secret_readable", True):
+    report["notes"] = merged(asked, "notes")
+    if askers and not below(machines, askers[0], "inventory").get("secret_readable", True):
         problems.append("the execution clients were not asked: the JWT secret cannot be read")
     report["nodes"] = _nodes(cluster, now, problems)
     report["voters"] = _voters(cluster, len(control_planes), problems)
@@ -276,4 +277,6 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
     standby = bool(below(prysm, "release", "values", "standby").get("enabled"))
     report["clients"] = [_client(one, storage, below(seen, one["name"]), standby, problems) for one in clients]
     problems += _fence_now(below(prysm, "release"), groups, machines)
+    if readings.get("left_out"):
+        report["left_out"] = list(readings["left_out"])
     return {**report, "problems": problems + _keys(storage)}

@@ -15,6 +15,10 @@ import typing as t
 
 LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
+#: A connection, for `sshd -T -C`: with a `Match LocalPort` in its configuration sshd answers for a connection only, so
+#: every field that a Match can ask for is given. Any connection does: no Match block may hold a Port or ListenAddress.
+CONNECTION = "user=root,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain="
+
 
 def effective_ports(text: str) -> t.List[int]:
     """The ports in the answer of `sshd -T`."""

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import binascii
+import functools
 import ipaddress
 import re
 import typing as t
@@ -119,6 +120,7 @@ def _ports_meet(one: str, other: str) -> bool:
     return any(low <= last and high >= first for first, last in _ranges(one) for low, high in _ranges(other))
 
 
+@functools.lru_cache(maxsize=None)
 def _network_in(inner: str, outer: str) -> bool:
     if outer == "any" or inner == outer:
         return True
@@ -157,6 +159,7 @@ def _word(address: str) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
+@functools.lru_cache(maxsize=None)
 def _address(text: str) -> str:
     if text in ("", "any", "0.0.0.0/0", "::/0"):
         return "any"

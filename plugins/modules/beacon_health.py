@@ -116,6 +116,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _metrics
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import not_running, of_no_use
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
@@ -152,10 +153,10 @@ class Look:
         }
         try:
             pods = {pod.name: pod for pod in self._cluster.pods(self._params["namespace"])}
-            pod = pods.get(f"{self._params['name']}-0")
-            if pod is None:
-                seen["problem"] = f"there is no pod {self._params['name']}-0"
-            else:
+            name = f"{self._params['name']}-0"
+            pod = pods.get(name)
+            seen["problem"] = not_running(pod, name)
+            if pod is not None:
                 self._beacon(seen, pod)
             self._clients(seen, pods)
         except (NotYet, _metrics.MetricsError) as exc:
@@ -165,10 +166,7 @@ class Look:
 
     def _beacon(self, seen: dict[str, t.Any], pod: Pod) -> None:
         seen.update(node=pod.node, image=pod.image, restarts=pod.restarts)
-        if pod.terminating:
-            seen["problem"] = "it is being deleted"
-        elif not pod.started:
-            seen["problem"] = pod.problem or "it has not started yet"
+        if not (pod.started or pod.terminating):
             seen["hopeless"] = pod.hopeless or self._crashes.again(pod)
         if seen["problem"]:
             return
@@ -177,13 +175,7 @@ class Look:
         seen["version"] = _metrics.version(text) or tag(pod.image)
         chain = self._chain.look()
         seen.update(slot=chain.slot, head_slot=chain.head)
-        if self._params["version"] and seen["version"] != self._params["version"]:
-            seen["problem"] = f"it runs {seen['version']}, not {self._params['version']}"
-        elif not pod.ready:
-            more = f" ({chain.problem})" if chain.problem else ""
-            seen["problem"] = f"it runs, but is not Ready: it is syncing, or cannot use its execution client{more}"
-        else:
-            seen["problem"] = chain.problem
+        seen["problem"] = of_no_use(pod, seen["version"], self._params["version"], chain)
 
     def _clients(self, seen: dict[str, t.Any], pods: dict[str, Pod]) -> None:
         for name in self._params["clients"]:

@@ -95,6 +95,15 @@ options:
       - A channel, such as V(1.36/stable), of which to ask the store what revision it holds. The snaps that MicroK8s
         runs on are asked for in the channels that they follow.
     type: str
+  files:
+    description: Content by path of files that should be there, owned by root, with mode 0644.
+    type: dict
+    default: {}
+  units:
+    description: systemd units to ask about.
+    type: list
+    elements: str
+    default: []
   venv:
     description: A virtual environment in which to look for the Python package C(kubernetes).
     type: path
@@ -115,6 +124,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+differing:
+  description: Those of O(files) that are not there, or differ in content, owner, group or mode.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+units:
+  description: Of each of O(units), whether it is active, and its UnitFileState (empty when there is none).
+  returned: success
+  type: dict
+  sample: {"eth2xk8s-certificates.timer": {"active": true, "file_state": "enabled"}}
 snapd:
   description:
       - Whether snapd is there, its version, and whether it can hold refreshes.
@@ -283,6 +303,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import differing, read_units
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import (
     HOLD_SINCE,
     LAUNCH_FILES,
@@ -578,6 +599,8 @@ def main() -> None:
             "wait_controllers": {"type": "bool", "default": False},
             "wait_deployments": names,
             "wait_seconds": {"type": "int", "default": 0},
+            "files": {"type": "dict", "default": {}},
+            "units": names,
             "venv": {"type": "path"},
         },
         supports_check_mode=True,
@@ -586,6 +609,7 @@ def main() -> None:
     answered = False
     try:
         result = read_node(module)
+        result.update(differing=differing(module.params["files"]), units=read_units(module, module.params["units"]))
         snap, membership = result["snap"], result["membership"]
         hopeless = snap is None or snap["disabled"] or membership["stopped"] or membership["state"] == "worker"
         done = not module.params["cluster"]

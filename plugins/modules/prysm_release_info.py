@@ -25,6 +25,12 @@ options:
     description: What Secrets should hold - name of the Secret, name in it, text.
     type: dict
     default: {}
+  history:
+    description:
+      - Whether to read the copy of the record of signing as well, which spares a task
+        M(eth2xk8s.staking.slashing_protection_witness).
+    type: bool
+    default: false
   timeout:
     description: Seconds to wait for the API server and the controllers.
     type: int
@@ -101,6 +107,10 @@ recorded:
   returned: always
   type: bool
   sample: true
+history:
+  description: The copy of the record of signing that M(eth2xk8s.staking.slashing_protection_witness) keeps.
+  returned: with O(history), where the namespace exists
+  type: dict
 differing_secrets:
   description: Names in O(secrets) that are missing or hold something else.
   returned: always
@@ -141,7 +151,9 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import parse, whole
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import to_document
 
 NOTHING: dict[str, t.Any] = {
     "cluster": False,
@@ -158,6 +170,12 @@ NOTHING: dict[str, t.Any] = {
     "node_addresses": [],
     "workloads": {},
 }
+
+
+def copy_of_the_record(cluster: Cluster, namespace: str) -> dict[str, t.Any]:
+    """What slashing_protection_witness has kept in the cluster; an empty record where there is none."""
+    kept = (parse(item) for item in cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))
+    return to_document(whole(sorted(copy for copy in kept if copy is not None)))
 
 
 def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict[str, str]]) -> dict[str, t.Any]:
@@ -213,6 +231,8 @@ def wait(params: dict[str, t.Any]) -> dict[str, t.Any]:
     while True:
         try:
             found = look(cluster, params["namespace"], params["release"], params["secrets"])
+            if params["history"] and found["namespace"]:
+                found["history"] = copy_of_the_record(cluster, params["namespace"])
             late = [name for name, one in found["workloads"].items() if not one["settled"]]
             if not late:
                 return found
@@ -230,6 +250,7 @@ def main() -> None:
         argument_spec={
             "release": {"type": "str", "default": "eth2prysm"},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "history": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
             "interval": {"type": "float", "default": 1},
             **CLUSTER_ARGUMENTS,
@@ -241,7 +262,7 @@ def main() -> None:
         module.exit_json(changed=False, **{**NOTHING, "differing_secrets": sorted(module.params["secrets"])})
     try:
         module.exit_json(changed=False, **wait(module.params))
-    except (Never, NotYet, _release.ReleaseError) as exc:
+    except (Never, NotYet, _release.ReleaseError, StakingError) as exc:
         module.fail_json(msg=f"The release {module.params['release']} cannot be read: {exc}")
 
 

@@ -51,6 +51,13 @@ options:
     description: The same of their data directories.
     type: dict
     default: {}
+  claims:
+    description:
+      - The claims of the site's clients, where its storage is claims (client to C(wallet) and C(data), names in
+        O(namespace)). What a claim holds is the directory that O(wallets) and O(data_dirs) have for the client; where
+        they have none, no machine sees it, and the client is in RV(unseen) instead of RV(workloads).
+    type: dict
+    default: {}
   data_root:
     description: Directory on that machine in which the site's wallets and databases lie.
     type: path
@@ -109,6 +116,11 @@ workloads:
     data_dir:
       description: The same of its database.
       type: str
+unseen:
+  description: Clients of the site on claims of their own that no machine sees.
+  returned: success
+  type: list
+  elements: str
 live:
   description: The keys of each client of which a pod runs.
   returned: success
@@ -125,7 +137,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import MetricsError, duties
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._signers import Signer, released, signers, storage
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._signers import (
+    Claim,
+    Signer,
+    released,
+    signers,
+    storage,
+)
 
 _LISTS = {
     "Pod": "/api/v1/pods",
@@ -175,6 +193,27 @@ def _decoded(text: str) -> str:
         return ""
 
 
+def own_claims(params: dict[str, t.Any]) -> dict[tuple[str, str], Claim]:
+    """Which claims of the site's namespace are whose, and where a machine sees them."""
+    paths = {"wallet": params["wallets"], "data": params["data_dirs"]}
+    return {
+        (params["namespace"], claim): Claim(client, paths[what].get(client))
+        for client, claims in params["claims"].items()
+        for what, claim in claims.items()
+    }
+
+
+def is_unseen(signer: Signer, params: dict[str, t.Any]) -> bool:
+    """Whether it is a client of the site, with its own two claims and no others, which no machine sees."""
+    claims = params["claims"].get(signer.client) or {}
+    own = {what: Claim(signer.client, None).words(signer.namespace, name) for what, name in claims.items()}
+    return (
+        signer.wallet.path is None
+        and signer.namespace == params["namespace"]
+        and (signer.wallet.where, signer.data.where) == (own.get("wallet"), own.get("data"))
+    )
+
+
 def find(cluster: Cluster, params: dict[str, t.Any]) -> list[Signer]:
     """Every signer of the cluster that is not to be ignored, each once."""
     objects = [(kind, item) for kind, path in _LISTS.items() for item in cluster.items(path)]
@@ -188,6 +227,7 @@ def find(cluster: Cluster, params: dict[str, t.Any]) -> list[Signer]:
         objects,
         Texts(cluster, "/api/v1/configmaps").data,
         Texts(cluster, "/api/v1/secrets", _NO_HELM, _decoded).data,
+        own_claims(params),
     )
     found = [signer for kind, item in objects for signer in signers(kind, item, params["namespace"], known)]
     for secret in cluster.items("/api/v1/secrets", _HELM):
@@ -279,9 +319,11 @@ def look(cluster: Cluster, params: dict[str, t.Any]) -> dict[str, t.Any]:
             "data_dir": signer.data.path,
         }
         for signer in found
-        if signer.wallet.path is not None or not (_other(signer) and is_asked(signer, params))
+        if not is_unseen(signer, params)
+        and (signer.wallet.path is not None or not (_other(signer) and is_asked(signer, params)))
     ]
-    return {"exists": True, "workloads": workloads, "live": ask(cluster, found, params)}
+    unseen = sorted({signer.client for signer in found if is_unseen(signer, params)})
+    return {"exists": True, "workloads": workloads, "unseen": unseen, "live": ask(cluster, found, params)}
 
 
 def main() -> None:
@@ -294,6 +336,7 @@ def main() -> None:
             "storage_hosts": {"type": "list", "elements": "str", "default": []},
             "wallets": {"type": "dict", "default": {}},
             "data_dirs": {"type": "dict", "default": {}},
+            "claims": {"type": "dict", "default": {}},
             "data_root": {"type": "path"},
             "ignore": {"type": "list", "elements": "str", "default": []},
             "asked": {"type": "list", "elements": "str", "default": []},
@@ -303,7 +346,7 @@ def main() -> None:
     )
     params = module.params
     if params["missing_ok"] and not is_there(params["kubeconfig"]):
-        module.exit_json(changed=False, exists=False, workloads=[], live={})
+        module.exit_json(changed=False, exists=False, workloads=[], unseen=[], live={})
     deadline = time.monotonic() + params["timeout"]
     try:
         cluster = Cluster(params["kubeconfig"], params["context"])

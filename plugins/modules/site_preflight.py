@@ -11,8 +11,8 @@ short_description: Say everything that a site lacks, in one list
 version_added: 0.1.0
 description:
   - >-
-    Without O(machines), reads the inventory's variables: what is missing, and what cannot be read or decrypted. Their
-    values are never shown.
+    Without O(machines), reads the inventory's variables and the files that they name on the controller (keystores,
+    passwords, histories): what is missing, and what cannot be read or decrypted. Values are never shown.
   - With O(machines), fails with everything that is missing, before any machine is changed.
   - Works on the controller; no machine is contacted.
 author:
@@ -45,6 +45,10 @@ options:
   machines:
     description: What was seen of each machine.
     type: dict
+  named:
+    description: What the inventory names on a machine (RV(on_nfs)), and which of these paths are there, by machine.
+    type: dict
+    default: {}
   needs:
     description: What each machine that may run a beacon node has found.
     type: dict
@@ -65,6 +69,18 @@ problems:
   type: list
   elements: str
   sample: ["validator1 has no wallet_password (from Ansible Vault) or wallet_password_file"]
+on_nfs:
+  description: Files that entries name on the machine that stores the data, each as what it is and its path.
+  returned: without O(machines)
+  type: list
+  elements: list
+  sample: [["keystores of validator1", "/secure/validator_keys"]]
+nfs_paths:
+  description: Their paths, with wildcards escaped.
+  returned: without O(machines)
+  type: list
+  elements: str
+  sample: ["/secure/validator_keys"]
 secret_readable:
   description: Whether the secret shared with the execution client can be read.
   returned: without O(machines)

@@ -210,7 +210,7 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
         # sshd -T refuses without this directory, which is there only once sshd has run since the boot.
         if not is_directory("/run/sshd"):
             os.mkdir("/run/sshd", 0o755)
-        rc, effective, err = module.run_command([sshd, "-T"])
+        rc, effective, err = module.run_command([sshd, "-T", "-C", _sshd.CONNECTION])
         if rc != 0:
             problems.append("sshd -T failed: {0}".format(err.strip()))
     socket_text = ""

@@ -345,8 +345,13 @@ class Firewall:
             if rc != 0:
                 wrong.append("{0} failed: {1}".format(program, err.strip()))
                 continue
-            found.append(_netfilter.parse_save(text, "(iptables-legacy) " if program == legacy else ""))
+            parsed = _netfilter.parse_save(text, "(iptables-legacy) " if program == legacy else "")
+            found.append(parsed)
             if program != legacy:
+                # iptables shows the rules of a table that filters nothing as if it did.
+                for name in list(parsed):
+                    if ("ip" if family == 4 else "ip6", name) in self.asleep():
+                        del parsed[name]
                 foreign = re.findall(r"^# Table `(\w+)' is incompatible", text, re.MULTILINE)
                 names = {"filter", "mangle", "nat", "raw", "security"} - set(foreign)
                 skip = {("ip" if family == 4 else "ip6", name) for name in names}
@@ -355,8 +360,9 @@ class Firewall:
             raise _netfilter.FilterError("; ".join(wrong))
         return found, skip
 
-    def ruleset(self, skip: t.Set[t.Tuple[str, str]]) -> t.Optional[_netfilter.Ruleset]:
-        """The rules in force of nftables; a kernel without it has none."""
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    def nftables(self) -> t.Optional[t.Tuple[t.Any, t.Set[_netfilter.TableName]]]:
+        """What nft lists, and which tables of it are dormant; a kernel without nftables has none."""
         nft = self.module.get_bin_path("nft")
         if nft is None:
             return None
@@ -366,7 +372,45 @@ class Firewall:
         if rc != 0:
             raise _netfilter.FilterError("nft -j list ruleset failed: {0}".format(err.strip()))
         try:
-            return _netfilter.Ruleset(json.loads(out or "{}"), skip)
+            document = json.loads(out or "{}")
+            if not _netfilter.have_flags(document):
+                return document, set()
+        except ValueError:
+            # Before version 1.1 nft writes what it has freed where a table has flags, and may break off there.
+            document = self.nft_in_pieces(nft)
+        rc, text, err = self.module.run_command([nft, "list", "ruleset"])
+        if rc != 0:
+            raise _netfilter.FilterError("nft list ruleset failed: {0}".format(err.strip()))
+        return document, _netfilter.dormant(text)
+
+    def nft_in_pieces(self, nft: str) -> t.Dict[str, t.Any]:
+        """What nft lists, asked for without its tables."""
+        found: t.List[t.Any] = []
+        wanted = [["sets"], ["maps"], ["chains"]]
+        while wanted:
+            words = ["-j", "list", *wanted.pop(0)]
+            _rc, out, err = self.module.run_command([nft, *words])
+            try:
+                document = json.loads(out)
+                found += document["nftables"]
+                if words[-1] == "chains":
+                    wanted += [["chain", *name] for name in _netfilter.chain_names(document)]
+            except (ValueError, KeyError, TypeError, AttributeError) as exc:
+                raise _netfilter.FilterError(
+                    "the answer of nft {0} is not understood: {1}".format(" ".join(words), err.strip() or exc)
+                ) from exc
+        return {"nftables": found}
+
+    def asleep(self) -> t.Set[_netfilter.TableName]:
+        """Tables that filter nothing."""
+        listed = self.nftables()
+        return listed[1] if listed is not None else set()
+
+    def ruleset(self, skip: t.Set[_netfilter.TableName]) -> t.Optional[_netfilter.Ruleset]:
+        """The rules in force of nftables."""
+        listed = self.nftables()
+        try:
+            return None if listed is None else _netfilter.Ruleset(listed[0], skip, listed[1])
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise _netfilter.FilterError(
                 "the answer of nft -j list ruleset is not understood: {0}".format(exc)
@@ -433,7 +477,12 @@ class Effect:
         self.fates = functools.lru_cache(maxsize=None)(self._fate)
 
     def _fate(self, packet: _netfilter.Packet) -> _netfilter.Fate:
-        return _netfilter.fate(packet, self.tables, self.ruleset, self.opaque, policies=not self.pending)
+        found = _netfilter.fate(packet, self.tables, self.ruleset, self.opaque, policies=not self.pending)
+        table = "ip" if self.family == 4 else "ip6"
+        if found.passes and (table, "filter") in self.firewall.asleep():
+            by = "table {0} filter, which is dormant until `nft add table {0} filter`,".format(table)
+            return found._replace(by=by)
+        return found
 
     def blocked(
         self, names: t.Mapping[_ufw.Rule, str], samples: t.Mapping[_ufw.Rule, t.Any]
@@ -571,6 +620,7 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
         module.fail_json(msg="ufw took the commands but is not as wanted: {0}".format("; ".join(wrong)), **result)
     if params["enabled"]:
         firewall.tables.cache_clear()
+        firewall.nftables.cache_clear()
         after = dict(result, changed=False)
         effect(firewall, names, samples, after)
         result.update(blocked=after["blocked"], exposed=after["exposed"])

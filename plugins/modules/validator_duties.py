@@ -46,6 +46,12 @@ options:
       - Empty when there is none in this namespace; then only what the clients say counts.
     type: str
     default: beacon
+  beacon_version:
+    description:
+      - The version that the beacon node must run, and be of use at, as M(eth2xk8s.staking.beacon_health) proves it.
+      - Empty where that was proved before, or is not asked.
+    type: str
+    default: ""
   metrics_port:
     description: Where validator clients serve metrics.
     type: int
@@ -71,6 +77,10 @@ options:
     description: Seconds to wait for the proof.
     type: int
     default: 1200
+  beacon_timeout:
+    description: Seconds to wait for a beacon node that is of no use yet, before O(timeout) begins.
+    type: int
+    default: 0
   interval:
     description: Seconds between looks.
     type: float
@@ -153,6 +163,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import not_running, of_no_use
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain, View
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
@@ -171,6 +182,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
     MetricsError,
     duties,
     judge,
+    version,
 )
 
 
@@ -183,12 +195,36 @@ class Proof:
         self._chain = Chain(cluster, params["beacon"], params, params["beacon_metrics_port"])
         self._crashes = Crashes()
         self._accepted = {key.lower() for key in params["accept_pending_keys"]}
+        #: Whether the beacon node will not get better by waiting.
+        self.hopeless = False
         # (pod uid, key) -> slot at the first look, so that an advance is one of the same process.
         self._first: dict[tuple[str, str], int] = {}
 
     def chain(self) -> View:
         """One look at the chain. Without a beacon node to ask an advance of each key has to be waited for."""
-        return self._chain.look() if self._params["beacon"] else View(None, None, "")
+        if not self._params["beacon"]:
+            return View(None, None, "")
+        if not self._params["beacon_version"]:
+            return self._chain.look()
+        try:
+            return self._beacon()
+        except (NotYet, MetricsError) as exc:
+            return View(None, None, str(exc))
+
+    def _beacon(self) -> View:
+        """One look at the beacon node itself."""
+        namespace, name = self._params["namespace"], f"{self._params['beacon']}-0"
+        pod = self._cluster.pod(namespace, name)
+        problem = not_running(pod, name)
+        if problem or pod is None:
+            self.hopeless = pod is not None and not pod.terminating and (pod.hopeless or self._crashes.again(pod))
+            return View(None, None, problem)
+        # Before v1.3.3 the process does not say its version; the image's tag has to do.
+        text = self._cluster.metrics(namespace, name, self._params["beacon_metrics_port"])
+        view = self._chain.look()
+        return view._replace(
+            problem=of_no_use(pod, version(text) or tag(pod.image), self._params["beacon_version"], view)
+        )
 
     def look(self, client: dict[str, t.Any], chain: View) -> dict[str, t.Any]:
         """One look at one client."""
@@ -303,12 +339,14 @@ def main() -> None:
             },
             "version": {"type": "str", "default": ""},
             "beacon": {"type": "str", "default": "beacon"},
+            "beacon_version": {"type": "str", "default": ""},
             "metrics_port": {"type": "int", "default": 8081},
             "beacon_metrics_port": {"type": "int", "default": 8080},
             "accept_pending": {"type": "bool", "default": False},
             "accept_pending_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 1200},
+            "beacon_timeout": {"type": "int", "default": 0},
             "interval": {"type": "float", "default": 2},
             **CHAIN_ARGUMENTS,
             **CLUSTER_ARGUMENTS,
@@ -320,6 +358,7 @@ def main() -> None:
         if not client["pubkeys"]:
             module.fail_json(msg=f"no keys are expected of {client['name']}: there would be nothing to prove")
     deadline = time.monotonic() + params["timeout"]
+    patience = time.monotonic() + params["beacon_timeout"]
     try:
         proof = Proof(Cluster(params["kubeconfig"], params["context"]), params)
         while True:
@@ -336,8 +375,12 @@ def main() -> None:
             }
             if result["proved"] or not params["wait"]:
                 module.exit_json(changed=False, **result)
-            late = time.monotonic() >= deadline
-            if late or any(one["hopeless"] for one in seen.values()):
+            now = time.monotonic()
+            if chain.problem and now < patience:
+                # No duties are to be expected before the beacon node is of use.
+                deadline = now + params["timeout"]
+            late = now >= deadline
+            if late or proof.hopeless or any(one["hopeless"] for one in seen.values()):
                 when = f" within {params['timeout']} s" if late else ""
                 module.fail_json(msg=failure(result, params["beacon"], when), **result)
             time.sleep(params["interval"])

@@ -236,3 +236,62 @@ def test_no_block_changes_what_it_depends_on(role: Path) -> None:
             if "block" in task and "when" in task:
                 asked = names_in(task["when"], variables)
                 assert not asked & {*changed_by(task["block"], files), "now"}, (name, task.get("name"))
+
+
+def test_everything_that_asks_the_cluster_is_in_the_action_group() -> None:
+    """A module that is not would take the kubeconfig's current context, whatever prysm_context says."""
+    members = load(ROOT / "meta/runtime.yml")["action_groups"]["cluster"]
+    ours = {
+        path.stem
+        for path in ROOT.glob("plugins/modules/*.py")
+        if "CLUSTER_ARGUMENTS" in path.read_text(encoding="utf-8")
+    }
+    assert set(members[1:]) == ours
+    assert members[0] == {"metadata": {"extend_group": ["kubernetes.core.k8s", "kubernetes.core.helm"]}}
+    used = {
+        name
+        for path in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml")]
+        for name in re.findall(r"kubernetes\.core\.(\w+):", path.read_text(encoding="utf-8"))
+    }
+    # What only renders asks no cluster.
+    assert used - {"helm_template"} <= {
+        "k8s",
+        "k8s_info",
+        "k8s_scale",
+        "k8s_drain",
+        "k8s_log",
+        "k8s_exec",
+        "helm",
+        "helm_info",
+    }
+
+
+#: Plays that are wired to the roles and only look at machines.
+NO_CLUSTER = {
+    "Check the fence",
+    "Look at everything the site needs",
+    "Measure every clock",
+    "Prepare every machine",
+    "Read every machine",
+    "Serve the data",
+}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/**/*.yml")), ids=lambda path: path.name)
+def test_every_play_that_asks_the_cluster_says_which(path: Path) -> None:
+    content = load(path)
+    for play in content if isinstance(content, list) else []:
+        wired = any("wiring.yml" in file for file in play.get("vars_files", []))
+        if (wired or "helm_client" in play.get("hosts", "")) and play["name"] not in NO_CLUSTER:
+            given = play.get("module_defaults", {}).get("group/eth2xk8s.staking.cluster")
+            assert given == "{{ cluster_access }}", play["name"]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_role_by_itself_names_the_kubeconfig(role: Path) -> None:
+    """Without it the modules would take whichever cluster the user's own kubeconfig has."""
+    for path in role.glob("tasks/*.yml"):
+        for task in all_tasks(load(path) or []):
+            for module, words in task.items():
+                if module.startswith("kubernetes.core.") and module != "kubernetes.core.helm_template":
+                    assert "kubeconfig" in words, (path, task["name"])

@@ -196,6 +196,16 @@ def test_what_looks_well_and_is_not_is_named(given: dict[str, t.Any], problem: s
     assert re.search(problem, found[0]), found
 
 
+def test_what_is_no_fault_is_a_note() -> None:
+    needs = {"notes": ["the client syncs"], "problems": []}
+    found = report(hosts={"cp1": {"needs": needs}, "worker": {"needs": needs}})
+    assert (found["problems"], found["notes"]) == ([], ["the client syncs"])
+    text = (ROOT / "playbooks/templates/status.txt.j2").read_text(encoding="utf-8")
+    said = Templar(DataLoader(), variables={"site_status": found}).template(trust_as_template(text))
+    assert "notes\n- the client syncs\n" in said
+    assert "No problems." in said
+
+
 def test_a_part_that_was_not_read_stops_no_report() -> None:
     """Whatever was not read, down to nothing at all, is among the problems."""
     found = site_status({"groups": {"site": ["nfs", "cp1"], "microk8s": ["cp1"]}}, [CLIENT], 0.0)

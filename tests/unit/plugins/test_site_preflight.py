@@ -11,17 +11,28 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.eth2xk8s.staking.plugins.action.site_preflight import ActionModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import moment
+from tests.unit.plugins.keys_support import FIXTURES, write_keystores
 
 TABLE = yaml.safe_load(
     (Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml").read_text(encoding="utf-8")
 )
 FEE = "0x000000000000000000000000000000000000dEaD"
 SECRET = "5f" * 32
-CLIENT = {"name": "validator1", "fee_recipient": FEE, "wallet_password": "hunter2", "keystore_password": "hunter3"}
+KEYS = str(FIXTURES / "prysm/keystores")
+CLIENT = {
+    "name": "validator1",
+    "keystores": [KEYS],
+    "fee_recipient": FEE,
+    "wallet_password": "hunter2",
+    "keystore_password": "hunter3",
+}
 SOUND = {
     "prysm_network": "hoodi",
     "prysm_execution_endpoints": ["http://a:8551"],
@@ -47,6 +58,8 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
     action = ActionModule.__new__(ActionModule)
     action._task = SimpleNamespace(args=args)
     action._templar = Templar()
+    action._loader = DataLoader()
+    action._shared_loader_obj = SimpleNamespace(lookup_loader=lookup_loader)
     return action.run(None, variables)
 
 
@@ -89,14 +102,51 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
             id="locked-password-and-no-recipient",
         ),
         pytest.param(
-            {"prysm_validators": [{"name": "v2", "wallet_password_file": "/nowhere", "fee_recipient": FEE}]},
+            {"prysm_validators": [{**CLIENT, "name": "v2", "wallet_password_file": "/nowhere"}]},
             ["wallet_password_file of v2: /nowhere cannot be read"],
             id="no-password-file",
         ),
         pytest.param(
             {"prysm_validators": [{"name": "v2"}], "prysm_jwt_secret": "", "prysm_execution_endpoints": []},
-            ["prysm_execution_endpoints", "prysm_jwt_secret", "v2 has no fee_recipient", "v2 has no wallet_password"],
+            [
+                "prysm_execution_endpoints", "prysm_jwt_secret", "v2 has no keystores", "v2 has no fee_recipient",
+                "v2 has no wallet_password",
+            ],
             id="everything",
+        ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "keystores": ["/nowhere", KEYS, "/no/*.json"]}]},
+            ["keystores of validator1: /nowhere: No such", "/no/*.json: No such file or directory (patterns"],
+            id="no-such-keystores",
+        ),
+        pytest.param({"prysm_validators": [{**CLIENT, "keystores": []}]}, ["no keystores"], id="no-keystores"),
+        pytest.param({"prysm_validators": [{**CLIENT, "keystores": KEYS}]}, ["has to be a list"], id="one-path"),
+        pytest.param({"prysm_validators": [{**CLIENT, "keystores": LOCKED}]}, ["be decrypted"], id="locked-paths"),
+        pytest.param(
+            {"prysm_validators": [{key: CLIENT[key] for key in CLIENT if key != "keystore_password"}]},
+            ["validator1 has no keystore_password, keystore_password_file or keystore_passwords, and no password lies"],
+            id="no-keystore-password",
+        ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "keystore_passwords": LOCKED}]},
+            ["keystore_passwords of validator1 cannot be decrypted"],
+            id="locked-passwords",
+        ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "slashing_protection": ["/gone.json", KEYS]}]},
+            ["slashing_protection of validator1: /gone.json is no file", "/keystores is no file on this controller"],
+            id="no-history",
+        ),
+        pytest.param(
+            {
+                "prysm_validators": [
+                    {**CLIENT, "name": "v1", "keystores": ["/gone"], "wallet_password_file": "/pw"}
+                    | {"slashing_protection": ["/h"]},
+                    {**CLIENT, "name": "v2", "keystores": ["/gone"], "keystore_password_file": "/pw2"},
+                ]
+            },
+            ["/pw cannot be read", "of v1: /h", "of v1: /gone", "of v2: /pw2 cannot be read", "of v2: /gone"],
+            id="files-of-every-client",
         ),
     ],
 )  # fmt: skip
@@ -140,7 +190,45 @@ def test_a_release_that_does_not_follow_is_said_before_anything_is_built(
 def test_a_secret_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "jwt.hex").write_text(f"0x{SECRET}\n")
     given = {**SOUND, "prysm_jwt_secret": "", "prysm_jwt_secret_file": str(tmp_path / "jwt.hex")}
-    assert preflight(monkeypatch, given) == {"changed": False, "problems": [], "secret_readable": True}
+    found = preflight(monkeypatch, given)
+    assert (found["changed"], found["problems"], found["secret_readable"]) == (False, [], True)
+
+
+def test_files_of_the_controller_are_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keys = write_keystores(tmp_path / "keys", 0)
+    (keys / "keystore-m_12381_3600_0_0_0.txt").write_text("hunter3")
+    vault = VaultLib([("default", VaultSecret(b"vault-password"))])
+    (tmp_path / "locked").write_bytes(vault.encrypt(b"hunter2"))
+    (tmp_path / "history.json").write_text("{}")
+    client = {"name": "v1", "keystores": [str(keys)], "fee_recipient": FEE, "wallet_password_file": "~/locked"}
+    client["slashing_protection"] = ["~/history.json"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = preflight(monkeypatch, {**SOUND, "prysm_validators": [client]})
+    assert found["problems"] == [
+        "wallet_password_file of v1: ~/locked cannot be decrypted: give the vault's password (--ask-vault-pass or "
+        "--vault-password-file)"
+    ], "the password of the keystore lies beside it"
+
+
+def test_what_lies_on_the_nfs_server_is_looked_for_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = {
+        **CLIENT, "keystores_on": "nfs", "keystores": ["/secure/keys[1]", "~/keys"], "wallet_password_file": "/here",
+        "keystore_password_file": "/secure/password", "slashing_protection": ["/secure/history.json"],
+    }  # fmt: skip
+    found = preflight(monkeypatch, {**SOUND, "prysm_validators": [client]})
+    assert found["problems"] == ["wallet_password_file of validator1: /here cannot be read on this controller"]
+    assert found["on_nfs"] == [
+        ("keystore_password_file of validator1", "/secure/password"),
+        ("keystores of validator1", "/secure/keys[1]"),
+        ("slashing_protection of validator1", "/secure/history.json"),
+    ]
+    assert found["nfs_paths"][1] == "/secure/keys[[]1]"
+    named = {"storage": {"named": [list(one) for one in found["on_nfs"]], "there": ["/secure/password"]}}
+    said = preflight(monkeypatch, {}, machines={}, named=named)["msg"].splitlines()[1:]
+    assert said == [
+        "- keystores of validator1: /secure/keys[1] is not there on storage",
+        "- slashing_protection of validator1: /secure/history.json is not there on storage",
+    ]
 
 
 def test_everything_is_in_one_list(monkeypatch: pytest.MonkeyPatch) -> None:

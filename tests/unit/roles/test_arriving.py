@@ -70,11 +70,19 @@ def test_the_import_cannot_sign() -> None:
 
 
 def test_other_storage_is_mounted_by_its_claim() -> None:
-    spec = pod(
-        __prysm_helm_release_values={"persistentVolumeType": "hostPath", "image": {"pullSecrets": [{"name": "x"}]}}
-    )
+    values = {"persistentVolumeType": "storageClass", "image": {"pullSecrets": [{"name": "x"}]}}
+    spec = pod(__prysm_helm_release_values=values)
     assert spec["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "validator1-data"}
     assert spec["spec"]["imagePullSecrets"] == [{"name": "x"}]
+
+
+def test_a_directory_of_one_node_is_mounted_there() -> None:
+    """A claim of a client that was never installed is not there yet."""
+    values = {"persistentVolumeType": "hostPath", "hostPath": {"node": "node1"}, "image": {}}
+    spec = pod(__prysm_helm_release_values=values)["spec"]
+    assert spec["nodeSelector"] == {"kubernetes.io/hostname": "node1"}
+    assert spec["volumes"][0]["hostPath"]["type"] == "Directory"
+    assert "persistentVolumeClaim" not in spec["volumes"][0]
 
 
 def run_steps(spec: dict[str, t.Any], data: Path, scratch: Path, prysm: str) -> None:

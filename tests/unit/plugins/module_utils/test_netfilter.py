@@ -235,9 +235,35 @@ RULESETS = {
     "jumps": (
         "table inet a {{\nset s {{ type ipv4_addr; flags interval; elements = {{ 172.20.10.0/28, 9.9.9.9 }}; }}\n"
         "set p {{ type inet_service; elements = {{ 10250, 25000 }}; }}\n"
+        "set every {{ type ipv4_addr; elements = {{ 9.9.9.9, * }}; }}\n"
         "chain z {{\n{0}\n}}\n"
         'chain c {{ type filter hook input priority 0; policy accept;\niifname "lo" accept\n'
         "ct state vmap {{ established : accept, related : accept, invalid : drop }}\njump z\n}}\n}}"
+    ),
+    "nat": "table inet a {{ chain c {{ type nat hook prerouting priority dstnat; policy accept;\n{0}\n}}\n}}",
+    "nat-and-filter": (
+        "table ip a {{ chain c {{ type nat hook prerouting priority dstnat;\n{0}\n}}\n"
+        "chain d {{ type filter hook input priority 0;\ntcp dport 9 accept\ntcp dport 10250 drop\n}}\n}}"
+    ),
+    "dormant": (
+        "table inet a {{\nflags dormant\nchain c {{ type filter hook input priority 0; policy drop;\n{0}\n}}\n}}"
+    ),
+    "before-connections": (
+        "table inet a {{ chain c {{ type filter hook prerouting priority -300; policy accept;\n{0}\n}}\n}}"
+    ),
+    "untracked": (
+        "table inet a {{ chain c {{ type filter hook prerouting priority -300;\ntcp dport 10250 {0}\n}}\n"
+        "chain d {{ type filter hook input priority 0;\nct state new accept\nct state untracked drop\n}}\n}}"
+    ),
+    "proxied": (
+        "table ip a {{ chain c {{ type filter hook prerouting priority -150;\n{0}\n}}\n"
+        "chain d {{ type filter hook input priority 0;\ntcp dport 10250 drop\n}}\n}}"
+    ),
+    "one-device": (
+        "table netdev a {{ chain c {{ type filter hook ingress device eth0 priority 0; policy accept;\n{0}\n}}\n}}"
+    ),
+    "another-device": (
+        "table netdev a {{ chain c {{ type filter hook ingress device lo priority 0; policy accept;\n{0}\n}}\n}}"
     ),
 }
 LINES = [
@@ -253,6 +279,25 @@ LINES = [
     ('iifname "eth*" tcp dport 25000 drop', ("other-table",)),
     ('iifname != "eth0" drop', ("other-table",)),
     ("ct state new tcp dport 10250 counter log drop", ("jumps",)),
+    ("tcp dport vmap { 10250 : drop, * : accept }\ntcp dport 25000 drop", ("other-table",)),
+    ("tcp dport vmap { 10250 : continue, * : drop }", ("other-table",)),
+    ("ip saddr @every drop", ("jumps",)),
+    ("ct state established accept\ntcp dport 10250 drop", ("nat", "dormant")),
+    ("tcp dport 10250 drop", ("before-connections",)),
+    ("ct state new drop", ("before-connections",)),
+    ("ct state invalid drop", ("before-connections", "other-table")),
+    ("ct mark 0 drop", ("before-connections",)),
+]
+#: Of these nothing more is asked than that what is said be so.
+UNSURE = [
+    ("tcp dport 10250 drop", ("one-device", "another-device", "nat")),
+    ("tcp dport 10250 redirect to :25000", ("nat",)),
+    ("tcp dport 25000 redirect to :9", ("nat",)),
+    ("ip saddr 172.20.10.11 meta l4proto tcp dnat to 172.20.10.12:9", ("nat-and-filter",)),
+    ("tcp dport 10250 redirect to :25000", ("nat-and-filter",)),
+    ("notrack", ("untracked",)),
+    ("tcp dport 10250 tproxy to :9 accept", ("proxied",)),
+    ("meta cpu vmap { 0-1000 : drop }", ("other-table",)),
 ]
 NAMESPACE = """
 import json, socket, subprocess, sys
@@ -267,18 +312,18 @@ for address in ("172.20.10.11/20", "172.20.10.99/20"):
     run("ip", "-n", "peer", "address", "add", address, "dev", "eth0")
 run("ip", "-n", "peer", "link", "set", "eth0", "up")
 TRY = '''
-import json, socket, sys
-out = []
-for source, port in json.loads(sys.argv[1]):
+import concurrent.futures, json, socket, sys
+def passes(wanted):
     with socket.socket() as sock:
         sock.settimeout(0.15)
-        sock.bind((source, 0))
+        sock.bind((wanted[0], 0))
         try:
-            sock.connect(("172.20.10.12", port))
-            out.append(True)
+            sock.connect(("172.20.10.12", wanted[1]))
+            return True
         except OSError as exc:
-            out.append(False)
-print(json.dumps(out))
+            return False
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    print(json.dumps(list(pool.map(passes, json.loads(sys.argv[1])))))
 '''
 servers = [socket.create_server(("172.20.10.12", port)) for port in (10250, 25000)]
 asked = [(source, port) for source in ("172.20.10.11", "172.20.10.99") for port in (10250, 25000)]
@@ -286,8 +331,12 @@ run("ip", "netns", "exec", "peer", sys.executable, "-c", TRY, json.dumps(asked))
 found = []
 for text in json.load(sys.stdin):
     run("nft", "flush", "ruleset")
-    run("nft", "-f", "-", text=text)
-    rules = json.loads(run("nft", "-j", "list", "ruleset"))
+    # With the flags of a table some versions list no JSON.
+    run("nft", "-f", "-", text=text.replace("flags dormant\\n", ""))
+    rules = [json.loads(run("nft", "-j", "list", "ruleset"))]
+    if "dormant" in text:
+        run("nft", "add table inet a { flags dormant; }")
+    rules.append(run("nft", "list", "ruleset"))
     real = json.loads(run("ip", "netns", "exec", "peer", sys.executable, "-c", TRY, json.dumps(asked)))
     found.append([text, rules, list(zip(asked, real))])
 print(json.dumps(found))
@@ -296,7 +345,8 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
 def test_nftables_does_what_is_said_of_it() -> None:
-    texts = [RULESETS[kind].format(line) for line, kinds in LINES for kind in kinds]
+    sure = {RULESETS[kind].format(line) for line, kinds in LINES for kind in kinds}
+    texts = sorted(sure) + [RULESETS[kind].format(line) for line, kinds in UNSURE for kind in kinds]
     done = subprocess.run(
         ["unshare", "-n", "-m", sys.executable, "-c", NAMESPACE],
         input=json.dumps(texts), capture_output=True, text=True, check=False,
@@ -304,14 +354,13 @@ def test_nftables_does_what_is_said_of_it() -> None:
     if done.returncode and "not permitted" in done.stderr:
         pytest.skip("needs namespaces")
     assert done.returncode == 0, done.stderr
-    certain = 0
-    for text, rules, answers in json.loads(done.stdout):
+    for text, (rules, listed), answers in json.loads(done.stdout):
+        ruleset = _netfilter.Ruleset(rules, (), _netfilter.dormant(listed))
         for (source, port), real in answers:
             packet = NODE._replace(source=source, port=port)
-            found = _netfilter.fate(packet, [], _netfilter.Ruleset(rules))
+            found = _netfilter.fate(packet, [], ruleset)
             assert found.passes in (real, None), f"{text}\n{packet}\n{found}"
-            certain += found.passes is not None
-    assert certain == 4 * len(texts), "all of these rules are understood"
+            assert found.passes is not None or text not in sure, f"not understood: {text}\n{packet}\n{found}"
 
 
 def test_tables_of_iptables_are_left_to_its_own_words() -> None:
@@ -350,6 +399,51 @@ MARKED = {"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": 5}}
 )
 def test_a_mark_that_a_rule_sets_is_not_known(first: t.Any, passes: bool | None) -> None:
     assert nft(MARKED, first=first).fate(NODE).passes is passes
+
+
+@pytest.mark.parametrize(
+    ("raw", "rule", "passes"),
+    [
+        ("-A PREROUTING -m conntrack --ctstate INVALID -j DROP", "", False),
+        ("-A PREROUTING -m conntrack --ctstate NEW -j DROP", "", True),
+        ("", "-A INPUT -m conntrack --ctstate INVALID -j DROP", True),
+        ("-A PREROUTING -p tcp -j CT --notrack", "-A INPUT -m conntrack --ctstate NEW -j DROP", None),
+        ("-A PREROUTING -p tcp -j CT --helper ftp", "-A INPUT -m conntrack --ctstate NEW -j DROP", False),
+    ],
+)
+def test_before_the_kernel_knows_the_connection(raw: str, rule: str, passes: bool | None) -> None:
+    text = f"*raw\n:PREROUTING ACCEPT [0:0]\n{raw}\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n"
+    assert _netfilter.fate(NODE, [_netfilter.parse_save(text)]).passes is passes
+
+
+LISTED = """\
+table ip filter {
+\tflags dormant
+
+\tchain INPUT {
+\t\ttype filter hook input priority filter; policy drop;
+\t\tip saddr 1.2.3.4 log prefix "flags dormant" accept
+\t}
+}
+table inet kept { # progname nftd
+\tcomment "flags dormant"
+\tflags owner
+
+\tset s {
+\t\ttype ipv4_addr
+\t\tflags interval
+\t}
+}
+table ip6 two { # progname nftd
+\tflags dormant,owner,persist
+}
+table inet none {
+}
+"""
+
+
+def test_dormant_tables_are_known_by_their_flags() -> None:
+    assert _netfilter.dormant(LISTED) == {("ip", "filter"), ("ip6", "two")}
 
 
 def test_a_mark_that_iptables_sets_is_not_known_to_nftables() -> None:

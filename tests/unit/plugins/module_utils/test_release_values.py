@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import (
     Place,
+    claims,
     overlapping,
     problems,
     strangers,
@@ -175,3 +176,26 @@ OWN = [{"name": "v1", "data_dir": "/data/prysm/v1", "wallet_dir": "/data/prysm/w
 def test_a_signer_that_the_inventory_does_not_have_is_seen_in_the_manifests(changes: dict[str, t.Any]) -> None:
     assert strangers(rendered(), OWN, "172.20.10.10", "prysm") == []
     assert strangers(rendered(**changes), OWN, "172.20.10.10", "prysm")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, {}),
+        ({"persistentVolumeType": "nfs", "validators": {"a": {"walletExistingClaim": "x"}}}, {}),
+        ({"persistentVolumeType": "hostPath"}, {"a": {"wallet": "a-wallet", "data": "a-data"}}),
+        (
+            {"persistentVolumeType": "storageClass", "validators": {"a": {"walletExistingClaim": "w"}}},
+            {"a": {"wallet": "w", "data": "a-data"}},
+        ),
+        (
+            {
+                "persistentVolumeType": "existingClaim",
+                "validators": [{"name": "a", "walletExistingClaim": "w", "dataExistingClaim": "d"}],
+            },
+            {"a": {"wallet": "w", "data": "d"}},
+        ),
+    ],
+)
+def test_the_claims_of_each_client_follow_from_the_values(values: dict[str, t.Any], expected: t.Any) -> None:
+    assert claims(values, ["a"]) == expected

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _machine
 from ansible_collections.eth2xk8s.staking.plugins.modules import machine_info
 
 
@@ -32,7 +33,7 @@ def test_paths(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 
 def test_space_of_a_path_that_is_not_there_yet(tmp_path: Path) -> None:
-    assert machine_info.space(f"{tmp_path}/not/yet")["size"] == machine_info.space(str(tmp_path))["size"]
+    assert _machine.space(f"{tmp_path}/not/yet")["size"] == _machine.space(str(tmp_path))["size"]
 
 
 UNITS = """\
@@ -47,7 +48,7 @@ UnitFileState=enabled
 
 
 def test_units() -> None:
-    found = machine_info.parse_units(UNITS)
+    found = _machine.parse_units(UNITS)
     assert found["rpcbind.service"] == {"active": False, "file_state": "masked"}
     assert found["sshd.service"] == {"active": True, "file_state": "enabled"}
 
@@ -65,23 +66,23 @@ def test_units() -> None:
     ],
 )
 def test_packages(line: str, installed: list[str], broken: list[str]) -> None:
-    assert machine_info.parse_packages(line + "\n") == (installed, broken)
+    assert _machine.parse_packages(line + "\n") == (installed, broken)
 
 
 def test_files_that_are_not_as_they_should_be(tmp_path: Path) -> None:
     path = tmp_path / "conf"
     me = path.parent.stat().st_uid
-    assert machine_info.differs(str(path), "a\n", me)
+    assert _machine.differs(str(path), "a\n", me)
     path.write_text("a\n")
     path.chmod(0o644)
-    assert not machine_info.differs(str(path), "a\n", me)
-    assert machine_info.differs(str(path), "b\n", me)
-    assert machine_info.differs(str(path), "a\n", me + 1)
+    assert not _machine.differs(str(path), "a\n", me)
+    assert _machine.differs(str(path), "b\n", me)
+    assert _machine.differs(str(path), "a\n", me + 1)
     path.chmod(0o666)
-    assert machine_info.differs(str(path), "a\n", me), "anybody could write it"
+    assert _machine.differs(str(path), "a\n", me), "anybody could write it"
     path.rename(tmp_path / "elsewhere")
     path.symlink_to("elsewhere")
-    assert machine_info.differs(str(path), "a\n", me), "a link is not the file"
+    assert _machine.differs(str(path), "a\n", me), "a link is not the file"
 
 
 def test_texts_and_differing_files_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -119,16 +120,24 @@ Conf libssl3t64 (3.5.1-2 Debian-Security:13/stable-security [amd64])
     ],
 )
 def test_what_an_upgrade_would_do(rc: int, out: str, err: str, pending: list[str]) -> None:
-    assert machine_info.parse_pending(rc, out, err) == pending
+    assert _machine.parse_pending(rc, out, err) == pending
 
 
 def test_lists_of_packages_that_are_not_there_are_old_whatever_their_directory_says(tmp_path: Path) -> None:
     lists = tmp_path / "lists"
     lists.mkdir()
-    assert machine_info.lists_age(str(lists)) == machine_info.NEVER
+    assert _machine.lists_age(str(lists)) == _machine.NEVER
     (lists / "deb.debian.org_debian_dists_trixie_InRelease").touch()
-    assert machine_info.lists_age(str(lists)) < 60
+    assert _machine.lists_age(str(lists)) < 60
 
 
 def test_memory() -> None:
-    assert machine_info.memory("MemTotal:        8000000 kB\nMemFree: 1 kB\n") == 8192000000
+    assert _machine.memory("MemTotal:        8000000 kB\nMemFree: 1 kB\n") == 8192000000
+
+
+def test_facts_as_setup_has_them(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = run(capsys, system=True)["ansible_facts"]
+    for name in ("distribution", "distribution_version", "distribution_major_version", "service_mgr", "python_version"):
+        assert facts["ansible_" + name]
+    assert facts["ansible_hostname"] == facts["ansible_nodename"].split(".")[0]
+    assert "ansible_facts" not in run(capsys)

@@ -14,6 +14,8 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet, Pod
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import Copy, render
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import EMPTY, Key
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     beacon_health,
     prysm_forks_info,
@@ -132,6 +134,34 @@ def test_a_recent_attestation_by_the_running_client_is_the_proof(run: Run) -> No
 def test_without_a_beacon_to_ask_an_advance_is_waited_for(run: Run) -> None:
     script = Script([[a_pod()]], {"validator1-0": [metrics(95), metrics(95), metrics(97)]})
     assert prove(run, script, beacon="", timeout=60)["proved"] is True
+
+
+@pytest.mark.parametrize(
+    ("beacon", "reason"),
+    [
+        pytest.param(None, "there is no pod beacon-0", id="gone"),
+        pytest.param({"terminating": True}, "it is being deleted", id="ends"),
+        pytest.param({"started": False, "problem": "it pulls its image"}, "it pulls its image", id="not-started"),
+        pytest.param({"ready": False}, "it runs, but is not Ready", id="not-ready"),
+        pytest.param({"image": "registry/beacon:v7.1.5"}, "it runs v7.1.5, not v7.1.6", id="other-version"),
+        pytest.param({}, "", id="of-use"),
+    ],
+)
+def test_the_beacon_node_is_proved_with_the_duties_where_that_is_asked(
+    run: Run, beacon: dict[str, t.Any] | None, reason: str
+) -> None:
+    pods = [a_pod()] + ([] if beacon is None else [a_pod("beacon-0", **beacon)])
+    script = Script([pods], {**BEACON, "validator1-0": [metrics(95)]})
+    result = prove(run, script, beacon_version="v7.1.6")
+    assert result["proved"] is (reason == "")
+    assert not reason or f"beacon: {reason}" in result["msg"]
+    assert prove(run, Script([pods], {**BEACON, "validator1-0": [metrics(95)]}))["proved"] is True
+
+
+def test_a_beacon_node_that_cannot_get_better_is_not_waited_for(run: Run) -> None:
+    pods = [a_pod(), a_pod("beacon-0", started=False, problem="no such image", hopeless=True)]
+    result = prove(run, Script([pods], {"validator1-0": [metrics(95)]}), beacon_version="v7.1.6", timeout=3600)
+    assert "beacon: no such image" in result["msg"]
 
 
 @pytest.mark.parametrize(
@@ -309,6 +339,17 @@ def test_a_release_is_read_once_its_controllers_have_seen_it(run: Run) -> None:
     assert result["node_addresses"] == ["172.20.10.11"]
 
 
+def test_the_copy_of_the_record_comes_with_the_release(run: Run) -> None:
+    kept = Copy("eth2prysm-history-0", "1", EMPTY._replace(keys={KEY: Key(slot=5)}))
+    lists = {"namespaces": [[{"metadata": {"name": "prysm"}}]], "statefulsets": [[]]}
+    cluster = Objects(**lists, configmaps=[[render(kept, "prysm")]])
+    assert run(prysm_release_info, cluster, timeout=0, history=True)["history"]["keys"][KEY]["slot"] == 5
+    assert "history" not in run(prysm_release_info, Objects(**lists), timeout=0)
+    broken = {**render(kept, "prysm"), "binaryData": {}}
+    result = run(prysm_release_info, Objects(**lists, configmaps=[[broken]]), timeout=0, history=True)
+    assert "eth2prysm-history-0" in result["msg"]
+
+
 def record(revision: int, status: str, manifest: str) -> dict[str, t.Any]:
     """A record of Helm."""
     content = json.dumps({"config": {"image": {"version": "v7.1.6"}}, "manifest": manifest}).encode()
@@ -418,3 +459,20 @@ def test_a_site_without_a_cluster_or_namespace_has_nothing(run: Run, tmp_path: t
 def test_a_cluster_that_cannot_be_read_is_no_empty_cluster(run: Run) -> None:
     result = run(prysm_release_info, Objects(namespaces=[NotYet("503")]), timeout=0)
     assert result["failed"] and "503" in result["msg"]
+
+
+def test_a_beacon_node_that_is_not_ready_yet_takes_none_of_the_time_for_duties(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(1000))
+    monkeypatch.setattr(validator_duties.time, "monotonic", lambda: float(next(seconds)))
+    away, there = [a_pod()], [a_pod(), a_pod("beacon-0")]
+    script = Script([away] * 40 + [there], {**BEACON, "validator1-0": [metrics(95)]})
+    given = {"beacon_version": "v7.1.6", "timeout": 5, **slot_100()}
+    assert prove(run, script, **given, beacon_timeout=500)["proved"] is True
+    script = Script([there], {**BEACON, "validator1-0": [metrics(None)]})
+    result = prove(run, script, **given, beacon_timeout=500)
+    assert "within 5 s" in result["msg"]
+    script = Script([away], {"validator1-0": [metrics(95)]})
+    assert "there is no pod beacon-0" in prove(run, script, **given, beacon_timeout=20)["msg"]
+    assert next(seconds) < 400

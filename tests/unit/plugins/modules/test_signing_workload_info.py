@@ -264,3 +264,70 @@ def test_one_that_may_be_more_than_a_standby_is_danger(api: dict[str, t.Any], wh
     api["/api/v1/pods"] = [waits] if which == "alone" else [signs, waits]
     result = look(api)
     assert result["failed"] and "so any key may be in use" in result["msg"]
+
+
+OWN = {"validator1": {"wallet": "validator1-wallet", "data": "validator1-data"}}
+
+
+def on_claims(api: dict[str, t.Any]) -> None:
+    """The site's client on volumes of a storage class, of which nobody knows a path."""
+    api["/api/v1/persistentvolumeclaims"] = CLAIMS
+    api["/api/v1/persistentvolumes"] = [
+        {"metadata": {"name": f"pv-{what}"}, "spec": {"csi": {"driver": "x", "volumeHandle": what}}}
+        for what in ("data", "wallet")
+    ]
+    api["/api/v1/pods"], api[PROXY] = [pod()], METRICS
+
+
+def test_the_sites_own_claims_are_no_wallet_of_somebody_else(api: dict[str, t.Any]) -> None:
+    on_claims(api)
+    assert "add prysm/validator1 to prysm_wallet_foreign_signers" in look(api)["workloads"][0]["where"]
+    result = look(api, claims=OWN)
+    assert (result["workloads"], result["unseen"]) == ([], ["validator1"])
+    # What it signs with counts all the same.
+    assert result["live"] == {"validator1": [PUBKEYS[0]]}
+
+
+def test_a_machine_that_sees_them_is_where_they_are_read(api: dict[str, t.Any]) -> None:
+    on_claims(api)
+    paths = {"wallets": {"validator1": "/mnt/wallet"}, "data_dirs": {"validator1": "/mnt/data"}}
+    result = look(api, claims=OWN, **paths)
+    assert [(w["client"], w["wallet"], w["data_dir"]) for w in result["workloads"]] == [
+        ("validator1", "/mnt/wallet", "/mnt/data")
+    ]
+    assert result["unseen"] == []
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({"validator1": {**OWN["validator1"], "wallet": "other"}}, id="another-wallet"),
+        pytest.param({"validator1": {**OWN["validator1"], "data": "other"}}, id="another-database"),
+        pytest.param({"validator2": OWN["validator1"]}, id="another-client-s"),
+        pytest.param({"validator1": {"wallet": "validator1-wallet"}}, id="half"),
+    ],
+)
+def test_a_client_on_other_claims_than_its_own_is_named(api: dict[str, t.Any], claims: dict[str, t.Any]) -> None:
+    on_claims(api)
+    result = look(api, claims=claims)
+    assert [w["client"] for w in result["workloads"]] == ["validator1"]
+    assert result["workloads"][0]["wallet"] is None
+    assert result["unseen"] == []
+
+
+def test_claims_of_the_same_names_elsewhere_are_not_the_sites(api: dict[str, t.Any]) -> None:
+    on_claims(api)
+    strange = pod("old")
+    api["/api/v1/pods"] = [pod(), strange]
+    api[PROXY.replace("prysm", "old")] = METRICS
+    result = look(api, claims=OWN)
+    assert [w["client"] for w in result["workloads"]] == ["old/validator1"]
+    assert result["live"] == {"validator1": [PUBKEYS[0]], "old/validator1": [PUBKEYS[0]]}
+
+
+def test_another_workload_on_the_sites_claims_is_named(api: dict[str, t.Any]) -> None:
+    on_claims(api)
+    second = {"metadata": {"namespace": "prysm", "name": "copy"}, "spec": {"template": {"spec": SPEC}}}
+    api["/apis/apps/v1/deployments"] = [second]
+    result = look(api, claims=OWN)
+    assert [w["client"] for w in result["workloads"]] == ["prysm/copy"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class Machine:
             address = command[-1]
             return (2, "", "unreachable") if ":" in address else (0, ROUTES.get(address, f"{address} {WORLD}"), "")
         answer = self.programs[command[0]]
+        if isinstance(answer, dict):
+            answer = answer[" ".join(command[1:])]
         return answer if isinstance(answer, tuple) else (0, answer, "")
 
 
@@ -118,12 +121,54 @@ def test_a_kernel_without_nftables_has_the_older_form_alone(files: dict[str, str
     assert effect(machine) == ([], [])
 
 
+CHAIN = {"chain": {"family": "inet", "table": "own", "name": "in", "type": "filter", "hook": "input", "prio": 0}}
+RULE = {"rule": {"family": "inet", "table": "own", "chain": "in", "handle": 2, "expr": [{"drop": None}]}}
+
+
+def listed(*tables: str, flags: str = "x", broken: bool = False) -> dict[str, str]:
+    """As nft 1.0.6 lists a chain that drops everything: where a table has flags, with text that it has freed."""
+    whole = json.dumps({"nftables": [{"table": {"family": "inet", "name": "own", "flags": flags}}, CHAIN, RULE]})
+    nothing = json.dumps({"nftables": []})
+    return {
+        "-j list ruleset": whole[: whole.index('"flags": ') + 9] if broken else whole,
+        "-j list sets": nothing,
+        "-j list maps": nothing,
+        "-j list chains": json.dumps({"nftables": [CHAIN]}),
+        "-j list chain inet own in": json.dumps({"nftables": [CHAIN, RULE]}),
+        "list ruleset": "".join(f"table {name} {{\n\tflags dormant\n}}\n" for name in tables),
+    }
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["wrong-flags", "broken-off"])
+@pytest.mark.parametrize(("tables", "stops"), [((), True), (("inet own",), False), (("inet other", "ip own"), True)])
+def test_a_dormant_table_stops_nothing(
+    files: dict[str, str], tables: tuple[str, ...], stops: bool, broken: bool
+) -> None:
+    blocked, exposed = effect(Machine(iptables_nft_save=rules(), nft=listed(*tables, broken=broken)))
+    assert (bool(blocked), exposed) == (stops, [])
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_dormant_table_of_iptables_closes_nothing(files: dict[str, str], changed: bool) -> None:
+    nft = listed("inet own", "ip filter")
+    assert effect(Machine(iptables_nft_save=rules(), nft=nft), changed)[1] == [
+        "table ip filter, which is dormant until `nft add table ip filter`, lets in anybody to"
+        " the kubelet (tcp 10250), a port that no rule opens (tcp 47011)"
+    ]
+    assert effect(Machine(iptables_nft_save=rules(), nft=listed("inet own", "ip6 filter")), changed)[1] == []
+
+
 @pytest.mark.parametrize(
     "programs",
     [
         pytest.param({"iptables_nft_save": (4, "", "Permission denied")}, id="iptables"),
         pytest.param({"iptables_nft_save": rules(), "nft": (1, "", "Permission denied")}, id="nft"),
         pytest.param({"iptables_nft_save": rules(), "nft": "no JSON"}, id="another-answer"),
+        pytest.param({"iptables_nft_save": rules(), "nft": '{"nftables": [{"chain": {}}]}'}, id="another-chain"),
+        pytest.param(
+            {"iptables_nft_save": rules(), "nft": {**listed(broken=True), "-j list chains": '{"nftables": [{'}},
+            id="chains-that-break-off",
+        ),
     ],
 )
 def test_rules_that_cannot_be_read_are_an_error(files: dict[str, str], programs: dict[str, t.Any]) -> None:

@@ -12,7 +12,7 @@ from ansible_collections.eth2xk8s.staking.plugins.modules import (
     beacon_database_info,
     checkpoint_provider_info,
     execution_endpoint_info,
-    listening_ports_info,
+    machine_info,
 )
 from tests.unit.plugins.upstream_support import ROOT, SECRET, Execution, Provider, closed, serve
 
@@ -97,4 +97,4 @@ def test_a_database_that_cannot_be_read_is_a_failure(run: Run, tmp_path: t.Any) 
 
 
 def test_the_ports_of_this_machine(run: Run) -> None:
-    assert run(listening_ports_info, ports=["1/tcp"])["taken"] == []
+    assert run(machine_info, ports=["1/tcp"])["taken"] == []
