@@ -76,13 +76,12 @@ def test_other_storage_is_mounted_by_its_claim() -> None:
     assert spec["spec"]["imagePullSecrets"] == [{"name": "x"}]
 
 
-def test_a_directory_of_one_node_is_mounted_there() -> None:
-    """A claim of a client that was never installed is not there yet."""
+def test_a_directory_of_a_node_is_mounted_there_before_it_has_a_claim() -> None:
     values = {"persistentVolumeType": "hostPath", "hostPath": {"node": "node1"}, "image": {}}
     spec = pod(__prysm_helm_release_values=values)["spec"]
+    assert spec["volumes"][0]["hostPath"] == {"path": "/data/prysm/validator1", "type": "Directory"}
     assert spec["nodeSelector"] == {"kubernetes.io/hostname": "node1"}
-    assert spec["volumes"][0]["hostPath"]["type"] == "Directory"
-    assert "persistentVolumeClaim" not in spec["volumes"][0]
+    assert "nodeSelector" not in pod()["spec"]
 
 
 def run_steps(spec: dict[str, t.Any], data: Path, scratch: Path, prysm: str) -> None:
