@@ -8,8 +8,24 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import View
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Pod
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Pod, tag
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import version
+
+
+class Chain(t.Protocol):
+    """As much of a chain as it takes."""
+
+    def look(self) -> View: ...
+
+
+class Seen(t.NamedTuple):
+    """What a beacon node runs, and the chain as it has it; the problem is why the node is of no use."""
+
+    version: str
+    view: View
 
 
 def not_running(pod: Pod | None, name: str) -> str:
@@ -21,11 +37,15 @@ def not_running(pod: Pod | None, name: str) -> str:
     return "" if pod.started else pod.problem or "it has not started yet"
 
 
-def of_no_use(pod: Pod, runs: str, wanted: str, view: View) -> str:
-    """Why a running beacon node is of no use at the version wanted (any, when empty); empty when it is."""
+def look(pod: Pod, metrics: str, chain: Chain, wanted: str) -> Seen:
+    """One look at a beacon node that runs, by its metrics, for the version wanted (any, when empty)."""
+    # Before v1.3.3 the process does not say its version; the image's tag has to do.
+    runs = version(metrics) or tag(pod.image)
+    view = chain.look()
     if wanted and runs != wanted:
-        return f"it runs {runs}, not {wanted}"
+        return Seen(runs, view._replace(problem=f"it runs {runs}, not {wanted}"))
     if not pod.ready:
         more = f" ({view.problem})" if view.problem else ""
-        return f"it runs, but is not Ready: it is syncing, or cannot use its execution client{more}"
-    return view.problem
+        problem = f"it runs, but is not Ready: it is syncing, or cannot use its execution client{more}"
+        return Seen(runs, view._replace(problem=problem))
+    return Seen(runs, view)

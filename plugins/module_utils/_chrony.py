@@ -129,3 +129,47 @@ def problems(
             )
         )
     return found
+
+
+#: Runs a command: its exit code, what it says, and what it complains of.
+Run = t.Callable[[t.Sequence[str]], t.Tuple[int, str, str]]
+
+
+class Limits(t.NamedTuple):
+    """What a clock may be like where a validator is started."""
+
+    max_offset_seconds: float = 0.5
+    max_skew_ppm: float = 100
+    min_sources: int = 1
+
+
+#: The same, as options of a module.
+LIMITS: t.Dict[str, t.Dict[str, t.Any]] = {
+    "max_offset_seconds": {"type": "float", "default": 0.5},
+    "max_skew_ppm": {"type": "float", "default": 100},
+    "min_sources": {"type": "int", "default": 1},
+}
+
+
+def measure(run: Run, chronyc: t.Optional[str], limits: Limits) -> t.Dict[str, t.Any]:
+    """Ask chronyd and judge its answer: offset_seconds, skew_ppm, leap, sources, problems; problems alone if it gives
+    none."""
+    if chronyc is None:
+        return {"problems": ["chrony is not installed"]}
+    answers = {}
+    for question in ("tracking", "sources"):
+        rc, out, err = run([chronyc, "-c", "-n", question])
+        if rc != 0:
+            return {"problems": ["chronyd does not answer: {0}".format((err or out).strip() or rc)]}
+        answers[question] = out
+    try:
+        tracking, sources = parse_tracking(answers["tracking"]), parse_sources(answers["sources"])
+    except ChronyError as exc:
+        return {"problems": [str(exc)]}
+    return {
+        "offset_seconds": worst_offset(tracking, sources),
+        "skew_ppm": tracking.skew_ppm,
+        "leap": tracking.leap,
+        "sources": [source._asdict() for source in sources],
+        "problems": problems(tracking, sources, *limits),
+    }

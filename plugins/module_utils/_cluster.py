@@ -13,11 +13,13 @@ import re
 import time
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._kubernetes import load
+
 try:
     import urllib3
-    from kubernetes import config
-    from kubernetes.client.rest import ApiException
 
+    _LIBRARY = load()
+    config, ApiException = _LIBRARY.config, _LIBRARY.api_exception
     IMPORT_ERROR: Exception | None = None
 except ImportError as exc:  # pragma: no cover
     IMPORT_ERROR = exc

@@ -83,6 +83,11 @@ def render(copy: Copy, namespace: str) -> dict[str, t.Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "binaryData": {FIELD: packed}}
 
 
+def copies(items: t.Iterable[t.Mapping[str, t.Any]]) -> list[Copy]:
+    """The parts of the record among ConfigMaps."""
+    return sorted(copy for copy in map(parse, items) if copy is not None)
+
+
 def whole(copies: t.Iterable[Copy]) -> Record:
     """The record that all parts make."""
     return join(*(copy.record for copy in copies))

@@ -73,17 +73,20 @@ def read(path: str) -> t.Optional[str]:
         return None
 
 
-def differs(path: str, content: str, owner: int = 0) -> bool:
-    """Whether a file is anything but this content, owned by root, readable by all."""
-    found = look(path) or {}
-    wanted = {
+def _is(found: t.Optional[t.Mapping[str, t.Any]], content: str) -> bool:
+    """Whether what look() has found is a file of this content, owned by root, readable by all."""
+    return found == {
         "type": "file",
-        "uid": owner,
-        "gid": owner,
+        "uid": 0,
+        "gid": 0,
         "mode": "0644",
         "sha256": hashlib.sha256(content.encode("utf-8")).hexdigest(),
     }
-    return found != wanted
+
+
+def unlike(files: t.Mapping[str, str], seen: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[str]:
+    """Those of the files (content by path) that look() has not found as they should be."""
+    return [path for path, content in files.items() if not _is(seen.get(path), content)]
 
 
 def parse_units(text: str) -> t.Dict[str, t.Dict[str, t.Any]]:
@@ -163,4 +166,4 @@ def read_units(module: AnsibleModule, wanted: t.Sequence[str]) -> t.Dict[str, t.
 
 def differing(files: t.Mapping[str, str]) -> t.List[str]:
     """Those of the files (content by path) that are not as they should be."""
-    return [path for path, content in files.items() if differs(path, content)]
+    return unlike(files, {path: look(path) or {} for path in files})

@@ -63,6 +63,18 @@ def _record(storage: Reading) -> t.Tuple[Reading, t.List[str]]:
     return (found, []) if isinstance(found, dict) else ({}, [problem + "it is no record"])
 
 
+def unsigned(record: Reading, keys: t.Iterable[str]) -> t.List[str]:
+    """Those of the keys, in lower case, of which the site's record says that nothing was ever signed."""
+    known = below(record, "keys")
+    found = []
+    for key in (str(one).lower() for one in keys):
+        signed = below(known, key)
+        marks = [signed.get(name) for name in ("votes", *_WATERMARKS)]
+        if not signed.get("blocks") and all(mark is None for mark in marks):
+            found.append(key)
+    return found
+
+
 def _owner(places: t.Iterable[Reading]) -> t.Tuple[bool, str]:
     """Whether any client has the key in its wallet, and which one; empty where it is not one alone."""
     owners = {place["client"] for place in places if place["kind"] == "wallet" and place.get("client")}

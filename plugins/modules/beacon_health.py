@@ -116,7 +116,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _metrics
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import not_running, of_no_use
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import look, not_running
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
@@ -125,7 +125,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
     Pod,
-    tag,
 )
 
 
@@ -171,11 +170,8 @@ class Look:
         if seen["problem"]:
             return
         text = self._cluster.metrics(self._params["namespace"], pod.name, self._params["metrics_port"])
-        # Before v1.3.3 the process does not say its version; the image's tag has to do.
-        seen["version"] = _metrics.version(text) or tag(pod.image)
-        chain = self._chain.look()
-        seen.update(slot=chain.slot, head_slot=chain.head)
-        seen["problem"] = of_no_use(pod, seen["version"], self._params["version"], chain)
+        found = look(pod, text, self._chain, self._params["version"])
+        seen.update(version=found.version, slot=found.view.slot, head_slot=found.view.head, problem=found.view.problem)
 
     def _clients(self, seen: dict[str, t.Any], pods: dict[str, Pod]) -> None:
         for name in self._params["clients"]:

@@ -75,48 +75,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chrony
 
 
-def measure(module: AnsibleModule) -> t.Dict[str, t.Any]:
-    """Ask chronyd and judge its answer."""
-    chronyc = module.get_bin_path("chronyc")
-    if chronyc is None:
-        return {"problems": ["chrony is not installed"]}
-    answers = {}
-    for question in ("tracking", "sources"):
-        rc, out, err = module.run_command([chronyc, "-c", "-n", question], environ_update={"LC_ALL": "C"})
-        if rc != 0:
-            return {"problems": ["chronyd does not answer: {0}".format((err or out).strip() or rc)]}
-        answers[question] = out
-    try:
-        tracking = _chrony.parse_tracking(answers["tracking"])
-        sources = _chrony.parse_sources(answers["sources"])
-    except _chrony.ChronyError as exc:
-        return {"problems": [str(exc)]}
-    return {
-        "offset_seconds": _chrony.worst_offset(tracking, sources),
-        "skew_ppm": tracking.skew_ppm,
-        "leap": tracking.leap,
-        "sources": [source._asdict() for source in sources],
-        "problems": _chrony.problems(
-            tracking,
-            sources,
-            module.params["max_offset_seconds"],
-            module.params["max_skew_ppm"],
-            module.params["min_sources"],
-        ),
-    }
-
-
 def main() -> None:
     """Read the parameters, measure, report."""
-    module = AnsibleModule(
-        argument_spec={
-            "max_offset_seconds": {"type": "float", "default": 0.5},
-            "max_skew_ppm": {"type": "float", "default": 100},
-            "min_sources": {"type": "int", "default": 1},
-        },
-        supports_check_mode=True,
-    )
-    module.exit_json(changed=False, **measure(module))
+    module = AnsibleModule(argument_spec=_chrony.LIMITS, supports_check_mode=True)
+
+    def run(question: t.Sequence[str]) -> t.Tuple[int, str, str]:
+        rc, out, err = module.run_command(list(question), environ_update={"LC_ALL": "C"})
+        return int(rc), str(out), str(err)
+
+    limits = _chrony.Limits(**module.params)
+    module.exit_json(changed=False, **_chrony.measure(run, module.get_bin_path("chronyc"), limits))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,47 @@ options:
     type: list
     elements: str
     default: []
+  clock:
+    description: Limits of M(eth2xk8s.staking.clock_info), to measure the clock as well.
+    type: dict
+    suboptions:
+      max_offset_seconds:
+        description: How far the clock may be from any source that chronyd has not rejected.
+        type: float
+        default: 0.5
+      max_skew_ppm:
+        description: How uncertain the frequency of the clock may be.
+        type: float
+        default: 100
+      min_sources:
+        description: How many sources must agree.
+        type: int
+        default: 1
+  ssh:
+    description: Options of M(eth2xk8s.staking.ssh_server_info), to read the SSH server as well.
+    type: dict
+    suboptions:
+      sources:
+        description: Networks that may connect, to judge the connection Ansible came by. Empty means any.
+        type: list
+        elements: str
+        default: []
+      ignore_files:
+        description: Configuration files whose ports are not to be reported.
+        type: list
+        elements: path
+        default: []
+      config_files:
+        description: Files of this collection, in one of which it writes the port.
+        type: list
+        elements: path
+        default: [/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf, /etc/ssh/eth2xk8s-port.conf]
+  also:
+    description:
+      - Questions of others by their names, to answer in the same go. Each may have every option but this one and
+        O(system).
+    type: dict
+    default: {}
   system:
     description:
       - Whether to set facts of the system - distribution, service_mgr, nodename, hostname, python_version - as
@@ -148,6 +189,21 @@ memory_bytes:
   returned: always
   type: int
   sample: 8000000000
+clock:
+  description: What M(eth2xk8s.staking.clock_info) returns.
+  returned: with O(clock)
+  type: dict
+  sample: {"problems": []}
+ssh:
+  description: What M(eth2xk8s.staking.ssh_server_info) returns.
+  returned: with O(ssh)
+  type: dict
+  sample: {"serving_ports": [22]}
+also:
+  description: Of each of O(also) what would be returned for it alone.
+  returned: always
+  type: dict
+  sample: {"timesync": {"paths": {}, "units": {}}}
 cores:
   description: Processors that a program may use.
   returned: always
@@ -161,9 +217,9 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.facts.system.distribution import DistributionFactCollector
-from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chrony, _ssh_server
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
     LISTS,
     ask,
@@ -180,42 +236,87 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._ports import taken
 
+QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
+    "paths": {"type": "list", "elements": "path", "default": []},
+    "files": {"type": "dict", "default": {}},
+    "texts": {"type": "list", "elements": "path", "default": []},
+    "units": {"type": "list", "elements": "str", "default": []},
+    "packages": {"type": "bool", "default": False},
+    "upgrades": {"type": "bool", "default": False},
+    "disks": {"type": "list", "elements": "path", "default": []},
+    "ports": {"type": "list", "elements": "str", "default": []},
+    "clock": {"type": "dict", "options": _chrony.LIMITS},
+    "ssh": {"type": "dict", "options": _ssh_server.QUESTION},
+}
 
-def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
-    """Everything that was asked for."""
-    params = module.params
-    paths = {path: look(path) for path in expand(params["paths"])}
-    texts = {path: read(path) for path in expand(params["texts"])}
-    units = read_units(module, params["units"])
-    installed: t.List[str] = []
-    broken: t.List[str] = []
-    if params["packages"]:
-        rc, out, err = ask(module, ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\\t${Package}\\n"])
-        if rc != 0:
-            module.fail_json(msg="dpkg does not say which packages there are: {0}".format((err or out).strip()))
-        installed, broken = parse_packages(out)
+
+def packages(module: AnsibleModule) -> t.Tuple[t.List[str], t.List[str]]:
+    """Installed and interrupted packages."""
+    rc, out, err = ask(module, ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\\t${Package}\\n"])
+    if rc != 0:
+        module.fail_json(msg="dpkg does not say which packages there are: {0}".format((err or out).strip()))
+    return parse_packages(out)
+
+
+def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """What is said to one question; the units of all questions are known by then."""
+    paths = {path: look(path) for path in expand(asked["paths"])}
+    texts = {path: read(path) for path in expand(asked["texts"])}
+    installed, broken = packages(module) if asked["packages"] else ([], [])
     pending: t.List[str] = []
-    if params["upgrades"]:
+    if asked["upgrades"]:
         pending = parse_pending(*ask(module, ["apt-get", "--simulate", "--auto-remove", "dist-upgrade"]))
-    return {
-        "paths": {path: found for path, found in paths.items() if found is not None},
-        "differing": differing(params["files"]),
+    found = {
+        "paths": {path: seen for path, seen in paths.items() if seen is not None},
+        "differing": differing(asked["files"]),
         "texts": {path: text for path, text in texts.items() if text is not None},
-        "units": units,
+        "units": {unit: units[unit] for unit in asked["units"]},
         "packages": installed,
         "broken_packages": broken,
         "pending": pending,
         "package_lists_age_seconds": lists_age(LISTS),
-        "disks": {path: space(path) for path in params["disks"]},
-        "taken": [one._asdict() for one in taken(params["ports"])],
+        "disks": {path: space(path) for path in asked["disks"]},
+        "taken": [one._asdict() for one in taken(asked["ports"])],
         "time": int(time.time()),
         "memory_bytes": memory(read("/proc/meminfo") or ""),
         "cores": len(os.sched_getaffinity(0)),
+    }
+    if asked["clock"] is not None:
+        limits = _chrony.Limits(**asked["clock"])
+        found["clock"] = _chrony.measure(lambda words: ask(module, words), module.get_bin_path("chronyc"), limits)
+    if asked["ssh"] is not None:
+        found["ssh"] = _ssh_server.report(module, asked["ssh"])
+    return found
+
+
+def questions(module: AnsibleModule) -> t.Dict[str, t.Dict[str, t.Any]]:
+    """The questions of others, each with its defaults."""
+    found = {}
+    for name, asked in module.params["also"].items():
+        result = ArgumentSpecValidator(QUESTION).validate(asked)
+        if result.error_messages:
+            module.fail_json(msg="also.{0}: {1}".format(name, "; ".join(result.error_messages)))
+        found[name] = result.validated_parameters
+    return found
+
+
+def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    """Everything that was asked for."""
+    also = questions(module)
+    named = [unit for asked in [module.params, *also.values()] for unit in asked["units"]]
+    units = read_units(module, list(dict.fromkeys(named)))
+    return {
+        **answer(module, module.params, units),
+        "also": {name: answer(module, asked, units) for name, asked in also.items()},
     }
 
 
 def system(module: AnsibleModule) -> t.Dict[str, t.Any]:
     """Facts of M(ansible.builtin.setup) that roles of this collection use, by its own readers."""
+    # Half of this module's time, where nobody asks for facts.
+    from ansible.module_utils.facts.system.distribution import DistributionFactCollector
+    from ansible.module_utils.facts.system.service_mgr import ServiceMgrFactCollector
+
     told = DistributionFactCollector().collect(module=module)
     found = {"ansible_" + name: value for name, value in told.items()}
     found["ansible_system"] = platform.system()
@@ -233,14 +334,8 @@ def main() -> None:
     """Read the parameters, look, report."""
     module = AnsibleModule(
         argument_spec={
-            "paths": {"type": "list", "elements": "path", "default": []},
-            "files": {"type": "dict", "default": {}},
-            "texts": {"type": "list", "elements": "path", "default": []},
-            "units": {"type": "list", "elements": "str", "default": []},
-            "packages": {"type": "bool", "default": False},
-            "upgrades": {"type": "bool", "default": False},
-            "disks": {"type": "list", "elements": "path", "default": []},
-            "ports": {"type": "list", "elements": "str", "default": []},
+            **QUESTION,
+            "also": {"type": "dict", "default": {}},
             "system": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

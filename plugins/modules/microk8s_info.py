@@ -303,7 +303,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import differing, read_units
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import differing, memory, read_units
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import (
     HOLD_SINCE,
     LAUNCH_FILES,
@@ -402,11 +402,10 @@ def read_sudo(module: AnsibleModule) -> t.Optional[t.Dict[str, t.Any]]:
 
 def read_machine() -> t.Dict[str, t.Any]:
     """Facts that decide which MicroK8s may run here."""
-    memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
     routes = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
     return {
         "cgroup": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
-        "memory_mib": int(memory[1]) // 1024 if memory else 0,
+        "memory_mib": memory(Path("/proc/meminfo").read_text(encoding="ascii")) // 1024**2,
         "default_route": any(line.split()[1] == "00000000" for line in routes if line.strip()),
         "forgets_pod_networks": any(
             re.search(

@@ -151,7 +151,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import parse, whole
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import copies, whole
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import to_document
 
@@ -174,8 +174,7 @@ NOTHING: dict[str, t.Any] = {
 
 def copy_of_the_record(cluster: Cluster, namespace: str) -> dict[str, t.Any]:
     """What slashing_protection_witness has kept in the cluster; an empty record where there is none."""
-    kept = (parse(item) for item in cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))
-    return to_document(whole(sorted(copy for copy in kept if copy is not None)))
+    return to_document(whole(copies(cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))))
 
 
 def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict[str, str]]) -> dict[str, t.Any]:

@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Reads the chart's version table and answers the questions that roles and playbooks ask before they change anything.
   - Never fails for a refused version; the caller decides, with the reasons in RV(refusals).
+  - Works on the controller, since the table is all that it reads; no machine is contacted.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 extends_documentation_fragment:
@@ -40,7 +41,7 @@ options:
   now:
     description:
       - The moment that is asked about, such as V(2026-10-06T13:53:36Z) - or a date alone.
-      - The machine's clock, when empty.
+      - The controller's clock, when empty.
       - Networks fork. What follows one today may not tomorrow.
     type: str
     default: ""
@@ -179,54 +180,58 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import 
     move,
 )
 
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "table": {"type": "dict", "required": True},
+    "version": {"type": "str", "required": True},
+    "network": {"type": "str", "required": True},
+    "current": {"type": "str", "default": ""},
+    "untested": {"type": "str", "default": ""},
+    "now": {"type": "str", "default": ""},
+    "emergency": {"type": "dict", "default": {}},
+    "beacon_args": {"type": "list", "elements": "str", "default": []},
+    "chain_config": {"type": "dict", "default": {}},
+}
+
+
+def answers(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What the table says of a version; VersionError when there is no such release."""
+    version, current, network = (params[name] for name in ("version", "current", "network"))
+    table = Table(params["table"])
+    now = moment(params["now"]) if params["now"] else time.time()
+    fit = table.fit(version, network, now, params["untested"])
+    up, down = table.schema_changes(current, version) if current else ([], [])
+    forks = table.forks_together(network, now, params["chain_config"])
+    order, pair_refusal = table.order(current, version, forks)
+    database_refusal = table.beacon_database_refusal(current, version)
+    return {
+        "refusals": fit.refusals,
+        "notes": fit.warnings,
+        "move": move(current, version),
+        "schema_up": up,
+        "schema_down": down,
+        "layout": table.layout(version),
+        "order": order,
+        "beacon_together": order == "together",
+        "pair_refusal": pair_refusal,
+        "beacon_database_incompatible": bool(database_refusal),
+        "beacon_database_refusal": database_refusal,
+        "genesis_time": table.genesis(network),
+        "needs_checkpoint": table.needs_checkpoint(network),
+        "emergency_refusals": table.emergency_refusals(params["emergency"]),
+        "stop_seconds": {
+            "beacon": table.stop_seconds(version, "beacon", params["beacon_args"]),
+            "validator": table.stop_seconds(version, "validator"),
+        },
+        "images": table.images(version),
+        "features": table.features(version),
+    }
+
 
 def main() -> None:
-    """Read the parameters, do the work, report."""
-    module = AnsibleModule(
-        argument_spec={
-            "table": {"type": "dict", "required": True},
-            "version": {"type": "str", "required": True},
-            "network": {"type": "str", "required": True},
-            "current": {"type": "str", "default": ""},
-            "untested": {"type": "str", "default": ""},
-            "now": {"type": "str", "default": ""},
-            "emergency": {"type": "dict", "default": {}},
-            "beacon_args": {"type": "list", "elements": "str", "default": []},
-            "chain_config": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
-    version, current, network = (module.params[name] for name in ("version", "current", "network"))
+    """Read the parameters, ask, report."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
-        table = Table(module.params["table"])
-        now = moment(module.params["now"]) if module.params["now"] else time.time()
-        fit = table.fit(version, network, now, module.params["untested"])
-        up, down = table.schema_changes(current, version) if current else ([], [])
-        forks = table.forks_together(network, now, module.params["chain_config"])
-        order, pair_refusal = table.order(current, version, forks)
-        database_refusal = table.beacon_database_refusal(current, version)
-        result: dict[str, t.Any] = {
-            "refusals": fit.refusals,
-            "notes": fit.warnings,
-            "move": move(current, version),
-            "schema_up": up,
-            "schema_down": down,
-            "layout": table.layout(version),
-            "order": order,
-            "beacon_together": order == "together",
-            "pair_refusal": pair_refusal,
-            "beacon_database_incompatible": bool(database_refusal),
-            "beacon_database_refusal": database_refusal,
-            "genesis_time": table.genesis(network),
-            "needs_checkpoint": table.needs_checkpoint(network),
-            "emergency_refusals": table.emergency_refusals(module.params["emergency"]),
-            "stop_seconds": {
-                "beacon": table.stop_seconds(version, "beacon", module.params["beacon_args"]),
-                "validator": table.stop_seconds(version, "validator"),
-            },
-            "images": table.images(version),
-            "features": table.features(version),
-        }
+        result = answers(module.params)
     except VersionError as exc:
         module.fail_json(msg=str(exc))
     for note in result["notes"]:

@@ -89,7 +89,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import (
     Copy,
-    parse,
+    copies,
     raised,
     render,
     slim,
@@ -104,10 +104,9 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
 )
 
 
-def copies(cluster: Cluster, namespace: str) -> list[Copy]:
+def parts(cluster: Cluster, namespace: str) -> list[Copy]:
     """The parts that are there."""
-    found = (parse(item) for item in cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))
-    return sorted(copy for copy in found if copy is not None)
+    return copies(cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))
 
 
 def write(cluster: Cluster, namespace: str, copy: Copy) -> None:
@@ -121,7 +120,7 @@ def write(cluster: Cluster, namespace: str, copy: Copy) -> None:
 
 def keep(cluster: Cluster, namespace: str, news: Record | None, check: bool) -> dict[str, t.Any]:
     """One attempt; the result."""
-    there = copies(cluster, namespace)
+    there = parts(cluster, namespace)
     before = whole(there)
     after, written = before, []
     if news is not None:
@@ -131,7 +130,7 @@ def keep(cluster: Cluster, namespace: str, news: Record | None, check: bool) -> 
         if changes and not check:
             for copy in changes:
                 write(cluster, namespace, copy)
-            there = copies(cluster, namespace)
+            there = parts(cluster, namespace)
             now = whole(there)
             if join(now, after) != now:
                 raise NotYet("the ConfigMaps do not hold what was written to them")

@@ -163,7 +163,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import not_running, of_no_use
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import look, not_running
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain, View
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
@@ -182,7 +182,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
     MetricsError,
     duties,
     judge,
-    version,
 )
 
 
@@ -219,12 +218,8 @@ class Proof:
         if problem or pod is None:
             self.hopeless = pod is not None and not pod.terminating and (pod.hopeless or self._crashes.again(pod))
             return View(None, None, problem)
-        # Before v1.3.3 the process does not say its version; the image's tag has to do.
         text = self._cluster.metrics(namespace, name, self._params["beacon_metrics_port"])
-        view = self._chain.look()
-        return view._replace(
-            problem=of_no_use(pod, version(text) or tag(pod.image), self._params["beacon_version"], view)
-        )
+        return look(pod, text, self._chain, self._params["beacon_version"]).view
 
     def look(self, client: dict[str, t.Any], chain: View) -> dict[str, t.Any]:
         """One look at one client."""

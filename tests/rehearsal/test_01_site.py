@@ -89,7 +89,8 @@ def test_a_second_run_changes_nothing(lab: Lab) -> None:
 
 
 def test_the_status_report_says_so(lab: Lab) -> None:
-    text = lab.play("playbooks/status.yml", "-i", "inventory/testnet").output
+    """Its one look takes Hoodi's clock, which the lab's chain does not keep: to status.yml that is a problem."""
+    text = lab.play("playbooks/status.yml", "-i", "inventory/testnet", "-e", "status_fail=false").output
     assert "validator1" in text
     assert "validator2" in text
 

@@ -12,7 +12,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_keys import never_signed, site_keys
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_keys import never_signed, site_keys, unsigned
 
 ROOT = Path(__file__).parents[2]
 KEY, OTHER = "0x" + "ab" * 48, "0x" + "cd" * 48
@@ -124,3 +124,19 @@ def test_the_text_lays_out_what_the_report_says() -> None:
     assert "client: validator1; live, ACTIVE, attested slot 90" in said
     assert "signed up to block 1, source 2, target 3; on record" in said
     assert "Every key lives in one place, with its history." in said
+
+
+@pytest.mark.parametrize(
+    ("signed", "never"),
+    [
+        pytest.param({}, True, id="not-on-record"),
+        pytest.param({"slot": None, "source": None, "target": None, "blocks": [], "votes": None}, True, id="nothing"),
+        pytest.param({"slot": 0}, False, id="the-first-slot"),
+        pytest.param({"target": 3}, False, id="a-vote"),
+        pytest.param({"votes": {}}, False, id="votes-without-numbers"),
+        pytest.param({"blocks": [{"slot": 4}]}, False, id="a-block"),
+    ],
+)
+def test_a_key_has_never_signed_when_nothing_of_it_is_on_record(signed: dict[str, t.Any], never: bool) -> None:
+    record = {"keys": {KEY: signed} if signed else {}}
+    assert unsigned(record, [KEY.upper().replace("0X", "0x"), OTHER]) == ([KEY, OTHER] if never else [OTHER])

@@ -185,7 +185,11 @@ def set_by_playbooks() -> set[str]:
 
 #: What the playbooks set for a role, and an operator may still give with -e: no proof hangs on it.
 STILL_THE_OPERATORS = {
-    *(name for name in set_by_playbooks() if name.startswith(("base_", "firewall_", "microk8s_"))),
+    *(
+        name
+        for name in set_by_playbooks()
+        if name.startswith(("base_", "firewall_", "microk8s_")) and not name.endswith(("_seen", "_left_alone"))
+    ),
     "prysm_helm_accept_syncing_execution",
     "prysm_helm_emergency_flags",
     "prysm_helm_version",

@@ -184,3 +184,31 @@ def test_keys_that_have_signed_may_not_wait() -> None:
     assert unsigned(__prysm_helm_guarded={"record": document}) == [KEYS[0], KEYS[5]]
     guarded = {"skipped": True}
     assert unsigned(__prysm_helm_guarded=guarded, __prysm_helm_signed_record={"content": content}) == [KEYS[0], KEYS[5]]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prysm_helm_network": "sepolia"},
+        {"prysm_helm_version": "v7.1.5"},
+        {"prysm_helm_jwt_secret": "ab" * 32},
+        {"prysm_helm_execution_endpoints": ["http://172.20.10.21:8551"]},
+        {"prysm_helm_checkpoint_sync_url": "https://another.example"},
+        {"prysm_helm_accept_syncing_execution": True},
+        {"prysm_helm_beacon_database": {"begun": "checkpoint"}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_an_answer_holds_for_the_same_question_only(other: dict[str, t.Any]) -> None:
+    given = {
+        "prysm_helm_network": "hoodi",
+        "prysm_helm_version": "v7.1.6",
+        "prysm_helm_jwt_secret": "5f" * 32,
+        "prysm_helm_execution_endpoints": ["http://172.20.10.20:8551"],
+        "prysm_helm_checkpoint_sync_url": "https://one.example",
+        "prysm_helm_accept_syncing_execution": False,
+        "prysm_helm_beacon_database": {"begun": "none"},
+    }
+    question = say("__prysm_helm_question", **given)
+    assert say("__prysm_helm_question", **given) == question
+    assert say("__prysm_helm_question", **{**given, **other}) != question

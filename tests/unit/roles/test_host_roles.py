@@ -248,8 +248,9 @@ UTC = {"/etc/localtime": {"type": "link", "target": "/usr/share/zoneinfo/Etc/UTC
     ],
 )
 def test_when_names_have_to_be_set(hosts: t.Any, text: str, paths: t.Any, differing: list[str], due: bool) -> None:
-    machine = {"texts": {"/etc/hosts": text}, "paths": paths, "differing": differing}
-    assert evaluate("base", "__base_identity_due", base_hosts=hosts, __base_machine=machine) is due
+    machine = {"texts": {"/etc/hosts": text}, "paths": paths}
+    given = {"base_hosts": hosts, "__base_machine": machine, "__base_differing": differing}
+    assert evaluate("base", "__base_identity_due", **given) is due
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,8 @@ def test_when_packages_have_to_be_touched(changes: t.Any, due: bool) -> None:
         "differing": [],
         **changes,
     }
-    assert evaluate("base", "__base_packages_due", __base_machine=machine) is due
+    given = {"__base_machine": machine, "__base_differing": machine["differing"]}
+    assert evaluate("base", "__base_packages_due", **given) is due
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,6 @@ def test_what_has_to_be_done_to_the_nfs_server(
     machine = {
         "paths": {path: {**plain, **found} for path, found in {**DISK, **paths}.items() if found is not None},
         "units": {**UNITS, **units},
-        "differing": differing,
     }
     found = {
         part
@@ -360,6 +361,7 @@ def test_what_has_to_be_done_to_the_nfs_server(
             nfs_server_clients=CLIENTS,
             __nfs_server_now={**SERVER, **server},
             __nfs_server_machine=machine,
+            __nfs_server_differing=differing,
         )
     }
     assert found == due

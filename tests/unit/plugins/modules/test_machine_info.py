@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import typing as t
 from pathlib import Path
@@ -69,20 +70,51 @@ def test_packages(line: str, installed: list[str], broken: list[str]) -> None:
     assert _machine.parse_packages(line + "\n") == (installed, broken)
 
 
-def test_files_that_are_not_as_they_should_be(tmp_path: Path) -> None:
+def test_files_that_are_not_as_they_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "conf"
-    me = path.parent.stat().st_uid
-    assert _machine.differs(str(path), "a\n", me)
+    as_seen = _machine.look
+    owner = 0
+    monkeypatch.setattr(_machine, "look", lambda place: {**(as_seen(place) or {}), "uid": owner, "gid": owner})
+
+    def differs(content: str) -> bool:
+        return bool(_machine.differing({str(path): content}))
+
+    assert differs("a\n")
     path.write_text("a\n")
     path.chmod(0o644)
-    assert not _machine.differs(str(path), "a\n", me)
-    assert _machine.differs(str(path), "b\n", me)
-    assert _machine.differs(str(path), "a\n", me + 1)
+    assert not differs("a\n")
+    assert differs("b\n")
+    owner = 1
+    assert differs("a\n"), "somebody else's"
+    owner = 0
     path.chmod(0o666)
-    assert _machine.differs(str(path), "a\n", me), "anybody could write it"
+    assert differs("a\n"), "anybody could write it"
     path.rename(tmp_path / "elsewhere")
     path.symlink_to("elsewhere")
-    assert _machine.differs(str(path), "a\n", me), "a link is not the file"
+    assert differs("a\n"), "a link is not the file"
+
+
+def test_questions_of_others_are_answered_as_if_asked_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.conf").write_text("one\n")
+    mine: dict[str, t.Any] = {"paths": [str(tmp_path)]}
+    question = {"paths": [f"{tmp_path}/a.conf"], "texts": [f"{tmp_path}/*.conf"], "disks": [str(tmp_path)]}
+    told = run(capsys, **mine, also={"timesync": question})
+    alone = run(capsys, **question)
+    fleeting = {"time", "disks"}
+    assert {key: value for key, value in told["also"]["timesync"].items() if key not in fleeting} == {
+        key: value for key, value in alone.items() if key in told["also"]["timesync"] and key not in fleeting
+    }
+    assert list(told["paths"]) == [str(tmp_path)]
+    assert told["also"]["timesync"]["texts"] == {f"{tmp_path}/a.conf": "one\n"}
+    wrong = run(capsys, also={"timesync": {"path": ["/etc"]}})
+    assert wrong["failed"] and "also.timesync" in wrong["msg"]
+
+
+def test_files_are_judged_by_what_was_seen_of_them_before() -> None:
+    seen = {"/a": {"type": "file", "uid": 0, "gid": 0, "mode": "0644", "sha256": hashlib.sha256(b"a").hexdigest()}}
+    assert _machine.unlike({"/a": "a"}, seen) == []
+    assert _machine.unlike({"/a": "b", "/c": ""}, seen) == ["/a", "/c"]
+    assert _machine.unlike({"/a": "a"}, {"/a": {**seen["/a"], "mode": "0600"}}) == ["/a"]
 
 
 def test_texts_and_differing_files_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

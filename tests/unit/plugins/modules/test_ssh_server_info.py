@@ -13,7 +13,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _sshd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ssh_server, _sshd
 from ansible_collections.eth2xk8s.staking.plugins.modules import ssh_server_info
 
 SSHD = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
@@ -35,7 +35,7 @@ def run(
     program = tmp_path / "sshd"
     program.write_text(script)
     program.chmod(0o755)
-    monkeypatch.setattr(ssh_server_info, "is_directory", lambda _path: True)
+    monkeypatch.setattr(_ssh_server, "is_directory", lambda _path: True)
     monkeypatch.setattr(
         AnsibleModule, "get_bin_path", lambda _self, name, **_options: str(program) if name == "sshd" else None
     )
