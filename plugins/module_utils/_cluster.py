@@ -76,14 +76,18 @@ class Client(t.NamedTuple):
 
 
 def client_of(pods: t.Iterable[Pod], name: str) -> Client:
-    """The pods of one StatefulSet. Two that have both started Prysm are no proof of anything: NotYet."""
+    """The pods of one StatefulSet. Two that have both started Prysm are no proof of anything: NotYet.
+
+    One on a node that is not heard of any more stays started as it was heard of last, and is no longer Ready.
+    """
     own = [pod for pod in pods if re.fullmatch(re.escape(name) + "-[0-9]+", pod.name)]
     started = [pod for pod in own if pod.started and not pod.terminating]
-    if len(started) > 1:
+    signing = [pod for pod in started if pod.ready] if len(started) > 1 else started
+    if len(started) > 1 and len(signing) != 1:
         names = " and ".join(sorted(pod.name for pod in started))
         raise NotYet(f"{names} have both started Prysm: one of them has lost the lock, and is about to end")
-    own.sort(key=lambda pod: (pod.terminating, not pod.started, pod.hopeless, pod.name))
-    standby = next((pod.node for pod in own[1:] if started and pod.waiting and not pod.terminating), "")
+    own.sort(key=lambda pod: (pod not in signing, pod.terminating, pod.hopeless, pod.name))
+    standby = next((pod.node for pod in own[1:] if signing and pod.waiting and not pod.terminating), "")
     return Client(own[0] if own else None, standby)
 
 

@@ -281,6 +281,17 @@ def test_two_that_have_both_started_are_no_proof(run: Run) -> None:
     assert prove(run, Site(both, two(pod("validator1-0"), a_standby("validator1-1"))), KEYS[:1])["proved"] is True
 
 
+def test_of_a_node_that_is_not_heard_of_the_pod_is_started_for_ever(run: Run) -> None:
+    """Until it is back: the other one is Ready, and is asked. Nobody waits."""
+    dead = pod("validator1-0", ready=False)
+    dead["status"]["containerStatuses"][0].update(started=True, ready=True)
+    signs = pod("validator1-1", "u2")
+    signs["spec"]["nodeName"] = "worker2"
+    done = prove(run, Site(two(dead, signs)), KEYS[:1])
+    assert done["proved"] is True
+    assert (done["clients"]["validator1"]["node"], done["clients"]["validator1"]["standby"]) == ("worker2", "")
+
+
 def test_one_that_cannot_start_is_hopeless_only_when_the_other_is(run: Run) -> None:
     refused = a_standby(
         "validator1-0",
