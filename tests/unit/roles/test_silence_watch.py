@@ -11,6 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _silence
 from tests.unit.roles.test_host_roles import evaluate, render
@@ -25,6 +26,16 @@ SITE: dict[str, t.Any] = {
 def test_it_is_off_unless_a_standby_is_wanted() -> None:
     assert evaluate("nfs_server", "nfs_server_watch", **SITE) is False
     assert evaluate("nfs_server", "nfs_server_watch", **SITE, prysm_standby=True) is True
+
+
+@pytest.mark.parametrize(
+    ("watch", "silence", "taken"), [(True, 5, True), (True, 2, False), (True, 15, False), (False, 2, True)]
+)
+def test_a_silence_that_is_no_measure_is_refused(watch: bool, silence: int, taken: bool) -> None:
+    tasks = yaml.safe_load((ROOT / "roles/nfs_server/tasks/preflight.yml").read_text(encoding="utf-8"))
+    (task,) = [one["ansible.builtin.assert"] for one in tasks if "Refuse times" in one["name"]]
+    given = {**SITE, "nfs_server_watch": watch, "nfs_server_silence_seconds": silence}
+    assert all(evaluate("nfs_server", words, **given) for words in task["that"]) is taken
 
 
 def test_the_watcher_understands_what_the_role_tells_it(tmp_path: Path) -> None:
