@@ -97,7 +97,7 @@ unreadable:
   elements: str
   sample: []
 replicas:
-  description: Clients whose StatefulSets want more than one replica, and how many: two with a standby.
+  description: Clients whose StatefulSets want more than one replica, and how many. With a standby it is two.
   returned: always
   type: dict
   sample: {}
