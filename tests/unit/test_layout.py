@@ -295,3 +295,16 @@ def test_a_role_by_itself_names_the_kubeconfig(role: Path) -> None:
             for module, words in task.items():
                 if module.startswith("kubernetes.core.") and module != "kubernetes.core.helm_template":
                     assert "kubeconfig" in words, (path, task["name"])
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_arguments_are_a_template_as_a_whole(role: Path) -> None:
+    """Ansible warns of it as unsafe, wherever this checkout's ansible.cfg is not read."""
+    whole = [
+        task["name"]
+        for path in (role / "tasks").glob("*.yml")
+        for task in every(t.cast("list[Task]", load(path)))
+        for key, given in task.items()
+        if "." in key and not key.endswith("_tasks") and str(given).strip().startswith("{{")
+    ]
+    assert whole == []

@@ -153,6 +153,14 @@ def test_prysm_helm_is_told_what_the_gates_proved(path: Path) -> None:
             assert play["vars_files"] == ["vars/wiring.yml"], play["name"]
 
 
+def test_facts_are_kept_apart_before_anything_runs_once() -> None:
+    """ansible-core 2.21 shares what the first task leaves between all machines when that task runs once."""
+    first, *others = load(ROOT / "playbooks/internal/open.yml")[0]["tasks"]
+    assert "ansible.builtin.set_fact" in first
+    assert not {"run_once", "when", "delegate_to"} & first.keys()
+    assert any(task.get("run_once") for task in others)
+
+
 def set_by_playbooks() -> set[str]:
     """Every variable that the playbooks give to plays and roles, set, register or loop with; and what roles publish."""
     found: set[str] = set()

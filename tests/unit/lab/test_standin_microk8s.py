@@ -20,6 +20,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from standin_machine import Machine, Modules
 
+# What the lab stands on, tried with everything that needs the lab.
+pytestmark = pytest.mark.thorough
+
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 

@@ -17,6 +17,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from standin_machine import Machine
 
+# What the lab stands on, tried with everything that needs the lab.
+pytestmark = pytest.mark.thorough
 INSTALL = ("snap", "install", "--classic", "--channel", "1.28/stable", "microk8s")
 
 

@@ -81,3 +81,19 @@ def test_systemd_takes_the_units(tmp_path: Path, unit: str) -> None:
     )
     said = [line for line in done.stderr.splitlines() if f"{unit}.service" in line and "nfs-server" not in line]
     assert said == [], done.stderr
+
+
+def test_what_holds_a_client_back_and_cannot_be_read_may_be_a_move_that_was_begun() -> None:
+    first, second = evaluate("prysm_wallet", "__prysm_wallet_holds", **SITE)
+
+    def seen(paths: list[str], texts: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+        given = {**SITE, "__prysm_wallet_seen": {"paths": {path: {} for path in paths}, "texts": texts}}
+        return (
+            evaluate("prysm_wallet", "__prysm_wallet_holds_unread", **given),
+            evaluate("prysm_wallet", "__prysm_wallet_begun", **given),
+        )
+
+    assert seen([], {}) == ([], {})
+    assert seen([first], {first: "upgrade of v1.3.4\n"}) == ([], {})
+    assert seen([first], {first: "move of 0xab\n"}) == ([], {first: "move of 0xab\n"})
+    assert seen([first, second], {second: "upgrade\n"}) == ([first], {})

@@ -64,6 +64,7 @@ def test_damage_never_hangs_or_crashes(tmp_path: Path, changes: list[tuple[int, 
         assert str(exc).startswith(str(tmp_path / "db") + ": ")
 
 
+@pytest.mark.thorough
 def test_every_possible_cut_is_refused(tmp_path: Path) -> None:
     whole = BoltWriter().dump(SAMPLE)
     for size in [*range(0, 300, 7), *range(300, len(whole), 501), len(whole) - 1]:

@@ -343,6 +343,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
 def test_nftables_does_what_is_said_of_it() -> None:
     sure = {RULESETS[kind].format(line) for line, kinds in LINES for kind in kinds}
