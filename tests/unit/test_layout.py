@@ -308,3 +308,12 @@ def test_no_arguments_are_a_template_as_a_whole(role: Path) -> None:
         if "." in key and not key.endswith("_tasks") and str(given).strip().startswith("{{")
     ]
     assert whole == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_variable_of_a_role_is_also_what_a_task_leaves(role: Path) -> None:
+    """What a task registers or sets hides the variable from then on, on that machine and in every later play."""
+    files = [t.cast("list[Task]", load(path)) for path in sorted((role / "tasks").glob("*.yml"))]
+    left = {task["register"] for tasks in files for task in every(tasks) if "register" in task}
+    left |= {name for tasks in files for task in every(tasks) for name in task.get("ansible.builtin.set_fact", ())}
+    assert sorted(left & set(load(role / "vars/main.yml"))) == []

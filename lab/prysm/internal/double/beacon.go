@@ -546,8 +546,11 @@ func (b *Beacon) public() (shift uint64, genesis int64) {
 	if genesis == 0 || !begun {
 		return 0, genesis
 	}
-	return uint64(time.Now().Unix()-genesis)/12 - slot, genesis
+	return publicSlot(genesis) - slot, genesis
 }
+
+// publicSlot is the slot that a public network has now.
+func publicSlot(genesis int64) uint64 { return uint64(time.Now().Unix()-genesis) / 12 }
 
 // slot is the slot by this node's own clock.
 func (b *Beacon) slot() (uint64, bool) {

@@ -888,7 +888,12 @@ func (val *Validator) attest(ctx context.Context, pub string, d wire.Duty, slot 
 	}
 	val.count("validator_successful_attestations", pub)
 	if !val.fs.Bool("disable-account-metrics") {
-		val.m.Set("validator_last_attested_slot", float64(slot), "pubkey", pub)
+		shown := slot
+		// As the beacon node's own slots: those of the network that the chain stands in for.
+		if genesis := genesisOf[val.net]; genesis != 0 {
+			shown = publicSlot(genesis)
+		}
+		val.m.Set("validator_last_attested_slot", float64(shown), "pubkey", pub)
 	}
 	slotName := "slot"
 	if val.app.V.Before(4, 2, 0) {
