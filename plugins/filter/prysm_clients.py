@@ -36,7 +36,7 @@ RETURN = r"""
 _value:
   description: >-
     For each entry its C(name), C(data_dir), C(wallet_dir), C(fee_recipient), C(graffiti), and the paths C(database),
-    C(hold), C(expected), C(version), C(replacing) of its database and of the notes beside it.
+    C(hold), C(lock), C(expected), C(version), C(replacing) of its database and of the notes beside it.
   type: list
   elements: dict
 """
@@ -49,6 +49,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import _data_dir
 _NOTES = {
     "database": _data_dir.DATABASE,
     "hold": _data_dir.HOLD,
+    "lock": _data_dir.LOCK,
     "expected": _data_dir.EXPECTED,
     "version": _data_dir.VERSION,
     "replacing": _data_dir.REPLACING,

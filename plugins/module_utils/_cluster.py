@@ -64,6 +64,31 @@ class Pod(t.NamedTuple):
     restarts: int
     problem: str
     hopeless: bool
+    #: Its main container runs, and has not started: a guard waits there.
+    waiting: bool = False
+
+
+class Client(t.NamedTuple):
+    """The pods of a validator client: the one that signs, or is the nearest to it, and the node of one that waits."""
+
+    pod: Pod | None
+    standby: str
+
+
+def client_of(pods: t.Iterable[Pod], name: str) -> Client:
+    """The pods of one StatefulSet. Two that have both started Prysm are no proof of anything: NotYet.
+
+    One on a node that is not heard of any more stays started as it was heard of last, and is no longer Ready.
+    """
+    own = [pod for pod in pods if re.fullmatch(re.escape(name) + "-[0-9]+", pod.name)]
+    started = [pod for pod in own if pod.started and not pod.terminating]
+    signing = [pod for pod in started if pod.ready] if len(started) > 1 else started
+    if len(started) > 1 and len(signing) != 1:
+        names = " and ".join(sorted(pod.name for pod in started))
+        raise NotYet(f"{names} have both started Prysm: one of them has lost the lock, and is about to end")
+    own.sort(key=lambda pod: (pod not in signing, pod.terminating, pod.hopeless, pod.name))
+    standby = next((pod.node for pod in own[1:] if signing and pod.waiting and not pod.terminating), "")
+    return Client(own[0] if own else None, standby)
 
 
 def tag(image: str) -> str:
@@ -185,6 +210,10 @@ def describe(pod: t.Mapping[str, t.Any]) -> Pod:
         restarts=sum(entry.get("restartCount") or 0 for entry in main),
         problem=problem,
         hopeless=hopeless,
+        waiting=any(
+            "running" in (entry.get("state") or {}) and not (entry.get("started") or entry.get("ready"))
+            for entry in main
+        ),
     )
 
 

@@ -142,6 +142,19 @@ def _is_named(state: t.Mapping[str, str], path: str) -> bool:
     return name == path if name.startswith("/") else path.endswith("/" + name)
 
 
+def inode_of(path: str) -> str | None:
+    """A file as states name it, by device and inode; None when nothing is there."""
+    now = status(path, follow=False)
+    if now is None:
+        return None
+    return "{0:02x}:{1:02x}:{2}".format(os.major(now.st_dev), os.minor(now.st_dev), now.st_ino)
+
+
+def is_of(state: t.Mapping[str, str], path: str, inode: str | None) -> bool:
+    """Whether a state is of the file at a path, or of one that had its name."""
+    return (inode is not None and state.get("superblock") == inode) or _is_named(state, path)
+
+
 def holds(path: str) -> t.List[Hold]:
     """What clients of this machine's NFS server hold of a file: by device and inode, and by its name.
 
@@ -154,10 +167,7 @@ def holds(path: str) -> t.List[Hold]:
         if exc.errno in (errno.ENOENT, errno.ENOTDIR):
             return []
         raise UnreadableError(root, reason_of(exc)) from exc
-    now = status(path, follow=False)
-    inode = None
-    if now is not None:
-        inode = "{0:02x}:{1:02x}:{2}".format(os.major(now.st_dev), os.minor(now.st_dev), now.st_ino)
+    inode = inode_of(path)
     found = set()
     for name in names:
         folder = os.path.join(root, name)
@@ -167,7 +177,7 @@ def holds(path: str) -> t.List[Hold]:
             raise UnreadableError(folder, str(exc)) from exc
         for state in states:
             same = inode is not None and state.get("superblock") == inode
-            if state["type"] in ("lock", "deleg") and (same or _is_named(state, path)):
+            if state["type"] in ("lock", "deleg") and is_of(state, path, inode):
                 address = parse_info(_client_file(folder, "info") or "").get("address", "unknown")
                 found.add(Hold(host_of(address), state["type"], not same))
     return sorted(found)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import typing as t
 import zlib
 
@@ -149,28 +150,49 @@ def _refused(container: t.Mapping[str, t.Any]) -> bool:
     return any("guard: REFUSED" in (end.get("message") or "") for end in ends)
 
 
-def workload(stateful_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
-    """A StatefulSet of one replica and its pod.
+def _stale(pod: t.Mapping[str, t.Any], revision: str, alone: bool) -> bool:
+    """Whether a pod is not of a revision, or its guard failed."""
+    if (pod["metadata"].get("labels") or {}).get("controller-revision-hash") != revision:
+        return True
+    status = pod.get("status") or {}
+    guards = [one for one in status.get("initContainerStatuses") or [] if one.get("restartCount")]
+    # The same guard runs again in Prysm's own container. One that waits for another pod's lock is never ready.
+    guards += [
+        one
+        for one in status.get("containerStatuses") or []
+        if _refused(one) and (alone or "running" not in (one.get("state") or {}))
+    ]
+    return any(not one.get("ready") for one in guards)
 
-    `settled`: its controller has seen the newest specification. `stale`: its pod must be replaced, because it is not of
-    that specification, or because its guard failed (the pauses before the next try only grow; a new pod sees at once
-    what was put right).
+
+def workload(stateful_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """A StatefulSet and its pod; of two, the one that is Ready, which is the one that signs.
+
+    `settled`: its controller has seen the newest specification. `stale`: a pod of it must be replaced, because it is
+    not of that specification, or because its guard failed (the pauses before the next try only grow; a new pod sees at
+    once what was put right).
     """
     meta, status = stateful_set["metadata"], stateful_set.get("status") or {}
-    pod = next((one for one in pods if one["metadata"]["name"] == f"{meta['name']}-0"), None)
+    spec = stateful_set.get("spec") or {}
+    named = re.compile(re.escape(meta["name"]) + "-[0-9]+")
+    own = [one for one in pods if named.fullmatch(one["metadata"]["name"])]
+    own = [one for one in own if not one["metadata"].get("deletionTimestamp")] or own
+    own.sort(key=lambda one: (not _ready(one), one["metadata"]["name"]))
+    pod = own[0] if own else None
     revision = status.get("updateRevision") or ""
-    of_release = pod is not None and (pod["metadata"].get("labels") or {}).get("controller-revision-hash") == revision
-    status_of_pod = (pod or {}).get("status") or {}
-    guards = [one for one in status_of_pod.get("initContainerStatuses") or [] if one.get("restartCount")]
-    # The same guard runs again in Prysm's own container.
-    guards += [one for one in status_of_pod.get("containerStatuses") or [] if _refused(one)]
     return {
-        "replicas": (stateful_set.get("spec") or {}).get("replicas", 1),
+        "replicas": spec.get("replicas", 1),
+        "policy": spec.get("podManagementPolicy") or "OrderedReady",
         "settled": status.get("observedGeneration", 0) == meta.get("generation") and bool(revision),
         "pod": pod["metadata"]["uid"] if pod else "",
         "node": (pod.get("spec") or {}).get("nodeName") or "" if pod else "",
-        "stale": pod is not None and (not of_release or any(not one.get("ready") for one in guards)),
+        "stale": any(_stale(one, revision, len(own) == 1) for one in own),
     }
+
+
+def _ready(pod: t.Mapping[str, t.Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 #: Where Calico, which MicroK8s brings along, notes a node's end of its tunnels.

@@ -31,6 +31,8 @@ _DECIDED = (
     ("image", "validatorDigest"),
     ("emergency",),
     ("chartDigest",),
+    ("standby",),
+    ("podManagementPolicy",),
 )
 #: The same of each client, and of what is common to all clients.
 _CLIENT = (
@@ -55,6 +57,8 @@ _SAYS = {
     "beaconDigest": "prysm_image_digests",
     "validatorDigest": "prysm_image_digests",
     "emergency": "it with playbooks/flag.yml, and not in the inventory,",
+    "standby": "prysm_standby, which holds where the lock is proved to be a fence,",
+    "podManagementPolicy": "prysm_standby",
     "dataVolumePath": "data_dir in prysm_validators",
     "walletVolumePath": "wallet_dir in prysm_validators",
     "name": "name in prysm_validators",

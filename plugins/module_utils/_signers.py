@@ -72,6 +72,8 @@ class Signer(t.NamedTuple):
     why: str = ""
     #: NAMESPACE/NAME of what to name it by.
     entry: str = ""
+    #: Whether its container runs and has not started: the guard has the program's place, and waits there for a lock.
+    waits: bool = False
 
 
 class Place(t.NamedTuple):
@@ -638,7 +640,7 @@ def signers(kind: str, item: Json, namespace: str, known: Storage) -> list[Signe
         signer
         for group, states in CONTAINERS.items()
         for container in pod.spec.get(group) or []
-        for signer in _of_container(pod, container, base, _started(kind, item, states))
+        for signer in _of_container(pod, container, base, _started(kind, item, states), _waiting(kind, item, states))
     ]
     known_paths = {path for signer in found for path in (signer.wallet.path, signer.data.path)}
     innocent = not found and _only_known(pod)
@@ -670,7 +672,17 @@ def _started(kind: str, item: Json, states: str) -> frozenset[str]:
     )
 
 
-def _of_container(pod: _Pod, container: Json, base: Signer, started: frozenset[str]) -> list[Signer]:
+def _waiting(kind: str, item: Json, states: str) -> frozenset[str]:
+    return frozenset(
+        entry.get("name") or ""
+        for entry in ((item.get("status") or {}).get(states) or [] if kind == "Pod" else [])
+        if "running" in (entry.get("state") or {}) and entry.get("started") is False and not entry.get("ready")
+    )
+
+
+def _of_container(
+    pod: _Pod, container: Json, base: Signer, started: frozenset[str], waiting: frozenset[str]
+) -> list[Signer]:
     verdict = judge(container, pod)
     if verdict is None:
         return []
@@ -681,6 +693,7 @@ def _of_container(pod: _Pod, container: Json, base: Signer, started: frozenset[s
             data=data,
             port=_port(verdict.words) if metrics else None,
             runs=container.get("name") in started,
+            waits=container.get("name") in waiting,
             program=verdict.client.name,
             why=verdict.why,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _fence
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import nodes_heard_of
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import merged
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._readings import Reading, below, wallets_not_read
@@ -44,7 +45,26 @@ def outlook(release: Reading, ahead: Reading) -> t.List[str]:
                 f"EMERGENCY: every {program} runs with {' '.join(arguments)}. Take it off with playbooks/flag.yml "
                 f"-e prysm_emergency_flag=none -e prysm_emergency_on={program}"
             )
+    because = below(release, "values", "standby").get("because")
+    if because:
+        found.append(f"no client has a standby: {because}")
     return [*found, *(ahead.get("problems") or [])]
+
+
+def _fence_now(release: Reading, groups: Reading, machines: Reading) -> t.List[str]:
+    """What stands against the fence, where two pods of a client rely on it."""
+    values = below(release, "values")
+    if not below(values, "standby").get("enabled"):
+        return []
+    server: Reading = {}
+    for host in groups.get("nfs") or []:
+        server = below(machines, host, "fence", "server")
+    nodes = [
+        _fence.node_of(host, below(machines, host, "fence", "node", "texts")) for host in groups.get("microk8s") or []
+    ]
+    address = below(values, "nfs").get("serverIp") or ""
+    found = _fence.reasons(_fence.server_of(server), nodes, [address] if address else [])
+    return [f"the lock between the two pods of each client is not proved to be a fence: {words}" for words in found]
 
 
 def _release(installed: Reading) -> Report:
@@ -194,7 +214,7 @@ def _key(pubkey: str, seen: Reading, signed: Reading) -> Report:
     }
 
 
-def _client(client: Reading, storage: Reading, seen: Reading, problems: t.List[str]) -> Report:
+def _client(client: Reading, storage: Reading, seen: Reading, standby: bool, problems: t.List[str]) -> Report:
     name: str = client["name"]
     history = below(storage, "histories", name, "keys")
     hold: str = below(storage, "holds").get(name) or ""
@@ -206,12 +226,15 @@ def _client(client: Reading, storage: Reading, seen: Reading, problems: t.List[s
         problems.append(f"{name}: {seen.get('problem') or reasons or 'duties were not read'}")
     if hold:
         problems.append(f"{name} is on hold: {hold}")
+    elif standby and seen.get("proved") and not seen.get("standby"):
+        problems.append(f"{name} has no standby now: no pod of it waits for its lock on another node")
     return {
         "name": name,
         "performs_duties": seen.get("proved", False),
         "problem": seen.get("problem", "not read"),
         "version": seen.get("version", ""),
         "node": seen.get("node", ""),
+        "standby": seen.get("standby", ""),
         "restarts": seen.get("restarts", 0),
         "lock": lock["state"],
         "lock_holders": lock["addresses"],
@@ -251,7 +274,9 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
     report["pods"] = _pods(below(prysm, "pods"))
     report["beacon"] = _beacon(below(prysm, "beacon"), problems)
     seen = below(prysm, "duties", "clients")
-    report["clients"] = [_client(one, storage, below(seen, one["name"]), problems) for one in clients]
+    standby = bool(below(prysm, "release", "values", "standby").get("enabled"))
+    report["clients"] = [_client(one, storage, below(seen, one["name"]), standby, problems) for one in clients]
+    problems += _fence_now(below(prysm, "release"), groups, machines)
     if readings.get("left_out"):
         report["left_out"] = list(readings["left_out"])
     return {**report, "problems": problems + _keys(storage)}

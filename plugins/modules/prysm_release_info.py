@@ -126,12 +126,13 @@ node_addresses:
   elements: str
   sample: [10.1.0.0, 172.20.10.11, 172.20.10.12]
 workloads:
-  description: The release's StatefulSets by name.
+  description: The release's StatefulSets by name; of two pods, the one that is Ready, and so signs.
   returned: always
   type: dict
   sample:
     validator1:
       replicas: 1
+      policy: OrderedReady
       settled: true
       pod: 6a2d3c3e-7f0f-4a6e-9d6c-0d9c4a1f9a55
       node: worker

@@ -257,17 +257,35 @@ def is_asked(signer: Signer, params: dict[str, t.Any]) -> bool:
     return signer.client in params["asked"] or signer.entry in params["asked"]
 
 
+def stands_by(signer: Signer, found: t.Iterable[Signer]) -> bool:
+    """Whether a pod only waits for the lock of another of its client, which has the same wallet and database.
+
+    It serves no metrics yet, and the other one says which keys they are.
+    """
+    mine = (signer.entry, signer.program, signer.wallet, signer.data)
+    return (
+        signer.waits
+        and None not in (signer.wallet.path, signer.data.path)
+        and any(one.runs and not one.waits and mine == (one.entry, one.program, one.wallet, one.data) for one in found)
+    )
+
+
 def _other(signer: Signer) -> bool:
     """Whether it is a client whose keys no metrics tell."""
     return signer.program not in ("", "Prysm")
 
 
-def ask(cluster: Cluster, found: t.Iterable[Signer], params: dict[str, t.Any]) -> dict[str, list[str]]:
+def ask(cluster: Cluster, found: t.Sequence[Signer], params: dict[str, t.Any]) -> dict[str, list[str]]:
     """The keys of the clients that run."""
     live: dict[str, list[str]] = {}
     hidden = []
     for signer in found:
-        if not signer.runs or not signer.program or (is_asked(signer, params) and signer.port is None):
+        if (
+            not signer.runs
+            or not signer.program
+            or stands_by(signer, found)
+            or (is_asked(signer, params) and signer.port is None)
+        ):
             continue
         if _other(signer):
             hidden.append(

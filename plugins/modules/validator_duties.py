@@ -28,7 +28,7 @@ options:
     required: true
     suboptions:
       name:
-        description: Name of the StatefulSet; its pod is called NAME-0.
+        description: Name of the StatefulSet; its pods are called NAME-0 and, with a standby, NAME-1. One of them signs.
         type: str
         required: true
       pubkeys:
@@ -105,6 +105,7 @@ RETURN = r"""
 clients:
   description:
     - What was seen of each client. C(missing) says why a proof is not there, and is empty when it is.
+    - C(node) is where it signs, and C(standby) where its other pod waits for the lock; empty without one.
     - C(waiting) and C(finished) say, by key, what keys without duties wait for or why they have none any more.
   returned: always
   type: dict
@@ -113,6 +114,7 @@ clients:
       proved: true
       problem: ""
       node: worker
+      standby: worker2
       image: gcr.io/offchainlabs/prysm/validator:v7.1.6
       version: v7.1.6
       restarts: 0
@@ -170,6 +172,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
     Pod,
+    client_of,
     tag,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
@@ -226,6 +229,7 @@ class Proof:
             "problem": "",
             "hopeless": False,
             "node": "",
+            "standby": "",
             "image": "",
             "version": "",
             "restarts": 0,
@@ -237,18 +241,17 @@ class Proof:
                 for key in expected
             },
         }
-        name = f"{client['name']}-0"
         try:
-            pod = self._cluster.pod(self._params["namespace"], name)
+            pod, standby = client_of(self._cluster.pods(self._params["namespace"]), client["name"])
             if pod is None:
-                seen["problem"] = f"there is no pod {name}"
+                seen["problem"] = f"there is no pod {client['name']}-0"
                 return seen
-            seen.update(node=pod.node, image=pod.image, restarts=pod.restarts)
+            seen.update(node=pod.node, standby=standby, image=pod.image, restarts=pod.restarts)
             if not pod.started or pod.terminating:
                 seen["problem"] = "it is being deleted" if pod.terminating else pod.problem or "it has not started yet"
                 seen["hopeless"] = pod.hopeless or self._crashes.again(pod)
                 return seen
-            report = duties(self._cluster.metrics(self._params["namespace"], name, self._params["metrics_port"]))
+            report = duties(self._cluster.metrics(self._params["namespace"], pod.name, self._params["metrics_port"]))
         except (NotYet, MetricsError) as exc:
             seen["problem"] = str(exc)
             return seen

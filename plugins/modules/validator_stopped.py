@@ -97,7 +97,7 @@ unreadable:
   elements: str
   sample: []
 replicas:
-  description: Clients whose StatefulSets want more than one replica, which the chart of this collection never asks for.
+  description: Clients whose StatefulSets want more than one replica, and how many. With a standby it is two.
   returned: always
   type: dict
   sample: {}

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_manifest_problems import prysm_manifest_problems
+
 CHART = Path(__file__).parents[2] / "roles/prysm_helm/files/eth2prysm"
 TABLE = yaml.safe_load((CHART / "files/versions.yaml").read_text(encoding="utf-8"))
 FEE = "0x1111111111111111111111111111111111111111"
@@ -1028,3 +1030,129 @@ def test_networks_in_which_no_peers_are_looked_for(version: str) -> None:
     assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "203.0.113.0/24", "fd00::/8"} <= set(networks)
     assert "private" not in networks
     assert "p2pDenylist" in refusal({"beacon": {"p2pDenylist": ["192.168.1.1"]}}).replace("/", ".").replace("'", "")
+
+
+# ---- A standby.
+
+STANDBY = {"standby": {"enabled": True}}
+
+
+@needs_helm
+def test_without_a_standby_nothing_of_it_is_there() -> None:
+    """What is installed stays as it is, whatever else is said about a standby that is not wanted."""
+    plain = helm(BASE).stdout
+    assert helm(merge(BASE, {"standby": {"enabled": False, "because": "NFSv3"}})).stdout == plain
+    for trace in ("pulse", "Parallel", "minAvailable", "replicas: 2", "podAntiAffinity", "tolerations"):
+        assert trace not in plain
+
+
+@needs_helm
+def test_with_a_standby_each_client_has_two_pods_on_two_nodes() -> None:
+    objects = render(STANDBY)
+    for name in ("validator1", "validator2"):
+        spec = objects["StatefulSet", name]["spec"]
+        assert (spec["replicas"], spec["podManagementPolicy"]) == (2, "Parallel")
+        assert spec["updateStrategy"] == {"type": "OnDelete"}
+        (term,) = pod(objects, name)["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        assert term["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
+        # A node that the API server does not hear of may well sign.
+        tolerated = {one["key"] for one in pod(objects, name)["tolerations"] if "tolerationSeconds" not in one}
+        assert tolerated == {"node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"}
+    plain = render()
+    assert objects["StatefulSet", "beacon"] == plain["StatefulSet", "beacon"], "only what has the lock of a client"
+
+
+@needs_helm
+def test_what_an_operator_says_of_nodes_stays_beside_it() -> None:
+    zones = {"labelSelector": {"matchLabels": {"app": "beacon"}}, "topologyKey": "zone"}
+    given = {
+        "affinity": {
+            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}},
+            "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [zones]},
+        },
+        "tolerations": [{"key": "staking", "operator": "Exists"}],
+    }
+    spec = pod(render({**STANDBY, "validatorDefaults": given}), "validator1")
+    assert spec["affinity"]["nodeAffinity"] == given["affinity"]["nodeAffinity"]
+    terms = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert terms[0] == zones and len(terms) == 2
+    assert spec["tolerations"][0] == {"key": "staking", "operator": "Exists"} and len(spec["tolerations"]) == 3
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("version", "program"),
+    [
+        ("v1.2.2", "/app/validator/validator"),
+        ("v1.3.4", "/app/cmd/validator/validator"),
+        ("v4.2.0", "/validator"),
+        ("v7.1.6", "/validator"),
+    ],
+)
+def test_a_standby_waits_where_prysm_starts(version: str, program: str) -> None:
+    """Everything is loaded by then, and the lock that it gets there is held until the pod ends."""
+    objects = render({**STANDBY, "image": {"version": version}, **CUSTOM})
+    plain = render({"image": {"version": version}, **CUSTOM})
+    (first,), (second,) = pod(objects, "validator1")["initContainers"], pod(objects, "validator1")["containers"]
+    assert first["args"] == ["beacon", "/guard-bin", "other", "0"], "it waits for nothing"
+    assert {"name": "GUARD_INSTALL", "value": "/guard-bin"} in first["env"]
+    assert {mount["name"] for mount in first["volumeMounts"]} == {"guard", "guard-bin"}
+    old = pod(plain, "validator1")["containers"][0]
+    at = old["args"].index("--") + 1
+    beat = ["/guard-bin/busybox", "sh", "/guard/pulse.sh", "/data/prysm/validator/.validator-lock"]
+    assert second["args"] == [*old["args"][:at], *beat, *old["args"][at:]]
+    assert second["args"][at + len(beat)] == program
+    assert {key: value for key, value in second.items() if key != "args"} == {
+        key: value for key, value in old.items() if key != "args"
+    }, "the same probes: one that waits is neither killed nor Ready"
+    assert "pulse.sh" in objects["ConfigMap", "eth2prysm-guard"]["data"]
+
+
+@needs_helm
+def test_what_looks_for_signers_sees_a_client_behind_the_beat() -> None:
+    """Guard and beat stand before Prysm: it is the site's client all the same, with its own wallet."""
+    given = [
+        {"name": name, "data_dir": f"/data/prysm/{name}", "wallet_dir": f"/data/prysm/wallet-{name}"}
+        for name in ("validator1", "validator2")
+    ]
+    text = helm(merge(BASE, STANDBY)).stdout
+    assert prysm_manifest_problems(text, given, "172.20.10.10", "prysm") == []
+    (problem,) = prysm_manifest_problems(text, given[:1], "172.20.10.10", "prysm")
+    assert "validator2" in problem
+
+
+@needs_helm
+@pytest.mark.parametrize(("clients", "stay"), [(1, 0), (2, 1), (5, 4)])
+def test_of_pods_that_sign_one_at_a_time_may_go(clients: int, stay: int) -> None:
+    """One that waits is never Ready, and must not stand in the way of a drain."""
+    names = [f"validator{number}" for number in range(1, clients + 1)]
+    more = {name: client(name) for name in names}
+    done = helm({**merge(BASE, STANDBY), "validators": more}, "--kube-version", "1.28.0")
+    assert done.returncode == 0, done.stderr
+    budgets = [one for one in yaml.safe_load_all(done.stdout) if one and one["kind"] == "PodDisruptionBudget"]
+    assert [one["spec"].get("minAvailable") for one in budgets] == [stay]
+    assert "maxUnavailable" not in budgets[0]["spec"]
+    assert budgets[0]["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    old = helm({**merge(BASE, STANDBY), "validators": more}, "--kube-version", "1.22.0")
+    assert "unhealthyPodEvictionPolicy" not in old.stdout and old.returncode == 0
+
+
+@needs_helm
+def test_a_set_that_was_parallel_may_stay_so() -> None:
+    spec = render({"podManagementPolicy": "Parallel"})["StatefulSet", "validator1"]["spec"]
+    assert (spec["replicas"], spec["podManagementPolicy"]) == (1, "Parallel")
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"persistentVolumeType": "hostPath", "hostPath": {"node": "worker"}}, "persistentVolumeType is hostPath"),
+        ({"persistentVolumeType": "storageClass"}, "persistentVolumeType is storageClass"),
+        ({"validatorStartWaitTime": 780}, "validatorStartWaitTime is 780"),
+        ({"nfs": {"mountOptions": ["nfsvers=3", "hard"]}}, "mountOptions"),
+    ],
+)
+def test_a_standby_is_refused_where_the_lock_is_no_fence(values: dict[str, t.Any], reason: str) -> None:
+    assert reason in refusal({**STANDBY, **values})

@@ -264,3 +264,54 @@ def test_the_text_lays_out_what_the_report_says() -> None:
     assert "validator1: performs its duties, v7.1.6 on worker; validator.db unknown" in said
     assert "signed up to block 1, source 2, target 3" in said
     assert "No problems." in said
+
+
+def fenced(**server: t.Any) -> dict[str, dict[str, t.Any]]:
+    """What makes a lock a fence, as it was read of each machine."""
+    options = "rw,vers=4.2,hard,local_lock=none"
+    node = {
+        "fence": {"node": {"texts": {"/proc/mounts": f"172.20.10.10:/x /y nfs4 {options} 0 0\n", "/proc/cmdline": ""}}}
+    }
+    nfs = {"running": True, "versions": ["4", "4.1", "4.2"], "lease_seconds": 15, "grace_seconds": 15}
+    return {
+        "nfs": {"fence": {"server": {**nfs, "delegations": False, "problems": [], **server}}},
+        "cp1": node,
+        "worker": node,
+    }
+
+
+def with_standby(values: dict[str, t.Any], hosts: t.Any = None, **seen: t.Any) -> dict[str, t.Any]:
+    found = {"proved": True, "problem": "", "version": "v7.1.6", "node": "worker", "keys": {KEY: DUTY}, **seen}
+    return report(
+        prysm={
+            "release": {"workloads": {}, "values": {"standby": values, "nfs": {"serverIp": "172.20.10.10"}}},
+            "duties": {"clients": {"validator1": found}},
+        },
+        hosts=fenced() if hosts is None else hosts,
+        storage={"wallets": {"validator1": [KEY]}, "histories": {"validator1": {"keys": {KEY: SIGNED}}}},
+        clients=[CLIENT],
+    )
+
+
+def test_a_standby_is_said_and_so_is_why_there_is_none() -> None:
+    found = with_standby({"enabled": True, "because": ""}, standby="worker2")
+    assert (found["problems"], found["clients"][0]["standby"]) == ([], "worker2")
+    (problem,) = with_standby({"enabled": False, "because": "the NFS server serves version 3"})["problems"]
+    assert problem == "no client has a standby: the NFS server serves version 3"
+    (problem,) = with_standby({"enabled": True, "because": ""}, standby="")["problems"]
+    assert problem.startswith("validator1 has no standby now")
+    assert with_standby({})["problems"] == []
+    text = (ROOT / "playbooks/templates/status.txt.j2").read_text(encoding="utf-8")
+    told = with_standby({"enabled": True}, standby="worker2", waiting={})
+    said = Templar(DataLoader(), variables={"site_status": told}).template(trust_as_template(text))
+    assert "v7.1.6 on worker, standby on worker2;" in said
+
+
+def test_two_pods_without_a_proved_fence_are_a_problem() -> None:
+    """It was proved when site.yml ran; that somebody switched delegations on is seen at every look."""
+    on = {"enabled": True, "because": ""}
+    (problem,) = with_standby(on, fenced(delegations=True), standby="worker2")["problems"]
+    assert "not proved to be a fence" in problem and "fs.leases-enable" in problem
+    unread = with_standby(on, {}, standby="worker2")["problems"]
+    assert len(unread) == 3 and all("not proved to be a fence" in words for words in unread)
+    assert with_standby({"enabled": False, "because": ""}, {})["problems"] == []

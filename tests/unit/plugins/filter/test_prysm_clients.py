@@ -32,6 +32,7 @@ def test_what_an_entry_leaves_out_lies_below_the_data_directory() -> None:
             "wallet_dir": "/data/prysm/wallet-validator1",
             "database": "/data/prysm/validator1/validator.db",
             "hold": "/data/prysm/validator1/.validator-hold",
+            "lock": "/data/prysm/validator1/.validator-lock",
             "expected": "/data/prysm/validator1/.validator-db-expected",
             "version": "/data/prysm/validator1/.validator-version",
             "replacing": "/data/prysm/validator1/.validator-replacing",

@@ -192,7 +192,7 @@ def a_pod(revision: str = "validator1-new", guards: t.Any = None) -> dict[str, t
 
 def test_a_pod_of_the_newest_specification_stays() -> None:
     assert _release.workload(a_set(), [a_pod()]) == {
-        "replicas": 1, "settled": True, "pod": "u1", "node": "worker", "stale": False,
+        "replicas": 1, "policy": "OrderedReady", "settled": True, "pod": "u1", "node": "worker", "stale": False,
     }  # fmt: skip
 
 
@@ -211,11 +211,39 @@ def test_a_pod_whose_guard_failed_is_stale() -> None:
     assert not _release.workload(a_set(), [again])["stale"]
 
 
+def of_two(name: str, revision: str = "validator1-new", ready: bool = False, **container: t.Any) -> dict[str, t.Any]:
+    made = a_pod(revision)
+    made["metadata"].update(name=name, uid=name)
+    made["spec"]["nodeName"] = f"node-of-{name}"
+    made["status"]["conditions"] = [{"type": "Ready", "status": "True" if ready else "False"}]
+    made["status"]["containerStatuses"] = [{"ready": ready, "state": {"running": {}}, **container}]
+    return made
+
+
+def test_of_two_pods_the_one_that_is_ready_signs_and_either_may_be_stale() -> None:
+    found = _release.workload(a_set(), [of_two("validator1-0"), of_two("validator1-1", ready=True)])
+    assert (found["pod"], found["node"], found["stale"]) == ("validator1-1", "node-of-validator1-1", False)
+    old = [of_two("validator1-0", "validator1-old"), of_two("validator1-1", ready=True)]
+    assert _release.workload(a_set(), old)["stale"]
+    old[0]["metadata"]["deletionTimestamp"] = "now"
+    assert not _release.workload(a_set(), old)["stale"], "it is going already"
+    assert not _release.workload(a_set(), [of_two("validator1-0", ready=True), of_two("validator1-x")])["stale"]
+
+
+def test_a_standby_that_waits_again_after_a_refusal_is_not_stale() -> None:
+    """It is never Ready, whatever it does; one that keeps ending is."""
+    ended = {"terminated": {"message": "guard: REFUSED: the lock on x is lost before the start"}}
+    first = of_two("validator1-0", ready=True)
+    assert not _release.workload(a_set(), [first, of_two("validator1-1", lastState=ended)])["stale"]
+    crashes = of_two("validator1-1", lastState=ended, state={"waiting": {"reason": "CrashLoopBackOff"}})
+    assert _release.workload(a_set(), [first, crashes])["stale"]
+
+
 def test_no_pod_is_not_stale() -> None:
     other = a_pod()
     other["metadata"]["name"] = "validator10-0"
     assert _release.workload(a_set(), [other]) == {
-        "replicas": 1, "settled": True, "pod": "", "node": "", "stale": False,
+        "replicas": 1, "policy": "OrderedReady", "settled": True, "pod": "", "node": "", "stale": False,
     }  # fmt: skip
 
 

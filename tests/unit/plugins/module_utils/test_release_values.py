@@ -58,6 +58,8 @@ def merged(base: t.Any, over: t.Any) -> t.Any:
         ({"validators": {"validator1": {"walletPasswordSecretName": "other"}}}, "walletPasswordSecretName"),
         ({"validators": {"validator1": {"feeRecipient": "0x" + "2" * 40}}}, "fee_recipient in prysm_validators"),
         ({"validatorDefaults": {"walletVolumePath": "/data/prysm/wallet-validator1"}}, "validatorDefaults"),
+        ({"standby": {"enabled": True}}, "prysm_standby, which holds where the lock is proved"),
+        ({"podManagementPolicy": "Parallel"}, "set prysm_standby instead"),
         ({"validatorDefaults": {"dataExistingClaim": "one"}}, "validatorDefaults"),
         ({"persistentVolumeType": "hostPath", "hostPath": {"node": "worker"}}, "persistentVolumeType"),
         ({"nfs": {"serverIp": "172.20.10.99"}}, "nfs.serverIp"),

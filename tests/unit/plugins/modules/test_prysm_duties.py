@@ -242,3 +242,69 @@ def test_a_beacon_is_healthy_only_while_its_head_keeps_up(run: Run) -> None:
 def test_a_beacon_that_is_not_ready_says_what_its_head_tells(run: Run) -> None:
     result = beacon(run, Site({"pods": [pod("beacon-0", ready=False)], "head": 3}), timeout=0)
     assert "not Ready" in result["msg"] and "slot 3" in result["msg"]
+
+
+# ---- Two pods, of which one signs.
+
+
+def a_standby(name: str, **container: t.Any) -> dict[str, t.Any]:
+    return pod(name, f"uid-{name}", ready=False, started=False, **container)
+
+
+def two(*pods: dict[str, t.Any], slot: int = 100) -> dict[str, t.Any]:
+    return {"pods": [pod("beacon-0"), *pods], "head": 100, "keys": {KEYS[0]: ("ACTIVE", slot)}}
+
+
+@pytest.mark.parametrize("signer", ["validator1-0", "validator1-1"])
+def test_whichever_of_two_pods_signs_is_proved(run: Run, signer: str) -> None:
+    other = "validator1-0" if signer.endswith("1") else "validator1-1"
+    waits = a_standby(other)
+    waits["spec"]["nodeName"] = "worker2"
+    done = prove(run, Site(two(pod(signer), waits)), KEYS[:1])
+    assert done["proved"] is True
+    assert (done["clients"]["validator1"]["node"], done["clients"]["validator1"]["standby"]) == ("worker", "worker2")
+
+
+def test_a_pod_that_is_being_deleted_does_not_sign_for_its_client(run: Run) -> None:
+    going = pod("validator1-0", "old")
+    going["metadata"]["deletionTimestamp"] = "2026-11-28T16:00:00Z"
+    site = Site(two(going, a_standby("validator1-1")), two(going, pod("validator1-1", "new")))
+    assert prove(run, site, KEYS[:1])["proved"] is True
+    assert prove(run, Site(two(going, a_standby("validator1-1"))), KEYS[:1], wait=False)["proved"] is False
+
+
+def test_two_that_have_both_started_are_no_proof(run: Run) -> None:
+    both = two(pod("validator1-0"), pod("validator1-1", "u2"))
+    done = prove(run, Site(both), KEYS[:1], wait=False)
+    assert done["proved"] is False
+    assert "validator1-0 and validator1-1 have both started" in done["clients"]["validator1"]["problem"]
+    assert prove(run, Site(both, two(pod("validator1-0"), a_standby("validator1-1"))), KEYS[:1])["proved"] is True
+
+
+def test_of_a_node_that_is_not_heard_of_the_pod_is_started_for_ever(run: Run) -> None:
+    """Until it is back: the other one is Ready, and is asked. Nobody waits."""
+    dead = pod("validator1-0", ready=False)
+    dead["status"]["containerStatuses"][0].update(started=True, ready=True)
+    signs = pod("validator1-1", "u2")
+    signs["spec"]["nodeName"] = "worker2"
+    done = prove(run, Site(two(dead, signs)), KEYS[:1])
+    assert done["proved"] is True
+    assert (done["clients"]["validator1"]["node"], done["clients"]["validator1"]["standby"]) == ("worker2", "")
+
+
+def test_one_that_cannot_start_is_hopeless_only_when_the_other_is(run: Run) -> None:
+    refused = a_standby(
+        "validator1-0",
+        state={"waiting": {"reason": "CrashLoopBackOff"}},
+        lastState={"terminated": {"message": "guard: REFUSED: it is an older copy"}},
+    )
+    assert prove(run, Site(two(refused, a_standby("validator1-1")), two(refused, pod("validator1-1"))), KEYS[:1])[
+        "proved"
+    ]
+    done = prove(run, Site(two(refused)), KEYS[:1])
+    assert done["failed"] and "older copy" in done["msg"]
+
+
+def test_the_pod_of_a_client_with_a_longer_name_is_not_its_own(run: Run) -> None:
+    done = prove(run, Site(two(pod("validator1-extra-0"), pod("validator10-0"))), KEYS[:1], wait=False)
+    assert done["clients"]["validator1"]["problem"] == "there is no pod validator1-0"

@@ -230,6 +230,42 @@ def test_releases_count_whatever_became_of_them(api: dict[str, t.Any]) -> None:
     assert query == "labelSelector=owner=helm,status!=superseded,status!=uninstalled"
 
 
+def two_pods(**waiting: t.Any) -> list[dict[str, t.Any]]:
+    """One that signs, and its standby in the guard: its container runs, and nothing answers there."""
+    signs, waits = pod(), pod()
+    waits["metadata"]["name"] = "validator1-1"
+    for made, ready in ((signs, True), (waits, False)):
+        for entry in made["status"]["containerStatuses"]:
+            entry.update(ready=ready, started=ready)
+    waits["status"]["containerStatuses"][0].update(waiting)
+    return [signs, waits]
+
+
+def test_a_standby_has_the_keys_of_the_one_that_signs(api: dict[str, t.Any]) -> None:
+    api["/api/v1/persistentvolumeclaims"], api["/api/v1/persistentvolumes"] = CLAIMS, VOLUMES
+    api["/api/v1/pods"], api[PROXY] = two_pods(), METRICS
+    result = look(api)
+    assert result["live"] == {"validator1": [PUBKEYS[0]]}, result.get("msg")
+    assert {w["client"] for w in result["workloads"]} == {"validator1"}
+
+
+@pytest.mark.parametrize("which", ["has-started", "alone", "another-wallet", "the-other-waits-too"])
+def test_one_that_may_be_more_than_a_standby_is_danger(api: dict[str, t.Any], which: str) -> None:
+    api["/api/v1/persistentvolumeclaims"], api["/api/v1/persistentvolumes"] = CLAIMS, VOLUMES
+    api[PROXY] = METRICS
+    signs, waits = two_pods(**({"started": True} if which == "has-started" else {}))
+    if which == "another-wallet":
+        claim = next(v for v in waits["spec"]["volumes"] if "wallet" in v["name"])
+        claim.clear()
+        claim.update(name="wallet", nfs={"server": NFS, "path": "/data/prysm/wallet-validator2"})
+    if which == "the-other-waits-too":
+        signs["status"]["containerStatuses"][0].update(ready=False, started=False)
+        del api[PROXY]
+    api["/api/v1/pods"] = [waits] if which == "alone" else [signs, waits]
+    result = look(api)
+    assert result["failed"] and "so any key may be in use" in result["msg"]
+
+
 OWN = {"validator1": {"wallet": "validator1-wallet", "data": "validator1-data"}}
 
 

@@ -306,7 +306,7 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{/*
-What both kinds of pod have in common. (dict root program values arguments)
+What both kinds of pod have in common. (dict root program values arguments name standby)
 */}}
 {{- define "eth2prysm.podSpec" -}}
 automountServiceAccountToken: false
@@ -323,14 +323,43 @@ imagePullSecrets:
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.tolerations }}
+{{- $tolerations := .values.tolerations -}}
+{{- $affinity := .values.affinity -}}
+{{- if .standby -}}
+{{- $tolerations = concat (default list $tolerations) (include "eth2prysm.standbyTolerations" . | fromYamlArray) -}}
+{{- $affinity = include "eth2prysm.apart" . | fromYaml -}}
+{{- end -}}
+{{- with $tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.affinity }}
+{{- with $affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/*
+With a standby the lock says who signs, so a node that the API server does not hear of is no reason to end its pods: one
+that signs there goes on, and one that is dead has been succeeded long before.
+*/}}
+{{- define "eth2prysm.standbyTolerations" -}}
+- {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute}
+- {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute}
+{{- end -}}
+
+{{/*
+The affinity of the values, and never two pods of one client on one node. (dict root values name)
+*/}}
+{{- define "eth2prysm.apart" -}}
+{{- $affinity := deepCopy (default dict .values.affinity) -}}
+{{- $anti := deepCopy (default dict $affinity.podAntiAffinity) -}}
+{{- $selector := include "eth2prysm.selector" (list .root .name) | fromYaml -}}
+{{- $term := dict "labelSelector" (dict "matchLabels" $selector) "topologyKey" "kubernetes.io/hostname" -}}
+{{- $required := append (default list $anti.requiredDuringSchedulingIgnoredDuringExecution) $term -}}
+{{- $_ := set $anti "requiredDuringSchedulingIgnoredDuringExecution" $required -}}
+{{- $_ := set $affinity "podAntiAffinity" $anti -}}
+{{- toYaml $affinity -}}
 {{- end -}}
 
 {{/*
@@ -370,18 +399,35 @@ The step that waits for the database, and brings the busybox with which the cont
   volumeMounts:
     - {name: guard, mountPath: /guard, readOnly: true}
     - {name: guard-bin, mountPath: /guard-bin}
-    {{- toYaml .mounts | nindent 4 }}
+    {{- with .mounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/*
+The same step beside a standby: it only brings the busybox, so that the pod waits where Prysm starts, with everything
+loaded. What belongs to a database is left to the second guard: the database of another's lock is changing. The guard
+checks a data directory in any case, and here gets an empty one.
+*/}}
+{{- define "eth2prysm.guardTools" -}}
+{{- include "eth2prysm.guard" (dict "root" .root "kind" "beacon" "mounts" list "arguments" (list "beacon" "/guard-bin" "other" "0")) -}}
 {{- end -}}
 
 {{/*
 The guard as the command of Prysm's own container: it runs at every start of it, and becomes Prysm with the lock held.
-The arguments of Prysm follow. (dict root kind arguments)
+With a standby pulse.sh stands in between. The arguments of Prysm follow. (dict root kind arguments lock)
 */}}
 {{- define "eth2prysm.guarded" -}}
 command: [/guard-bin/busybox, sh, /guard/guard.sh]
 args:
   {{- toYaml .arguments | nindent 2 }}
   - "--"
+  {{- with .lock }}
+  - /guard-bin/busybox
+  - sh
+  - /guard/pulse.sh
+  - {{ . | quote }}
+  {{- end }}
   - {{ include "eth2prysm.entrypoint" (list .root .kind) | quote }}
 {{- end -}}
 

@@ -64,6 +64,15 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail "persistentVolumeType is existingClaim but beacon.dataExistingClaim is empty." -}}
 {{- end -}}
 
+{{- if .Values.standby.enabled -}}
+{{- if ne $type "nfs" -}}
+{{- fail (printf "standby.enabled, but persistentVolumeType is %s: only the lock of an NFS server is a proved fence between two nodes. Without it two pods could be two signers. Set standby.enabled to false." $type) -}}
+{{- end -}}
+{{- if .Values.validatorStartWaitTime -}}
+{{- fail (printf "standby.enabled, but validatorStartWaitTime is %v: the standby waits for the lock, and a pause on top is duties missed. Set it to 0." .Values.validatorStartWaitTime) -}}
+{{- end -}}
+{{- end -}}
+
 {{- if not (has $type (list "nfs" "hostPath" "storageClass" "existingClaim")) -}}
 {{- fail (printf "persistentVolumeType %s is not one of nfs, hostPath, storageClass, existingClaim." $type) -}}
 {{- end -}}

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watcher of silent clients: eth2xk8s-silence.py [CONFIG].
+
+Expires a client of this machine's NFS server that holds the lock of a validator client and has fallen silent, while
+another node waits for that lock. Every decision is in the journal.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+# The parts of the collection that it needs lie beside it.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd, _silence
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+
+CONFIG = "/etc/eth2xk8s/silence.json"
+
+
+def log(words: str) -> None:
+    """One line to the journal."""
+    print(f"silence: {words}", flush=True)
+
+
+class Watcher:
+    """Looks twice a second, and has expired whom the judge names."""
+
+    def __init__(self, config: _silence.Config) -> None:
+        self._config = config
+        self._judge = _silence.Judge(config.silence)
+        self._unread = ""
+
+    def look(self) -> None:
+        """Once. What cannot be read judges nobody, and is said once."""
+        try:
+            blind = _nfsd.blind()
+            clients = _silence.read_clients(self._config.locks) if blind is None else []
+        except StakingError as exc:
+            if str(exc) != self._unread:
+                log(f"nobody is expired: {exc}")
+            self._unread = str(exc)
+            return
+        self._unread = ""
+        verdicts = self._judge.look(time.clock_gettime(time.CLOCK_BOOTTIME), blind, clients)
+        for words in self._judge.notes:
+            log(words)
+        for verdict in verdicts:
+            # The server lets a request that is under way end first, and others must not wait for that.
+            threading.Thread(target=self._carry_out, args=(verdict,), daemon=True).start()
+
+    def _carry_out(self, verdict: _silence.Verdict) -> None:
+        if not _silence.carry_out(verdict, self._config, log):
+            self._judge.forgive(verdict.client.address)
+
+
+def main(arguments: list[str]) -> int:
+    """What was asked for, until SIGTERM."""
+    try:
+        config = _silence.read_config([*arguments, CONFIG][0])
+    except StakingError as exc:
+        log(str(exc))
+        return 1
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda _number, _frame: sys.exit(0))
+    log(f"a client that holds the lock of {', '.join(sorted(config.locks))} is expired after {config.silence} s")
+    watcher = Watcher(config)
+    while True:
+        watcher.look()
+        time.sleep(_silence.PERIOD)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

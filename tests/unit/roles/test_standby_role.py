@@ -1,0 +1,189 @@
+"""When the role prysm_helm gives a client a second pod, and which of two may go when a node is emptied."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import yaml
+
+from tests.unit.roles.test_host_roles import ROOT, evaluate
+
+FOUND: dict[str, t.Any] = {"values": {}, "workloads": {}, "node_addresses": []}
+RUN = "run-1"
+PROVED = {"run": RUN, "proved": True, "reasons": []}
+
+
+def ask(expression: str, **more: t.Any) -> t.Any:
+    given = {
+        "site_run_id": RUN,
+        "prysm_validators": [{"name": "validator1"}, {"name": "validator2"}],
+        "__prysm_helm_found": FOUND,
+        "prysm_standby": True,
+        "site_fence": PROVED,
+        "__prysm_helm_probe": {"proved": True, "reasons": []},
+        **more,
+    }
+    return evaluate("prysm_helm", expression, **given)
+
+
+def found(replicas: int = 1, policy: str = "OrderedReady", standby: bool = False) -> dict[str, t.Any]:
+    one = {"replicas": replicas, "policy": policy, "stale": False}
+    beacon = {"replicas": 1, "policy": "OrderedReady", "stale": False}
+    values = {"standby": {"enabled": True, "because": ""}} if standby else {}
+    return {**FOUND, "values": values, "workloads": {"validator1": one, "beacon": beacon}}
+
+
+def test_a_site_that_wants_none_has_the_values_of_before() -> None:
+    for more in ({"prysm_standby": False}, {"prysm_standby": False, "__prysm_helm_found": found()}):
+        assert ask("__prysm_helm_standby_values", **more) == {}
+    assert ask("__prysm_helm_replicas", prysm_standby=False, __prysm_helm_found=found()) == 1
+
+
+def test_a_proved_fence_gives_a_standby() -> None:
+    wanted = {"standby": {"enabled": True, "because": ""}, "podManagementPolicy": "Parallel"}
+    assert ask("__prysm_helm_standby_values") == wanted
+    assert ask("__prysm_helm_to_remake", __prysm_helm_found=found()) == ["validator1"]
+    assert ask("__prysm_helm_to_remake", __prysm_helm_found=found(2, "Parallel", True)) == []
+    assert ask("__prysm_helm_replicas", __prysm_helm_found=found(0, "Parallel", True)) == 2
+
+
+@pytest.mark.parametrize(
+    ("fence", "because"),
+    [
+        pytest.param({}, "the fence was not proved", id="nothing"),
+        pytest.param({**PROVED, "run": "another run"}, "the fence was not proved", id="of-another-run"),
+        pytest.param({**PROVED, "proved": False, "reasons": ["a", "b"]}, "a; b", id="reasons"),
+        pytest.param({"run": RUN, "reasons": []}, "the fence was not proved", id="no-verdict"),
+    ],
+)
+def test_what_is_not_proved_is_one_pod_and_the_reason(fence: dict[str, t.Any], because: str) -> None:
+    """Also where there was a standby: what was proved once may have changed."""
+    for there in (FOUND, found(2, "Parallel", True)):
+        values = ask("__prysm_helm_standby_values", site_fence=fence, __prysm_helm_found=there)
+        assert values["standby"]["enabled"] is False
+        assert because in values["standby"]["because"]
+    assert values["podManagementPolicy"] == "Parallel", "the set is not made anew for that"
+
+
+@pytest.mark.parametrize("probe", [{}, {"proved": False, "reasons": ["the lock was not tried from two nodes"]}])
+def test_nor_is_what_two_pods_have_not_tried(probe: dict[str, t.Any]) -> None:
+    values = ask("__prysm_helm_standby_values", __prysm_helm_probe=probe)
+    assert values["standby"]["enabled"] is False
+    assert ("not tried" if probe else "not proved") in values["standby"]["because"]
+    there = found(2, "Parallel", True)
+    assert ask("__prysm_helm_standby_values", __prysm_helm_probe=probe, __prysm_helm_found=there)["standby"]["enabled"]
+
+
+def test_the_probe_holds_on_a_node_that_has_nothing_of_the_release() -> None:
+    nodes = [
+        {
+            "metadata": {"name": name},
+            "spec": {},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "addresses": [{"type": "InternalIP", "address": f"10.0.0.{n}"}, {"type": "Hostname", "address": name}],
+            },
+        }
+        for n, name in enumerate(("a", "b"))
+    ]
+    given = {"__prysm_helm_nodes": {"resources": nodes}, "__prysm_helm_probe_pods": {"resources": [a_pod("a")]}}
+    assert ask("__prysm_helm_probe_nodes", **given) == ["b", "a"]
+    assert ask("__prysm_helm_probe_addresses", **given) == ["10.0.0.1"]
+
+
+def test_the_pods_of_the_probe_are_given_the_script_as_it_is() -> None:
+    given = {
+        "role_path": str(ROOT / "roles/prysm_helm"),
+        "prysm_helm_nfs_server": "172.20.10.10",
+        "__prysm_helm_release_values": {"image": {}},
+        "__prysm_helm_guard_image": "busybox:musl",
+        "__prysm_helm_probe_mode": "hold",
+        "__prysm_helm_probe_node": "worker",
+        "ansible_search_path": [str(ROOT / "roles/prysm_helm")],
+    }
+    path = ROOT / "roles/prysm_helm/templates/fence-pod.yml.j2"
+    made = yaml.safe_load(ask(f"lookup('ansible.builtin.template', '{path}', convert_data=false)", **given))
+    (container,) = made["spec"]["containers"]
+    script = (ROOT / "roles/prysm_helm/files/fence-probe.sh").read_text(encoding="utf-8")
+    # As Kubernetes takes it: $$ is a $.
+    assert container["args"][0].replace("$$", "$").strip() == script.strip()
+    assert container["args"][1:] == ["fence-probe.sh", "hold", "/probe/lock"]
+    assert made["spec"]["volumes"] == [
+        {"name": "probe", "nfs": {"server": "172.20.10.10", "path": "/data/prysm/.fence-probe"}}
+    ]
+
+
+def test_a_client_that_was_stopped_is_not_started_by_its_standby() -> None:
+    values = ask("__prysm_helm_standby_values", __prysm_helm_found=found(0))
+    assert values["standby"]["enabled"] is False and "validator1 had been stopped" in values["standby"]["because"]
+    assert (
+        ask("__prysm_helm_standby_values", __prysm_helm_found=found(0, "Parallel", True))["standby"]["enabled"] is True
+    )
+
+
+def takers(*pods: dict[str, t.Any], living: t.Sequence[str] = ("worker2",)) -> list[str]:
+    """As leave.yml has it."""
+    tasks = yaml.safe_load((ROOT / "roles/prysm_helm/tasks/leave.yml").read_text(encoding="utf-8"))
+    (task,) = [task for task in tasks if "ansible.builtin.set_fact" in task]
+    expression = task["ansible.builtin.set_fact"]["__prysm_helm_takers"].strip()[2:-2]
+    return ask(expression, __prysm_helm_pods={"resources": list(pods)}, __prysm_helm_living=list(living))
+
+
+def a_pod(node: str | None = "worker2", **more: t.Any) -> dict[str, t.Any]:
+    meta = {"name": "validator1-1", **({"deletionTimestamp": "now"} if more.pop("going", False) else {})}
+    states = [{"name": "validator", "state": more.pop("state", {"running": {}})}]
+    return {
+        "metadata": meta,
+        "spec": {} if node is None else {"nodeName": node},
+        "status": {} if more.pop("new", False) else {"containerStatuses": states},
+    }
+
+
+def test_a_pod_that_runs_on_a_node_that_lives_takes_over() -> None:
+    assert takers(a_pod("worker"), a_pod()) == ["validator1-1"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param([], id="none"),
+        pytest.param([a_pod("worker3")], id="on-a-dead-node"),
+        pytest.param([a_pod(None, new=True)], id="not-scheduled"),
+        pytest.param([a_pod(new=True)], id="not-started"),
+        pytest.param([a_pod(going=True)], id="going"),
+        pytest.param([a_pod(state={"waiting": {"reason": "CrashLoopBackOff"}})], id="crashing"),
+    ],
+)
+def test_what_cannot_take_over_is_not_counted_on(other: list[dict[str, t.Any]]) -> None:
+    assert takers(a_pod("worker"), *other) == []
+
+
+@pytest.mark.parametrize(
+    "beat", [[], ["/guard-bin/busybox", "sh", "/guard/pulse.sh", "/data/prysm/validator/.validator-lock"]]
+)
+def test_what_prysm_would_be_started_with_is_known_behind_the_beat(beat: list[str]) -> None:
+    """A new version is asked whether it knows its arguments; what stands before the program is none of them."""
+    words = [
+        "validator",
+        "/data",
+        "nfs",
+        "0",
+        "/wallet",
+        "--",
+        *beat,
+        "/validator",
+        "--accept-terms-of-use",
+        "--datadir=/x",
+    ]
+    rendered = {
+        "kind": "StatefulSet",
+        "spec": {
+            "template": {
+                "metadata": {"labels": {"app.kubernetes.io/component": "validator"}},
+                "spec": {"containers": [{"args": words}]},
+            }
+        },
+    }
+    found = ask("__prysm_helm_arguments", __prysm_helm_rendered={"stdout": yaml.safe_dump(rendered)})
+    assert found["beacon"] == [] and sorted(found["validator"]) == ["--accept-terms-of-use", "--datadir=/x"]
