@@ -102,7 +102,7 @@ def test_the_standby_signs_once_the_first_has_died_and_not_before(site: Site) ->
 def test_of_many_that_wait_one_signs(site: Site) -> None:
     pods = [site.pod(f"pod{n}", 'echo "$0 signs"; exec sleep 1', PULSE_NAP="0.02") for n in range(4)]
     said = [one.communicate(timeout=30)[0] for one in pods]
-    assert [words.count(" signs") for words in said] == [1, 1, 1, 1], "each in its turn"
+    assert [words.count(" signs") for words in said] == [1, 1, 1, 1], said
     assert [words.count("waiting: another process") > 0 for words in said].count(False) <= 1
 
 
@@ -145,7 +145,7 @@ def test_the_history_is_checked_after_the_lock_is_held(site: Site) -> None:
 def test_a_lost_lock_ends_the_signer(dash: Site, script: str, code: int) -> None:
     """By every means: one that is slow to end is a second signer."""
     lost = dash.fake_dd("Input/output error")
-    first = dash.pod("first", script, PULSE_PATIENCE="1")
+    first = dash.pod("first", script, PULSE_PATIENCE="3")
     until(first, "runs")
     time.sleep(0.5)
     assert first.poll() is None
