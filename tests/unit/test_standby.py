@@ -70,6 +70,14 @@ def a_site(shell: str) -> Iterator[Site]:
             made.end()
 
 
+@pytest.fixture(autouse=True)
+def quit_is_not_ignored() -> Iterator[None]:
+    """As in a container. What a shell runs in the background ignores it, and no shell below can trap it then."""
+    before = signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGQUIT, before)
+
+
 @pytest.fixture(params=SHELLS or ["none"])
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with a_site(request.param) as made:
