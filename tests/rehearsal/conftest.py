@@ -160,8 +160,9 @@ class Play:
 
     @property
     def changed(self) -> dict[str, int]:
-        """Host -> number of changed tasks."""
-        return {name: int(n) for name, n in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+        """Machine -> number of changed tasks. The controller, where a run is only opened, is none."""
+        told = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)
+        return {name: int(n) for name, n in told if name != "localhost" or int(n) > 0}
 
 
 class Inventory:
