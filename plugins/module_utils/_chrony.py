@@ -134,16 +134,7 @@ def problems(
 #: Runs a command: its exit code, what it says, and what it complains of.
 Run = t.Callable[[t.Sequence[str]], t.Tuple[int, str, str]]
 
-
-class Limits(t.NamedTuple):
-    """What a clock may be like where a validator is started."""
-
-    max_offset_seconds: float = 0.5
-    max_skew_ppm: float = 100
-    min_sources: int = 1
-
-
-#: The same, as options of a module.
+#: What a clock may be like where a validator is started, as options of a module.
 LIMITS: t.Dict[str, t.Dict[str, t.Any]] = {
     "max_offset_seconds": {"type": "float", "default": 0.5},
     "max_skew_ppm": {"type": "float", "default": 100},
@@ -151,9 +142,9 @@ LIMITS: t.Dict[str, t.Dict[str, t.Any]] = {
 }
 
 
-def measure(run: Run, chronyc: t.Optional[str], limits: Limits) -> t.Dict[str, t.Any]:
-    """Ask chronyd and judge its answer: offset_seconds, skew_ppm, leap, sources, problems; problems alone if it gives
-    none."""
+def measure(run: Run, chronyc: t.Optional[str], limits: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Ask chronyd and judge its answer by LIMITS: offset_seconds, skew_ppm, leap, sources, problems; problems alone
+    where it gives none."""
     if chronyc is None:
         return {"problems": ["chrony is not installed"]}
     answers = {}
@@ -171,5 +162,7 @@ def measure(run: Run, chronyc: t.Optional[str], limits: Limits) -> t.Dict[str, t
         "skew_ppm": tracking.skew_ppm,
         "leap": tracking.leap,
         "sources": [source._asdict() for source in sources],
-        "problems": problems(tracking, sources, *limits),
+        "problems": problems(
+            tracking, sources, limits["max_offset_seconds"], limits["max_skew_ppm"], limits["min_sources"]
+        ),
     }

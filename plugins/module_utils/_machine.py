@@ -18,12 +18,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chrony
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
 
 LARGEST = 1024 * 1024
 # An image made freshly has this directory with a fresh date and nothing in it.
 LISTS = "/var/lib/apt/lists"
 NEVER = 10**9
+#: Seconds for which what was seen of a machine may be used by others.
+SEEN_FOR = 120
 BOOTED = "/run/systemd/system"
 # The third letter of a package's state: half installed, unpacked, half configured, waiting for a trigger.
 INTERRUPTED = "HUFWt"
@@ -71,6 +74,11 @@ def read(path: str) -> t.Optional[str]:
             return handle.read(LARGEST)
     except OSError:
         return None
+
+
+def seen_at(seen: t.Mapping[str, t.Any], now: float) -> bool:
+    """Whether what machine_info has returned is there, and of these minutes."""
+    return "time" in seen and abs(now - seen["time"]) < SEEN_FOR
 
 
 def _is(found: t.Optional[t.Mapping[str, t.Any]], content: str) -> bool:
@@ -149,6 +157,11 @@ def ask(module: AnsibleModule, question: t.Sequence[str]) -> t.Tuple[int, str, s
     """Run a command that only reads, in plain English."""
     rc, out, err = module.run_command(list(question), environ_update={"LC_ALL": "C.UTF-8"})
     return int(rc), str(out), str(err)
+
+
+def measure_clock(module: AnsibleModule, limits: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """What chronyd says of the clock, and what is wrong with it, see _chrony.measure."""
+    return _chrony.measure(lambda question: ask(module, question), module.get_bin_path("chronyc"), limits)
 
 
 def read_units(module: AnsibleModule, wanted: t.Sequence[str]) -> t.Dict[str, t.Dict[str, t.Any]]:

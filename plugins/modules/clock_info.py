@@ -68,23 +68,16 @@ problems:
   sample: ["its clock is 3600.000 s ahead (allowed: 0.5 s)"]
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chrony
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._chrony import LIMITS
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import measure_clock
 
 
 def main() -> None:
     """Read the parameters, measure, report."""
-    module = AnsibleModule(argument_spec=_chrony.LIMITS, supports_check_mode=True)
-
-    def run(question: t.Sequence[str]) -> t.Tuple[int, str, str]:
-        rc, out, err = module.run_command(list(question), environ_update={"LC_ALL": "C"})
-        return int(rc), str(out), str(err)
-
-    limits = _chrony.Limits(**module.params)
-    module.exit_json(changed=False, **_chrony.measure(run, module.get_bin_path("chronyc"), limits))
+    module = AnsibleModule(argument_spec=LIMITS, supports_check_mode=True)
+    module.exit_json(changed=False, **measure_clock(module, module.params))
 
 
 if __name__ == "__main__":

@@ -227,6 +227,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
     expand,
     lists_age,
     look,
+    measure_clock,
     memory,
     parse_packages,
     parse_pending,
@@ -282,8 +283,7 @@ def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping
         "cores": len(os.sched_getaffinity(0)),
     }
     if asked["clock"] is not None:
-        limits = _chrony.Limits(**asked["clock"])
-        found["clock"] = _chrony.measure(lambda words: ask(module, words), module.get_bin_path("chronyc"), limits)
+        found["clock"] = measure_clock(module, asked["clock"])
     if asked["ssh"] is not None:
         found["ssh"] = _ssh_server.report(module, asked["ssh"])
     return found
