@@ -372,3 +372,51 @@ def move(current: str, wanted: str) -> str:
     if before == after:
         return "same"
     return "upgrade" if before < after else "downgrade"
+
+
+#: What prysm_version_info is asked with.
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "table": {"type": "dict", "required": True},
+    "version": {"type": "str", "required": True},
+    "network": {"type": "str", "required": True},
+    "current": {"type": "str", "default": ""},
+    "untested": {"type": "str", "default": ""},
+    "now": {"type": "str", "default": ""},
+    "emergency": {"type": "dict", "default": {}},
+    "beacon_args": {"type": "list", "elements": "str", "default": []},
+    "chain_config": {"type": "dict", "default": {}},
+}
+
+
+def answers(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What the table says of a version; VersionError when there is no such release."""
+    version, current, network = (params[name] for name in ("version", "current", "network"))
+    table = Table(params["table"])
+    now = moment(params["now"]) if params["now"] else time.time()
+    fit = table.fit(version, network, now, params["untested"])
+    up, down = table.schema_changes(current, version) if current else ([], [])
+    forks = table.forks_together(network, now, params["chain_config"])
+    order, pair_refusal = table.order(current, version, forks)
+    database_refusal = table.beacon_database_refusal(current, version)
+    return {
+        "refusals": fit.refusals,
+        "notes": fit.warnings,
+        "move": move(current, version),
+        "schema_up": up,
+        "schema_down": down,
+        "layout": table.layout(version),
+        "order": order,
+        "beacon_together": order == "together",
+        "pair_refusal": pair_refusal,
+        "beacon_database_incompatible": bool(database_refusal),
+        "beacon_database_refusal": database_refusal,
+        "genesis_time": table.genesis(network),
+        "needs_checkpoint": table.needs_checkpoint(network),
+        "emergency_refusals": table.emergency_refusals(params["emergency"]),
+        "stop_seconds": {
+            "beacon": table.stop_seconds(version, "beacon", params["beacon_args"]),
+            "validator": table.stop_seconds(version, "validator"),
+        },
+        "images": table.images(version),
+        "features": table.features(version),
+    }

@@ -11,7 +11,7 @@ import yaml
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.eth2xk8s.staking.plugins.action.prysm_version_info import ActionModule
-from ansible_collections.eth2xk8s.staking.plugins.modules.prysm_version_info import ARGUMENTS, answers
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import ARGUMENTS, answers
 
 TABLE = yaml.safe_load(
     (Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml").read_text(encoding="utf-8")
@@ -38,3 +38,47 @@ def test_it_answers_as_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_release_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     told = ask(monkeypatch, version="latest")
     assert told["failed"] and "not a Prysm release tag" in told["msg"]
+
+
+def test_reasons_against_a_version_are_returned_and_never_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {
+        "oldest": "1.2.2",
+        "newest": "7.1.6",
+        "releases": ["1.2.2", "1.3.4", "7.1.6"],
+        "registries": [{"repository": "r"}],
+        "networks": {
+            "hoodi": {
+                "flag": {"first": "5.3.2"},
+                "follow": [{"from": "2025-10-28", "fork": "Fulu", "releases": [{"first": "7.0.0"}]}],
+            }
+        },
+        "together": [],
+        "stop": {"beacon": [{"seconds": 60}], "validator": [{"seconds": 30}]},
+        "allowedArgs": {"beacon": {}, "validator": {}},
+        "refusedArgs": {"datadir": "another place"},
+        "refusedPatterns": {},
+        "features": {"doppelganger": {"first": "1.4.1"}},
+        "validatorSchema": ["1.3.0"],
+        "pairs": [{"validator": {"last": "1.4.4"}, "beacon": {"last": "2.1.4"}, "because": "StreamBlocks"}],
+        "beaconDatabase": [],
+    }
+    result = ask(
+        monkeypatch,
+        table=table,
+        version="v1.2.2",
+        network="hoodi",
+        current="v1.3.4",
+        emergency={"beacon": ["--datadir=/x"]},
+    )
+    assert len(result["refusals"]) == 2
+    assert result["emergency_refusals"] == ["beacon: --datadir is refused: another place"]
+    assert result["stop_seconds"] == {"beacon": 60, "validator": 30}
+    assert (result["move"], result["schema_down"]) == ("downgrade", ["v1.3.0"])
+    assert result["features"] == {"doppelganger": False}
+    assert result["layout"] == 0
+    assert (result["order"], result["beacon_together"], result["pair_refusal"]) == ("validators_first", False, "")
+    assert (result["beacon_database_incompatible"], result["beacon_database_refusal"]) == (False, "")
+    over = ask(monkeypatch, table=table, version="v7.1.6", network="hoodi", current="v1.3.4")
+    assert (over["order"], over["beacon_together"]) == ("together", True)
+    assert "StreamBlocks" in over["pair_refusal"]
+    assert "not a Prysm release tag" in ask(monkeypatch, table=table, version="x", network="hoodi")["msg"]

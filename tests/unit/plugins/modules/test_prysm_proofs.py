@@ -20,7 +20,6 @@ from ansible_collections.eth2xk8s.staking.plugins.modules import (
     beacon_health,
     prysm_forks_info,
     prysm_release_info,
-    prysm_version_info,
     validator_duties,
 )
 
@@ -259,52 +258,6 @@ def test_a_missing_image_is_not_waited_for_as_long_as_a_sync(run: Run) -> None:
     pods = [[a_pod("beacon-0", started=False, problem="ImagePullBackOff: x")]]
     result = beacon(run, Script(pods), timeout=3600, image_timeout=0)
     assert "ImagePullBackOff" in result["msg"]
-
-
-def test_reasons_against_a_version_are_returned_and_never_raised(run: Run) -> None:
-    table = {
-        "oldest": "1.2.2",
-        "newest": "7.1.6",
-        "releases": ["1.2.2", "1.3.4", "7.1.6"],
-        "registries": [{"repository": "r"}],
-        "networks": {
-            "hoodi": {
-                "flag": {"first": "5.3.2"},
-                "follow": [{"from": "2025-10-28", "fork": "Fulu", "releases": [{"first": "7.0.0"}]}],
-            }
-        },
-        "together": [],
-        "stop": {"beacon": [{"seconds": 60}], "validator": [{"seconds": 30}]},
-        "allowedArgs": {"beacon": {}, "validator": {}},
-        "refusedArgs": {"datadir": "another place"},
-        "refusedPatterns": {},
-        "features": {"doppelganger": {"first": "1.4.1"}},
-        "validatorSchema": ["1.3.0"],
-        "pairs": [{"validator": {"last": "1.4.4"}, "beacon": {"last": "2.1.4"}, "because": "StreamBlocks"}],
-        "beaconDatabase": [],
-    }
-    result = run(
-        prysm_version_info,
-        None,
-        table=table,
-        version="v1.2.2",
-        network="hoodi",
-        current="v1.3.4",
-        emergency={"beacon": ["--datadir=/x"]},
-        _ansible_check_mode=True,
-    )
-    assert len(result["refusals"]) == 2
-    assert result["emergency_refusals"] == ["beacon: --datadir is refused: another place"]
-    assert result["stop_seconds"] == {"beacon": 60, "validator": 30}
-    assert (result["move"], result["schema_down"]) == ("downgrade", ["v1.3.0"])
-    assert result["features"] == {"doppelganger": False}
-    assert result["layout"] == 0
-    assert (result["order"], result["beacon_together"], result["pair_refusal"]) == ("validators_first", False, "")
-    assert (result["beacon_database_incompatible"], result["beacon_database_refusal"]) == (False, "")
-    over = run(prysm_version_info, None, table=table, version="v7.1.6", network="hoodi", current="v1.3.4")
-    assert (over["order"], over["beacon_together"]) == ("together", True)
-    assert "StreamBlocks" in over["pair_refusal"]
-    assert "not a Prysm release tag" in run(prysm_version_info, None, table=table, version="x", network="hoodi")["msg"]
 
 
 class Objects:
