@@ -120,7 +120,7 @@ class Hold(t.NamedTuple):
     replaced: bool
 
 
-def _client_file(folder: str, name: str) -> str | None:
+def client_file(folder: str, name: str) -> str | None:
     """A file of one client; None when the client has just left."""
     path = os.path.join(folder, name)
     try:
@@ -172,13 +172,13 @@ def holds(path: str) -> t.List[Hold]:
     for name in names:
         folder = os.path.join(root, name)
         try:
-            states = parse_states(_client_file(folder, "states") or "")
+            states = parse_states(client_file(folder, "states") or "")
         except NfsdError as exc:
             raise UnreadableError(folder, str(exc)) from exc
         for state in states:
             same = inode is not None and state.get("superblock") == inode
             if state["type"] in ("lock", "deleg") and is_of(state, path, inode):
-                address = parse_info(_client_file(folder, "info") or "").get("address", "unknown")
+                address = parse_info(client_file(folder, "info") or "").get("address", "unknown")
                 found.add(Hold(host_of(address), state["type"], not same))
     return sorted(found)
 

@@ -12,7 +12,6 @@ hand-over, never a second signer; so it is passed only where a hand-over can fol
 
 from __future__ import annotations
 
-import errno
 import os
 import typing as t
 
@@ -93,24 +92,13 @@ def _seconds(info: t.Mapping[str, str]) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _text(path: str) -> str:
-    """A file of a client; empty when the client has just left."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read()
-    except OSError as exc:
-        if exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
-            return ""
-        raise UnreadableError(path, reason_of(exc)) from exc
-
-
 def read_client(folder: str, locks: t.Mapping[str, str], inodes: t.Mapping[str, str | None]) -> Client | None:
     """One client, from its directory; None when it has left."""
-    info = _nfsd.parse_info(_text(os.path.join(folder, "info")))
+    info = _nfsd.parse_info(_nfsd.client_file(folder, "info") or "")
     if not info:
         return None
     kinds: t.Dict[str, t.Set[str]] = {"lock": set(), "open": set()}
-    for state in _nfsd.parse_states(_text(os.path.join(folder, "states"))):
+    for state in _nfsd.parse_states(_nfsd.client_file(folder, "states") or ""):
         for name, path in locks.items():
             if _nfsd.is_of(state, path, inodes[name]):
                 kinds.setdefault(state["type"], set()).add(name)

@@ -61,7 +61,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd, _silence
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, UnreadableError
 
 
 def find(path: str, addresses: t.Collection[str]) -> t.Dict[str, t.Any]:
@@ -77,14 +77,14 @@ def find(path: str, addresses: t.Collection[str]) -> t.Dict[str, t.Any]:
         return dict(found, problem="{0} holds the lock on {1}, by what the NFS server knows".format(who, path))
     found.update(known=True, number=holders[0].number)
     inode = _nfsd.inode_of(path)
-    with open(
-        os.path.join(_nfsd.ROOT, "clients", holders[0].number, "states"), encoding="utf-8", errors="replace"
-    ) as file:
-        states = _nfsd.parse_states(file.read())
+    folder = os.path.join(_nfsd.ROOT, "clients", holders[0].number)
+    told = _nfsd.client_file(folder, "states")
+    if told is None:
+        raise UnreadableError(folder, "the client has just left")
     others = sorted(
         {
             state.get("filename", "a file")
-            for state in states
+            for state in _nfsd.parse_states(told)
             if state["type"] in ("lock", "deleg") and not _nfsd.is_of(state, path, inode)
         }
     )
