@@ -132,6 +132,11 @@ def of_mount(node: str, mount: Mount) -> t.List[str]:
     return found
 
 
+def recovering(texts: t.Mapping[str, str]) -> t.List[str]:
+    """The paths, of texts that may set recover_lost_locks, whose text has the kernel take lost locks back."""
+    return [path for path, text in sorted(texts.items()) if _RECOVERS.search(text)]
+
+
 def of_node(node: Node, servers: t.Collection[str]) -> t.List[str]:
     """What of a node stands against it. Nothing may be mounted yet: each start of a pod looks at its own mount."""
     if node.mounts is None:
@@ -140,8 +145,7 @@ def of_node(node: Node, servers: t.Collection[str]) -> t.List[str]:
         return [f"whether {node.name} takes lost locks back (recover_lost_locks) was not read"]
     found = [
         f"{node.name} takes lost locks back ({path}: recover_lost_locks): it would sign on with a lock that another has"
-        for path, text in sorted(node.settings.items())
-        if _RECOVERS.search(text)
+        for path in recovering(node.settings)
     ]
     own = {canonical(server) for server in servers}
     for mount in nfs_mounts(node.mounts):

@@ -39,12 +39,12 @@ options:
         description: The node.
         type: str
         required: true
-      mounts:
-        description: Its C(/proc/mounts); left out when it was not read.
-        type: str
-      settings:
-        description: Texts that may set C(recover_lost_locks), by path; left out when they were not read.
+      texts:
+        description:
+          - What was read of it, by path - C(/proc/mounts), and texts that may set C(recover_lost_locks). What is left
+            out was not read.
         type: dict
+        default: {}
   probe:
     description:
       - What two pods have said (C(files/fence-probe.sh) of the role prysm_helm). With it only
@@ -83,8 +83,7 @@ EXAMPLES = r"""
     addresses: [172.20.10.10]
     nodes:
       - name: worker
-        mounts: "{{ machine.texts['/proc/mounts'] }}"
-        settings: "{{ machine.texts }}"
+        texts: "{{ machine.texts }}"
   register: fence
 """
 
@@ -127,7 +126,7 @@ def judge(params: t.Mapping[str, t.Any]) -> t.List[str]:
     """Everything that stands against it."""
     if params["probe"] is not None:
         return _fence.of_probe(probe_of(params["probe"]))
-    nodes = [_fence.Node(one["name"], one["mounts"], one["settings"]) for one in params["nodes"]]
+    nodes = [_fence.node_of(one["name"], one["texts"]) for one in params["nodes"]]
     return _fence.reasons(_fence.server_of(params["server"]), nodes, params["addresses"])
 
 
@@ -143,8 +142,7 @@ def main() -> None:
                 "default": [],
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "mounts": {"type": "str"},
-                    "settings": {"type": "dict"},
+                    "texts": {"type": "dict", "default": {}},
                 },
             },
             "probe": {

@@ -31,7 +31,9 @@ def mounts(options: str = OPTIONS, kind: str = "nfs4", source: str = f"{NFS}:/da
 
 
 def node(name: str = "master", **more: t.Any) -> dict[str, t.Any]:
-    return {"name": name, "mounts": mounts(), "settings": SETTINGS, **more}
+    given = {"mounts": mounts(), "settings": SETTINGS, **more}
+    read = {} if given["mounts"] is None else {"/proc/mounts": given["mounts"]}
+    return {"name": name, "texts": {**(given["settings"] or {}), **read}}
 
 
 def judged(server: t.Any = None, nodes: t.Any = None, **more: t.Any) -> list[str]:
