@@ -156,6 +156,11 @@ def _container_problem(kind: str, entry: t.Mapping[str, t.Any]) -> tuple[str, bo
     return "", False
 
 
+def _has_not_started(entry: t.Mapping[str, t.Any]) -> bool:
+    """Whether a container runs, and what it is for has not started: a guard waits there."""
+    return "running" in (entry.get("state") or {}) and not (entry.get("started") or entry.get("ready"))
+
+
 def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
     """What keeps the pod from running, in words, and whether waiting is pointless."""
     for kind in ("initContainerStatuses", "containerStatuses"):
@@ -170,7 +175,7 @@ def _problem(status: t.Mapping[str, t.Any]) -> tuple[str, bool]:
         if "running" in (entry.get("state") or {}):
             return f"waiting in the init container {entry.get('name')}; its log says for what", False
     for entry in _containers(status, "containerStatuses"):
-        if "running" in (entry.get("state") or {}) and not (entry.get("started") or entry.get("ready")):
+        if _has_not_started(entry):
             return f"waiting or starting in the container {entry.get('name')}; its log says for what", False
     return "", False
 
@@ -210,10 +215,7 @@ def describe(pod: t.Mapping[str, t.Any]) -> Pod:
         restarts=sum(entry.get("restartCount") or 0 for entry in main),
         problem=problem,
         hopeless=hopeless,
-        waiting=any(
-            "running" in (entry.get("state") or {}) and not (entry.get("started") or entry.get("ready"))
-            for entry in main
-        ),
+        waiting=any(map(_has_not_started, main)),
     )
 
 

@@ -34,7 +34,7 @@ def _parts() -> Library:
     found = importlib.util.find_spec("kubernetes")
     if found is None or not found.submodule_search_locations:
         raise ImportError("no package kubernetes")
-    (place,) = list(found.submodule_search_locations)[:1]
+    place = next(iter(found.submodule_search_locations))
     for name, paths in (
         ("kubernetes", [place]),
         ("kubernetes.client", [f"{place}/client"]),

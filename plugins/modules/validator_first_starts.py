@@ -93,7 +93,7 @@ there:
   returned: success
   type: list
   elements: str
-  sample: [/data/prysm/validator1/.eth2xk8s-expects-history]
+  sample: [/data/prysm/validator1/.validator-db-expected]
 """
 
 import os
