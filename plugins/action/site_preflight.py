@@ -98,7 +98,7 @@ class ActionModule(ActionBase):
         if not (network and args.get("table") and args.get("version")):
             return []
         try:
-            table = _versions.Table(args["table"])
+            table = _versions.Table.read(str(args["table"]))
             return table.fit(str(args["version"]), network, time.time(), str(args.get("untested") or "")).refusals
         except _versions.VersionError as exc:
             return [f"prysm_version: {exc}"]

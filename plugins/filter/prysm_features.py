@@ -14,8 +14,8 @@ author:
   - eth2xk8s maintainers (@eth2xk8s)
 options:
   _input:
-    description: The version table.
-    type: dict
+    description: The version table, the chart's C(files/versions.yaml) on the controller.
+    type: path
     required: true
   version:
     description: The release, such as V(v7.1.6).
@@ -26,7 +26,7 @@ options:
 EXAMPLES = r"""
 - name: Say whether a fee recipient is needed
   ansible.builtin.debug:
-    msg: "{{ (table | eth2xk8s.staking.prysm_features(prysm_version)).feeRecipient }}"
+    msg: "{{ ('eth2prysm/files/versions.yaml' | eth2xk8s.staking.prysm_features(prysm_version)).feeRecipient }}"
 """
 
 RETURN = r"""
@@ -42,10 +42,10 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import Table, VersionError
 
 
-def prysm_features(table: t.Mapping[str, t.Any], version: str) -> dict[str, bool]:
-    """Whether a release has each of the table's features."""
+def prysm_features(table: str, version: str) -> dict[str, bool]:
+    """Whether a release has each of the features of the table at this path."""
     try:
-        return Table(table).features(version)
+        return Table.read(table).features(version)
     except VersionError as exc:
         raise AnsibleFilterError(str(exc)) from exc
 

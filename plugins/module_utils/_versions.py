@@ -120,6 +120,22 @@ class Table:
             raise VersionError(f"the version table lacks {', '.join(missing)}")
         self._table = table
 
+    @classmethod
+    def read(cls, path: str) -> Table:
+        """The chart's files/versions.yaml, on the controller. VersionError when it cannot be read."""
+        # Ansible brings it along; machines, which other questions are asked on, need not have it.
+        import yaml
+
+        try:
+            with open(path, encoding="utf-8") as handle:
+                return cls(yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        except (OSError, UnicodeError, TypeError, yaml.YAMLError) as exc:
+            raise VersionError(f"the version table {path} cannot be read: {exc}") from exc
+
+    def network(self, network: str) -> dict[str, t.Any]:
+        """What the table says of a network; nothing of one that it does not know."""
+        return dict(self._table["networks"].get(network) or {})
+
     def within(self, version: str, interval: t.Mapping[str, t.Any] | None) -> bool:
         """Is it between first and last, both included? A hotfix or candidate has the abilities of its release."""
         if interval is None:
@@ -376,7 +392,7 @@ def move(current: str, wanted: str) -> str:
 
 #: What prysm_version_info is asked with.
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "table": {"type": "dict", "required": True},
+    "table": {"type": "path", "required": True},
     "version": {"type": "str", "required": True},
     "network": {"type": "str", "required": True},
     "current": {"type": "str", "default": ""},
@@ -391,7 +407,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 def answers(params: dict[str, t.Any]) -> dict[str, t.Any]:
     """What the table says of a version; VersionError when there is no such release."""
     version, current, network = (params[name] for name in ("version", "current", "network"))
-    table = Table(params["table"])
+    table = Table.read(params["table"])
     now = moment(params["now"]) if params["now"] else time.time()
     fit = table.fit(version, network, now, params["untested"])
     up, down = table.schema_changes(current, version) if current else ([], [])

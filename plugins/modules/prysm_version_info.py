@@ -19,8 +19,8 @@ extends_documentation_fragment:
   - eth2xk8s.staking.attributes
 options:
   table:
-    description: The content of the chart's C(files/versions.yaml).
-    type: dict
+    description: The chart's C(files/versions.yaml), on the controller.
+    type: path
     required: true
   version:
     description: The wanted release, such as V(v7.1.6).
@@ -65,7 +65,7 @@ options:
 EXAMPLES = r"""
 - name: Ask whether the wanted version can follow the network
   eth2xk8s.staking.prysm_version_info:
-    table: "{{ version_table }}"
+    table: "{{ playbook_dir }}/eth2prysm/files/versions.yaml"
     version: v1.3.4
     network: hoodi
   register: wanted

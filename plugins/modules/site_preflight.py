@@ -29,8 +29,10 @@ options:
     type: bool
     default: true
   table:
-    description: The version table; with it, whether O(version) follows the network is asked as well.
-    type: dict
+    description:
+      - The version table, the chart's C(files/versions.yaml) on the controller. With it, whether O(version) follows the
+        network is asked as well.
+    type: path
   version:
     description: The release of Prysm.
     type: str

@@ -13,9 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.eth2xk8s.staking.plugins.action.prysm_version_info import ActionModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import ARGUMENTS, answers
 
-TABLE = yaml.safe_load(
-    (Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml").read_text(encoding="utf-8")
-)
+TABLE = str(Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml")
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, **args: t.Any) -> dict[str, t.Any]:
@@ -40,8 +38,18 @@ def test_what_is_no_release_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatc
     assert told["failed"] and "not a Prysm release tag" in told["msg"]
 
 
-def test_reasons_against_a_version_are_returned_and_never_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {
+@pytest.mark.parametrize("text", ["", "releases: [", "[1]", "oldest: 1.2.2"])
+def test_what_is_no_table_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    (tmp_path / "versions.yaml").write_text(text)
+    told = ask(monkeypatch, version="v7.1.6", table=str(tmp_path / "versions.yaml"))
+    assert told["failed"] and told["msg"].startswith("the version table ")
+    assert ask(monkeypatch, version="v7.1.6", table=str(tmp_path / "gone"))["failed"]
+
+
+def test_reasons_against_a_version_are_returned_and_never_raised(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = {
         "oldest": "1.2.2",
         "newest": "7.1.6",
         "releases": ["1.2.2", "1.3.4", "7.1.6"],
@@ -62,6 +70,8 @@ def test_reasons_against_a_version_are_returned_and_never_raised(monkeypatch: py
         "pairs": [{"validator": {"last": "1.4.4"}, "beacon": {"last": "2.1.4"}, "because": "StreamBlocks"}],
         "beaconDatabase": [],
     }
+    table = str(tmp_path / "versions.yaml")
+    Path(table).write_text(yaml.safe_dump(content))
     result = ask(
         monkeypatch,
         table=table,

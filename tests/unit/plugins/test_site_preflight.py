@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
@@ -20,9 +19,7 @@ from ansible_collections.eth2xk8s.staking.plugins.action.site_preflight import A
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import moment
 from tests.unit.plugins.keys_support import FIXTURES, write_keystores
 
-TABLE = yaml.safe_load(
-    (Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml").read_text(encoding="utf-8")
-)
+TABLE = str(Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml")
 FEE = "0x000000000000000000000000000000000000dEaD"
 SECRET = "5f" * 32
 KEYS = str(FIXTURES / "prysm/keystores")
