@@ -58,6 +58,14 @@ options:
     type: list
     elements: str
     default: []
+  beacon_database:
+    description:
+      - The data directory of a beacon node, to say whether it has begun its database, and where from.
+      - >-
+        A beacon node fetches a checkpoint at its first start alone; a database that has begun ignores the provider
+        later. One that could not begin leaves a database without a block behind, so it is looked into, where it lies.
+        Nothing is locked.
+    type: path
   clock:
     description: Limits of M(eth2xk8s.staking.clock_info), to measure the clock as well.
     type: dict
@@ -189,6 +197,14 @@ memory_bytes:
   returned: always
   type: int
   sample: 8000000000
+beacon_database:
+  description:
+    - C(begun) is V(none) where no beacon node has begun yet; V(genesis) or V(checkpoint) for where it began; V(unknown)
+      for a large database, which has begun and is not looked into.
+    - C(msg) says why it cannot be read; then there is no C(begun).
+  returned: with O(beacon_database)
+  type: dict
+  sample: {"begun": "checkpoint"}
 clock:
   description: What M(eth2xk8s.staking.clock_info) returns.
   returned: with O(clock)
@@ -219,7 +235,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chrony, _ssh_server
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _beacon_database, _chrony, _ssh_server
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
     LISTS,
     ask,
@@ -246,6 +263,7 @@ QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
     "upgrades": {"type": "bool", "default": False},
     "disks": {"type": "list", "elements": "path", "default": []},
     "ports": {"type": "list", "elements": "str", "default": []},
+    "beacon_database": {"type": "path"},
     "clock": {"type": "dict", "options": _chrony.LIMITS},
     "ssh": {"type": "dict", "options": _ssh_server.QUESTION},
 }
@@ -257,6 +275,14 @@ def packages(module: AnsibleModule) -> t.Tuple[t.List[str], t.List[str]]:
     if rc != 0:
         module.fail_json(msg="dpkg does not say which packages there are: {0}".format((err or out).strip()))
     return parse_packages(out)
+
+
+def beacon_database(directory: str) -> t.Dict[str, str]:
+    """How a beacon node's database has begun, or why it cannot be read."""
+    try:
+        return {"begun": _beacon_database.begun(directory)}
+    except (StakingError, OSError) as exc:
+        return {"msg": "The beacon node's database cannot be read: {0}".format(exc)}
 
 
 def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
@@ -282,6 +308,8 @@ def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping
         "memory_bytes": memory(read("/proc/meminfo") or ""),
         "cores": len(os.sched_getaffinity(0)),
     }
+    if asked["beacon_database"] is not None:
+        found["beacon_database"] = beacon_database(asked["beacon_database"])
     if asked["clock"] is not None:
         found["clock"] = measure_clock(module, asked["clock"])
     if asked["ssh"] is not None:

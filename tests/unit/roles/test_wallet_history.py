@@ -87,7 +87,7 @@ def test_what_holds_a_client_back_and_cannot_be_read_may_be_a_move_that_was_begu
     first, second = evaluate("prysm_wallet", "__prysm_wallet_hold_files", **SITE)
 
     def seen(paths: list[str], texts: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        given = {**SITE, "__prysm_wallet_seen": {"paths": {path: {} for path in paths}, "texts": texts}}
+        given = {**SITE, "__prysm_wallet_machine": {"paths": {path: {} for path in paths}, "texts": texts}}
         return (
             evaluate("prysm_wallet", "__prysm_wallet_hold_files_unread", **given),
             evaluate("prysm_wallet", "__prysm_wallet_begun", **given),

@@ -9,7 +9,6 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
-    beacon_database_info,
     checkpoint_provider_info,
     execution_endpoint_info,
     machine_info,
@@ -89,11 +88,13 @@ def test_what_cannot_be_judged_is_said(run: Run, monkeypatch: pytest.MonkeyPatch
     assert "before ca-certificates is installed" in result["unjudged"][0]
 
 
-def test_a_database_that_cannot_be_read_is_a_failure(run: Run, tmp_path: t.Any) -> None:
-    assert run(beacon_database_info, path=str(tmp_path))["begun"] == "none"
+def test_how_a_database_has_begun_or_why_it_cannot_be_read(run: Run, tmp_path: t.Any) -> None:
+    assert run(machine_info, beacon_database=str(tmp_path))["beacon_database"] == {"begun": "none"}
     (tmp_path / "beaconchaindata").mkdir()
     (tmp_path / "beaconchaindata/beaconchain.db").write_text("no")
-    assert run(beacon_database_info, path=str(tmp_path))["failed"]
+    said = run(machine_info, beacon_database=str(tmp_path))["beacon_database"]
+    assert list(said) == ["msg"]
+    assert "cannot be read" in said["msg"]
 
 
 def test_the_ports_of_this_machine(run: Run) -> None:
