@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _watch
-from tests.unit.roles.test_host_roles import evaluate, render
+from tests.unit.roles.test_host_roles import ROOT, evaluate, render
 
 VALIDATORS = [{"name": "validator1"}, {"name": "validator2", "data_dir": "/mnt/other/v2"}]
 SITE = {
@@ -97,3 +97,12 @@ def test_what_holds_a_client_back_and_cannot_be_read_may_be_a_move_that_was_begu
     assert seen([first], {first: "upgrade of v1.3.4\n"}) == ([], {})
     assert seen([first], {first: "move of 0xab\n"}) == ([], {first: "move of 0xab\n"})
     assert seen([first, second], {second: "upgrade\n"}) == ([first], {})
+
+
+def test_every_file_of_the_watcher_is_looked_at_and_none_is_needed_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = evaluate("prysm_wallet", "prysm_wallet_question.paths", **SITE)
+    role = ROOT / "roles/prysm_wallet"
+    monkeypatch.chdir(role)
+    wanted = evaluate("prysm_wallet", "__prysm_wallet_watcher_wanted", **SITE, role_path=str(role))
+    assert len(wanted) > 10
+    assert sorted(wanted) == sorted(set(wanted) & set(asked))
