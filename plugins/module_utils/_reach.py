@@ -126,6 +126,25 @@ def _passed_on(
     return Packet(FORWARD, proto, source, target, port, arrives, leaves)
 
 
+def asked_for(
+    rules: t.Iterable[Rule],
+    samples: t.Mapping[Rule, t.Any],
+    families: t.Iterable[int],
+    inside: t.Optional[Inside],
+) -> t.List[str]:
+    """The addresses to which ways will be asked for, so that they can be asked for at once."""
+    found: t.List[str] = []
+
+    def note(address: str) -> None:
+        found.append(address)
+
+    for family in families:
+        found += WORLD[family]
+        for rule in rules:
+            packets(rule, family, note, inside, samples.get(rule))
+    return list(dict.fromkeys(found))
+
+
 def blocked(groups: t.Iterable[t.Sequence[Packet]], fates: Fates) -> t.Iterator[t.Tuple[Packet, str]]:
     """For each group none of whose packets gets through: one of them, and what stops it."""
     for group in groups:

@@ -65,6 +65,10 @@ options:
       version:
         description: The version of Prysm that is about to run. Without it, the layout of the database is not judged.
         type: str
+      installed:
+        description: The identity that its release was installed with; empty without a release. Read with O(bind).
+        type: str
+        default: ""
   witnesses:
     description:
       - Further copies of the record on this machine, on disks that do not share the data disk's fate. They are joined
@@ -127,6 +131,38 @@ options:
       - Whether to fail also when the lock on a database is held, because the client is meant to be stopped.
     type: bool
     default: false
+  bind:
+    description:
+      - Give the data directory and the wallet directory of each client one identity (a UUID in C(.validator-id)), once,
+        before anything is judged.
+      - Fails when they carry different ones, or when the data directory has lost the one that the release or the wallet
+        knows. An empty directory where a data disk should be mounted is told apart from a first start by that.
+    type: dict
+    suboptions:
+      adopt:
+        description:
+          - Clients whose data directory is known to hold the newest database although it has lost its identity.
+        type: list
+        elements: str
+        default: []
+      owner:
+        description: User ID of the files.
+        type: int
+        default: -1
+      group:
+        description: Group ID of the files.
+        type: int
+        default: -1
+  first_starts:
+    description:
+      - The file in which M(eth2xk8s.staking.validator_first_starts) keeps what the chain said of keys that start
+        without a history; to say which clients still wait.
+    type: path
+  notes:
+    description: Files that hold clients back or say that they have a history; to say which of them are there.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -210,13 +246,32 @@ lifted:
   returned: always
   type: list
   elements: str
+identities:
+  description: The identity of each client; without those that check mode would only make.
+  returned: with O(bind)
+  type: dict
+  sample: {"validator1": "2c4f4f0e-2f43-4b3a-9a53-5d4d2b0b8f9e"}
+wait:
+  description: Seconds, by client, until the last of its keys that started without a history may sign.
+  returned: always
+  type: dict
+  sample: {}
+there:
+  description: Those of O(notes) that are there.
+  returned: always
+  type: list
+  elements: path
+  sample: []
 """
 
+import time
 import typing as t
+import uuid
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _first_starts, _identity
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there, reason_of
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import (
     HOLD,
     SCHEMA_CHANGES,
@@ -237,6 +292,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
 )
 
 _SHOWN = 5
+_BOTH = 2
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "record": {"type": "path", "required": True},
@@ -250,6 +306,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
             "pubkeys": {"type": "list", "elements": "str", "required": True, "no_log": False},
             "wallet_dir": {"type": "path"},
             "version": {"type": "str"},
+            "installed": {"type": "str", "default": ""},
         },
     },
     "witnesses": {"type": "list", "elements": "path", "default": []},
@@ -263,7 +320,55 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "lift_history_hold": {"type": "bool", "default": False},
     "genesis_validators_root": {"type": "str"},
     "stopped": {"type": "bool", "default": False},
+    "bind": {
+        "type": "dict",
+        "options": {
+            "adopt": {"type": "list", "elements": "str", "default": []},
+            "owner": {"type": "int", "default": -1},
+            "group": {"type": "int", "default": -1},
+        },
+    },
+    "first_starts": {"type": "path"},
+    "notes": {"type": "list", "elements": "path", "default": []},
 }
+
+
+def bind(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
+    """Give the directories of each client one identity."""
+    given = params["bind"]
+    if given is None:
+        return {"changed": False}
+    decisions = {
+        item["name"]: _identity.look(
+            _identity.Client(item["name"], item["data_dir"], item["wallet_dir"], item["installed"]),
+            str(uuid.uuid4()),
+            item["name"] in given["adopt"],
+        )
+        for item in params["clients"]
+    }
+    for decision in decisions.values() if not check else ():
+        try:
+            _identity.write(decision, given["owner"], given["group"])
+        except OSError as exc:
+            raise StakingError(f"An identity cannot be written: {exc.filename}: {reason_of(exc)}") from exc
+    return {
+        "changed": any(decision.write for decision in decisions.values()),
+        "identities": {
+            name: decision.identity
+            for name, decision in decisions.items()
+            if not (check and len(decision.write) == _BOTH)
+        },
+    }
+
+
+def beside(params: dict[str, t.Any], now: float) -> dict[str, t.Any]:
+    """What lies beside the databases and the record: who waits, and which notes are there."""
+    path = params["first_starts"]
+    clients = {item["name"]: normalise_all(item["pubkeys"]) for item in params["clients"]}
+    return {
+        "wait": {} if path is None else _first_starts.waiting(_first_starts.read(path), clients, now),
+        "there": [note for note in params["notes"] if is_there(note)],
+    }
 
 
 def guard(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
@@ -336,7 +441,13 @@ def main() -> None:
     """Read the parameters, do the work, report."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
+        bound = bind(module.params, module.check_mode)
+    except StakingError as exc:
+        module.fail_json(msg=f"Slashing risk: {exc}", refusals=[])
+    try:
         result = guard(module.params, module.check_mode)
+        result.update(beside(module.params, time.time()))
+        result.update({**bound, "changed": result["changed"] or bound["changed"]})
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc), refusals=[])
     for client, keys in result["blacklisted"].items():

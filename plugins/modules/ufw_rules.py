@@ -249,6 +249,7 @@ class Firewall:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.ufw = module.get_bin_path("ufw")
+        self.ways: t.Dict[str, str] = {}
 
     def run(self, arguments: t.Sequence[str]) -> str:
         """Run ufw; its refusal is ours."""
@@ -317,13 +318,34 @@ class Firewall:
             return None
         return _reach.Inside(given["network"], (given.get("interface") or "").rstrip("+") + "+")
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    def ask_ways(self, addresses: t.Iterable[str]) -> None:
+        """Ask for the ways to all of these with one program. What it does not say of one is asked alone."""
+        asked = [address for address in dict.fromkeys(addresses) if address not in self.ways]
+        if not asked:
+            return
+        ip = self.module.get_bin_path("ip", opt_dirs=["/sbin"], required=True)
+        questions = "".join("route get {0}\n".format(address) for address in asked)
+        _rc, out, err = self.module.run_command([ip, "-o", "-force", "-batch", "-"], data=questions)
+        for line in str(out).splitlines():
+            # "local" and the like may come first.
+            for address in (word for word in line.split()[:2] if word in asked):
+                self.ways[address] = line
+        for number in re.findall(r"^Command failed -:(\d+)$", str(err), re.MULTILINE):
+            self.ways.setdefault(asked[int(number) - 1], "")
+
+    def way(self, address: str) -> str:
+        """What ip says of the way to an address; empty where there is none."""
+        if address not in self.ways:
+            ip = self.module.get_bin_path("ip", opt_dirs=["/sbin"], required=True)
+            rc, out, _err = self.module.run_command([ip, "-o", "route", "get", address])
+            self.ways[address] = str(out) if rc == 0 else ""
+        return self.ways[address]
+
     def route(self, address: str) -> t.Optional[_reach.Route]:
         """How this machine reaches an address; None where it does not, or is there itself."""
-        ip = self.module.get_bin_path("ip", opt_dirs=["/sbin"], required=True)
-        rc, out, _err = self.module.run_command([ip, "-o", "route", "get", address])
-        interface, own = re.search(r" dev (\S+)", str(out)), re.search(r" src (\S+)", str(out))
-        if rc != 0 or interface is None or own is None or interface.group(1) == "lo":
+        way = self.way(address)
+        interface, own = re.search(r" dev (\S+)", way), re.search(r" src (\S+)", way)
+        if interface is None or own is None or interface.group(1) == "lo":
             return None
         return _reach.Route(interface.group(1), own.group(1))
 
@@ -649,6 +671,7 @@ def effect(
             break
     blocked: t.List[t.Tuple[str, str]] = []
     exposed: t.List[t.Tuple[str, str]] = []
+    firewall.ask_ways(_reach.asked_for(names, samples, firewall.families(), firewall.inside()))
     for family in firewall.families():
         one = Effect(firewall, family, pending)
         blocked += one.blocked(

@@ -46,11 +46,6 @@ options:
     description: Why keys may start although they are active and their history is lost, by public key.
     type: raw
     default: {}
-  notes:
-    description: Files beside databases that hold a client back or say that it has a history; which are there is said.
-    type: list
-    elements: path
-    default: []
   chain:
     description: What M(eth2xk8s.staking.validator_activity_info) has returned.
     type: dict
@@ -88,12 +83,6 @@ wait:
   returned: success
   type: dict
   sample: {validator1: 768}
-there:
-  description: Those of O(notes) that are there.
-  returned: success
-  type: list
-  elements: str
-  sample: [/data/prysm/validator1/.validator-db-expected]
 """
 
 import os
@@ -103,7 +92,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _first_starts
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._first_starts import Chain, Clock, FirstStartError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise, normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import normalise_root
@@ -153,7 +142,6 @@ def decide(params: dict[str, t.Any], pretend: bool, now: float) -> dict[str, t.A
         "ask": ask,
         "floored": floored,
         "wait": _first_starts.waiting(starts, clients, now),
-        "there": [note for note in params["notes"] if is_there(note)],
     }
 
 
@@ -166,7 +154,6 @@ def main() -> None:
             "unknown": {"type": "dict", "default": {}},
             "running": {"type": "list", "elements": "str", "default": []},
             "because": {"type": "raw", "default": {}},
-            "notes": {"type": "list", "elements": "path", "default": []},
             "chain": {"type": "dict"},
             "seconds_per_slot": {"type": "int", "default": 12},
             "slots_per_epoch": {"type": "int", "default": 32},

@@ -48,7 +48,7 @@ class Site:
         (directory / "validator.db").write_bytes(BoltWriter(transaction).dump(tree))
 
     def guard(self, name: str = "v1", key: int = 0, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
-        own = {n: more.pop(n) for n in ("wallet_dir", "version") if n in more}
+        own = {n: more.pop(n) for n in ("wallet_dir", "version", "installed") if n in more}
         return run_module(
             slashing_protection_guard,
             check=check,
@@ -319,3 +319,41 @@ def test_options_and_documentation_are_the_same(module: t.Any, site: Site) -> No
     for task in yaml.safe_load(module.EXAMPLES):
         assert set(task[f"eth2xk8s.staking.{documented['module']}"]) <= set(documented["options"])
     assert yaml.safe_load(module.RETURN)
+
+
+def test_directories_are_bound_before_anything_is_judged(site: Site) -> None:
+    wallet = site.data / "wallet-v1"
+    wallet.mkdir()
+    (site.data / "v1").mkdir()
+    own: dict[str, t.Any] = {"wallet_dir": str(wallet), "bind": {}}
+    foreseen = site.guard(check=True, **own)
+    assert foreseen["changed"] and foreseen["identities"] == {} and list(wallet.iterdir()) == []
+    first = site.guard(**own)
+    assert first["changed"] and list(first["identities"]) == ["v1"]
+    again = site.guard(installed=first["identities"]["v1"], **own)
+    assert again["identities"] == first["identities"] and not again["changed"]
+    assert "identities" not in site.guard(wallet_dir=str(wallet))
+
+    (site.data / "v1/.validator-id").unlink()  # the disk is not mounted
+    site.record.unlink()
+    lost = site.guard(**own)
+    assert (
+        lost["failed"] and lost["msg"].startswith("Slashing risk: v1: ") and "Is the data disk mounted" in lost["msg"]
+    )
+    assert not site.record.exists(), "nothing was judged or raised"
+    adopted = site.guard(**{**own, "bind": {"adopt": ["v1"]}})
+    assert adopted["identities"] == first["identities"]
+
+
+def test_it_says_who_waits_and_which_notes_are_there(site: Site) -> None:
+    site.write("v1", 4, 10)
+    starts = site.data / ".history/first-starts.json"
+    starts.parent.mkdir()
+    start = {"status": "active_ongoing", "slot": 1, "because": "x", "epoch": 1, "not_before": 1 << 40}
+    starts.write_text(json.dumps({"version": 1, "keys": {K[0]: start}}))
+    hold, gone = str(site.data / "v1/validator.db"), str(site.data / "v1/.gone")
+    result = site.guard(first_starts=str(starts), notes=[hold, gone])
+    assert list(result["wait"]) == ["v1"] and result["there"] == [hold]
+    assert (site.guard()["wait"], site.guard()["there"]) == ({}, [])
+    starts.write_text("{")
+    assert site.guard(first_starts=str(starts))["failed"]

@@ -28,14 +28,24 @@ class Machine:
     def __init__(self, **programs: t.Any) -> None:
         self.programs = {name.replace("_", "-"): answer for name, answer in programs.items()}
         self.params = {"inside": {}, "prefix": "eth2xk8s: ", "closed": CLOSED}
+        self.batch = True
+        self.asked: list[str] = []
+
+    def way(self, address: str) -> str:
+        return "" if ":" in address else ROUTES.get(address, f"{address} {WORLD}")
 
     def get_bin_path(self, name: str, **_options: t.Any) -> str | None:
         return name if name in self.programs or name == "ip" else None
 
-    def run_command(self, command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+    def run_command(self, command: list[str], **options: t.Any) -> tuple[int, str, str]:
         if command[0] == "ip":
-            address = command[-1]
-            return (2, "", "unreachable") if ":" in address else (0, ROUTES.get(address, f"{address} {WORLD}"), "")
+            self.asked.append(options.get("data") or command[-1])
+            if command[-1] == "-" and not self.batch:
+                return 255, "", "Option -batch is unknown"
+            asked = options["data"].split() if command[-1] == "-" else command
+            found = [self.way(address) for address in asked if address not in ("ip", "-o", "route", "get")]
+            wrong = [f"Command failed -:{number}\n" for number, way in enumerate(found, 1) if not way]
+            return len(wrong) and 2, "".join(f"{way}\n" for way in found if way), "unreachable\n" + "".join(wrong)
         answer = self.programs[command[0]]
         if isinstance(answer, dict):
             answer = answer[" ".join(command[1:])]
@@ -64,6 +74,22 @@ def rules(ahead: str = "") -> str:
 def test_as_wanted(files: dict[str, str]) -> None:
     assert effect(Machine(iptables_nft_save=rules())) == ([], [])
     assert effect(Machine(iptables_save=rules())) == ([], []), "a system without the two forms"
+
+
+def test_all_ways_are_asked_for_at_once_where_ip_can(files: dict[str, str]) -> None:
+    files["/proc/net/if_inet6"] = files["/etc/default/ufw"] = "IPV6=yes"
+    both, reject = {"iptables_nft_save": rules(), "ip6tables_nft_save": ""}, "-A INPUT -j REJECT\n"
+    machine = Machine(**both)
+    assert effect(machine) == ([], [])
+    assert [words.count("route get") for words in machine.asked] == [7]
+    machine.batch = False
+    machine.asked.clear()
+    assert effect(machine) == ([], [])
+    assert len(machine.asked) == 1 + 7
+    for batch in (True, False):
+        machine = Machine(**{**both, "iptables_nft_save": rules(reject)})
+        machine.batch = batch
+        assert len(effect(machine)[0]) == 1
 
 
 def test_a_rule_ahead_is_named_with_the_file_that_loads_it(files: dict[str, str]) -> None:
