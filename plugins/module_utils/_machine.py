@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -19,7 +20,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chrony
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+    StakingError,
+    is_there,
+    open_directory,
+    replace_file,
+    status,
+)
 
 LARGEST = 1024 * 1024
 # An image made freshly has this directory with a fresh date and nothing in it.
@@ -129,6 +136,55 @@ def parse_pending(rc: int, out: str, err: str) -> t.List[str]:
     if rc != 0:
         return [(err or out).strip()[-500:] or "apt-get failed"]
     return re.findall(r"^((?:Inst|Remv|Purg) \S+)", out, re.MULTILINE)
+
+
+class Apt(t.NamedTuple):
+    """What an upgrade depends on, and the file that says at which state of it nothing was to be done."""
+
+    known: t.Sequence[str] = (
+        "/etc/apt",
+        "/var/lib/apt/lists",
+        "/var/lib/apt/extended_states",
+        "/var/lib/dpkg/status",
+        "/var/lib/dpkg/arch",
+    )
+    kept: str = "/var/cache/eth2xk8s/nothing-to-upgrade"
+
+    def state(self) -> str:
+        """A name for all that an upgrade depends on: each file by its times, its size and its number.
+
+        Raises StakingError where a file cannot be looked at.
+        """
+        found = [os.uname().release]
+        for top in self.known:
+            places = [top] if is_there(top) else []
+            places += glob.glob(glob.escape(top) + "/**", recursive=True)
+            for path in sorted(set(places)):
+                known = status(path)
+                if known is not None:
+                    found.append("{0} {1.st_mtime_ns} {1.st_ctime_ns} {1.st_size} {1.st_ino}".format(path, known))
+        return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def pending(module: AnsibleModule, apt: Apt) -> t.List[str]:
+    """What an upgrade would install and remove. apt takes longer to say so than all else that is asked of a machine, so
+    that nothing is to be done is kept, until something that it depends on changes."""
+    before = None
+    with contextlib.suppress(StakingError):
+        before = apt.state()
+        if read(apt.kept) == before:
+            return []
+    found = parse_pending(*ask(module, ["apt-get", "--simulate", "--auto-remove", "dist-upgrade"]))
+    # Without it apt is asked again; no reason to fail.
+    with contextlib.suppress(OSError, StakingError):
+        if before is not None and not found and not module.check_mode and apt.state() == before:
+            os.makedirs(os.path.dirname(apt.kept), mode=0o755, exist_ok=True)
+            folder = open_directory(os.path.dirname(apt.kept))
+            try:
+                replace_file(folder, os.path.basename(apt.kept), before.encode("ascii"))
+            finally:
+                os.close(folder)
+    return found
 
 
 def lists_age(folder: str) -> int:

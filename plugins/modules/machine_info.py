@@ -43,7 +43,10 @@ options:
     type: bool
     default: false
   upgrades:
-    description: Whether to ask what C(apt-get dist-upgrade) would do.
+    description:
+      - Whether to ask what C(apt-get dist-upgrade) would do.
+      - That it would do nothing is kept below C(/var/cache/eth2xk8s) until the packages, their lists or apt's
+        configuration change.
     type: bool
     default: false
   disks:
@@ -239,6 +242,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils import _beacon_da
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
     LISTS,
+    Apt,
     ask,
     differing,
     expand,
@@ -247,7 +251,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
     measure_clock,
     memory,
     parse_packages,
-    parse_pending,
+    pending,
     read,
     read_units,
     space,
@@ -290,9 +294,6 @@ def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping
     paths = {path: look(path) for path in expand(asked["paths"])}
     texts = {path: read(path) for path in expand(asked["texts"])}
     installed, broken = packages(module) if asked["packages"] else ([], [])
-    pending: t.List[str] = []
-    if asked["upgrades"]:
-        pending = parse_pending(*ask(module, ["apt-get", "--simulate", "--auto-remove", "dist-upgrade"]))
     found = {
         "paths": {path: seen for path, seen in paths.items() if seen is not None},
         "differing": differing(asked["files"]),
@@ -300,7 +301,7 @@ def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping
         "units": {unit: units[unit] for unit in asked["units"]},
         "packages": installed,
         "broken_packages": broken,
-        "pending": pending,
+        "pending": pending(module, Apt()) if asked["upgrades"] else [],
         "package_lists_age_seconds": lists_age(LISTS),
         "disks": {path: space(path) for path in asked["disks"]},
         "taken": [one._asdict() for one in taken(asked["ports"])],

@@ -118,6 +118,11 @@ overrides:
   type: list
   elements: dict
   sample: [{"file": "/etc/nfs.conf.d/zzz.conf", "key": "threads", "value": "16"}]
+time:
+  description: The machine's clock, in seconds since 1970.
+  returned: always
+  type: int
+  sample: 1795905240
 free_bytes:
   description: Free space at O(path), or where it will be; 0 without one.
   returned: always
@@ -139,6 +144,7 @@ problems:
 
 import errno
 import os
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -347,7 +353,7 @@ def main() -> None:
         )
     except (_nfsd.NfsdError, StakingError) as exc:
         module.fail_json(msg=str(exc))
-    module.exit_json(changed=False, **result)
+    module.exit_json(changed=False, time=int(time.time()), **result)
 
 
 if __name__ == "__main__":

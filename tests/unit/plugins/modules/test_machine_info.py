@@ -11,6 +11,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils import _machine
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.modules import machine_info
 
 
@@ -153,6 +154,68 @@ Conf libssl3t64 (3.5.1-2 Debian-Security:13/stable-security [amd64])
 )
 def test_what_an_upgrade_would_do(rc: int, out: str, err: str, pending: list[str]) -> None:
     assert _machine.parse_pending(rc, out, err) == pending
+
+
+class Simulation:
+    """Stands where AnsibleModule does: how often apt was asked, and what it answers."""
+
+    def __init__(self, answer: tuple[int, str, str] = (0, "0 upgraded\n", ""), check_mode: bool = False) -> None:
+        self.answer, self.check_mode, self.asked = answer, check_mode, 0
+
+    def run_command(self, command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        assert command[:2] == ["apt-get", "--simulate"]
+        self.asked += 1
+        return self.answer
+
+
+@pytest.fixture
+def apt(tmp_path: Path) -> _machine.Apt:
+    for name in ("apt/sources.list.d/debian.sources", "lists/InRelease", "dpkg/status"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("1")
+    known = [str(tmp_path / name) for name in ("apt", "lists", "gone", "dpkg/status")]
+    return _machine.Apt(known, str(tmp_path / "cache/kept"))
+
+
+def ask(apt: _machine.Apt, *given: t.Any, **more: t.Any) -> tuple[list[str], int]:
+    """What would be done, and how often apt was asked for it."""
+    module = Simulation(*given, **more)
+    return _machine.pending(t.cast("t.Any", module), apt), module.asked
+
+
+def test_apt_is_asked_again_only_once_something_has_changed(apt: _machine.Apt, tmp_path: Path) -> None:
+    assert ask(apt, check_mode=True) == ([], 1)
+    assert not (tmp_path / "cache").exists()
+    assert [ask(apt), ask(apt), ask(apt, check_mode=True)] == [([], 1), ([], 0), ([], 0)]
+    changes: list[t.Callable[[], t.Any]] = [
+        lambda: (tmp_path / "lists/InRelease").write_text("22"),
+        lambda: (tmp_path / "lists/InRelease").touch(),
+        lambda: (tmp_path / "apt/preferences").touch(),
+        lambda: (tmp_path / "gone").touch(),
+        lambda: (tmp_path / "apt/sources.list.d/debian.sources").unlink(),
+        lambda: (tmp_path / "new").write_text("1") and (tmp_path / "new").replace(tmp_path / "dpkg/status"),
+        lambda: Path(apt.kept).write_text("x"),
+    ]
+    for change in changes:
+        change()
+        assert [ask(apt), ask(apt)] == [([], 1), ([], 0)]
+
+
+@pytest.mark.parametrize("answer", [(0, SIMULATED, ""), (100, "", "E: dpkg was interrupted")])
+def test_only_that_nothing_is_to_be_done_is_kept(apt: _machine.Apt, answer: tuple[int, str, str]) -> None:
+    assert ask(apt, answer)[1] == ask(apt, answer)[1] == 1
+    assert ask(apt, answer)[0]
+
+
+def test_what_cannot_be_kept_is_asked_again(apt: _machine.Apt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("a file is in the way")
+    assert [ask(apt), ask(apt)] == [([], 1), ([], 1)]
+
+    def fail(path: str) -> t.NoReturn:
+        raise StakingError(path)
+
+    monkeypatch.setattr(_machine, "is_there", fail)
+    assert [ask(apt), ask(apt)] == [([], 1), ([], 1)]
 
 
 def test_lists_of_packages_that_are_not_there_are_old_whatever_their_directory_says(tmp_path: Path) -> None:
