@@ -14,9 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import time
 import typing as t
 import zlib
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster, Conflict, NotYet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, UnreadableError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     EMPTY,
@@ -25,6 +27,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     join,
     parse_record,
     render_record,
+    to_document,
 )
 
 LABEL = "eth2xk8s.staking/history"
@@ -121,3 +124,57 @@ def raised(copies: t.Sequence[Copy], news: Record) -> list[Copy]:
         if after != before.record:
             changed.append(Copy(name, before.version, after))
     return changed
+
+
+def _parts(cluster: Cluster, namespace: str) -> list[Copy]:
+    """The parts that are there."""
+    return copies(cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))
+
+
+def _write(cluster: Cluster, namespace: str, copy: Copy) -> None:
+    """Write one part, in the place of the one that was read, or where none was."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    if copy.version:
+        cluster.write("PUT", f"{path}/{copy.name}", render(copy, namespace))
+    else:
+        cluster.write("POST", path, render(copy, namespace))
+
+
+def _keep(cluster: Cluster, namespace: str, news: Record | None, check: bool) -> dict[str, t.Any]:
+    """One attempt; the result."""
+    there = _parts(cluster, namespace)
+    before = whole(there)
+    after, written = before, []
+    if news is not None:
+        after = join(before, slim(news))
+        changes = raised(there, news)
+        written = [copy.name for copy in changes]
+        if changes and not check:
+            for copy in changes:
+                _write(cluster, namespace, copy)
+            there = _parts(cluster, namespace)
+            now = whole(there)
+            if join(now, after) != now:
+                raise NotYet("the ConfigMaps do not hold what was written to them")
+            after = now
+    return {
+        "changed": set(after.keys) != set(before.keys) or set(after.clients) != set(before.clients),
+        "record": to_document(after),
+        "configmaps": sorted({copy.name for copy in there} | set(written)),
+        "written": written,
+    }
+
+
+def keep(cluster: Cluster, namespace: str, news: Record | None, check: bool, deadline: float) -> dict[str, t.Any]:
+    """Raise the copy by what is new, if anything is given, and read it back; what slashing_protection_witness returns.
+
+    Tried again until the deadline (of time.monotonic); then NotYet. Never where it cannot be, StakingError where what
+    is there is no record.
+    """
+    while True:
+        try:
+            return _keep(cluster, namespace, news, check)
+        except NotYet as exc:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1 if isinstance(exc, Conflict) else 2)

@@ -76,71 +76,18 @@ written:
 """
 
 import time
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
-    Conflict,
     Never,
     NotYet,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import (
-    Copy,
-    copies,
-    raised,
-    render,
-    slim,
-    whole,
-)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import keep
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
-    Record,
-    from_document,
-    join,
-    to_document,
-)
-
-
-def parts(cluster: Cluster, namespace: str) -> list[Copy]:
-    """The parts that are there."""
-    return copies(cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))
-
-
-def write(cluster: Cluster, namespace: str, copy: Copy) -> None:
-    """Write one part, in the place of the one that was read, or where none was."""
-    path = f"/api/v1/namespaces/{namespace}/configmaps"
-    if copy.version:
-        cluster.write("PUT", f"{path}/{copy.name}", render(copy, namespace))
-    else:
-        cluster.write("POST", path, render(copy, namespace))
-
-
-def keep(cluster: Cluster, namespace: str, news: Record | None, check: bool) -> dict[str, t.Any]:
-    """One attempt; the result."""
-    there = parts(cluster, namespace)
-    before = whole(there)
-    after, written = before, []
-    if news is not None:
-        after = join(before, slim(news))
-        changes = raised(there, news)
-        written = [copy.name for copy in changes]
-        if changes and not check:
-            for copy in changes:
-                write(cluster, namespace, copy)
-            there = parts(cluster, namespace)
-            now = whole(there)
-            if join(now, after) != now:
-                raise NotYet("the ConfigMaps do not hold what was written to them")
-            after = now
-    return {
-        "changed": set(after.keys) != set(before.keys) or set(after.clients) != set(before.clients),
-        "record": to_document(after),
-        "configmaps": sorted({copy.name for copy in there} | set(written)),
-        "written": written,
-    }
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import from_document
 
 
 def main() -> None:
@@ -160,13 +107,7 @@ def main() -> None:
     try:
         news = from_document(params["record"], "record") if params["state"] == "present" else None
         cluster = Cluster(params["kubeconfig"], params["context"])
-        while True:
-            try:
-                module.exit_json(**keep(cluster, params["namespace"], news, module.check_mode))
-            except NotYet as exc:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.1 if isinstance(exc, Conflict) else 2)
+        module.exit_json(**keep(cluster, params["namespace"], news, module.check_mode, deadline))
     except (NotYet, Never, StakingError) as exc:
         module.fail_json(msg=f"The copy of the record in the cluster cannot be read or raised: {exc}")
 

@@ -85,6 +85,11 @@ options:
     description: Seconds between looks.
     type: float
     default: 2
+  record:
+    description:
+      - The site's record of what was signed, to be kept in the cluster once the duties are proved, as
+        M(eth2xk8s.staking.slashing_protection_witness) keeps it. Not in check mode.
+    type: dict
 extends_documentation_fragment:
   - eth2xk8s.staking.attributes
   - eth2xk8s.staking.cluster
@@ -175,6 +180,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     client_of,
     tag,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
     WAITS_FOR,
     Duties,
@@ -184,12 +190,15 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
     judge,
 )
 
+#: Seconds for which the cluster is asked to keep the record.
+_PATIENCE = 60
+
 
 class Proof:
     """Looks again and again, and remembers what it saw first."""
 
     def __init__(self, cluster: Cluster, params: dict[str, t.Any]) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._params = params
         self._chain = Chain(cluster, params["beacon"], params, params["beacon_metrics_port"])
         self._crashes = Crashes()
@@ -213,12 +222,12 @@ class Proof:
     def _beacon(self) -> View:
         """One look at the beacon node itself."""
         namespace, name = self._params["namespace"], f"{self._params['beacon']}-0"
-        pod = self._cluster.pod(namespace, name)
+        pod = self.cluster.pod(namespace, name)
         problem = not_running(pod, name)
         if problem or pod is None:
             self.hopeless = pod is not None and not pod.terminating and (pod.hopeless or self._crashes.again(pod))
             return View(None, None, problem)
-        text = self._cluster.metrics(namespace, name, self._params["beacon_metrics_port"])
+        text = self.cluster.metrics(namespace, name, self._params["beacon_metrics_port"])
         return look(pod, text, self._chain, self._params["beacon_version"]).view
 
     def look(self, client: dict[str, t.Any], chain: View) -> dict[str, t.Any]:
@@ -242,7 +251,7 @@ class Proof:
             },
         }
         try:
-            pod, standby = client_of(self._cluster.pods(self._params["namespace"]), client["name"])
+            pod, standby = client_of(self.cluster.pods(self._params["namespace"]), client["name"])
             if pod is None:
                 seen["problem"] = f"there is no pod {client['name']}-0"
                 return seen
@@ -251,7 +260,7 @@ class Proof:
                 seen["problem"] = "it is being deleted" if pod.terminating else pod.problem or "it has not started yet"
                 seen["hopeless"] = pod.hopeless or self._crashes.again(pod)
                 return seen
-            report = duties(self._cluster.metrics(self._params["namespace"], pod.name, self._params["metrics_port"]))
+            report = duties(self.cluster.metrics(self._params["namespace"], pod.name, self._params["metrics_port"]))
         except (NotYet, MetricsError) as exc:
             seen["problem"] = str(exc)
             return seen
@@ -319,6 +328,18 @@ def failure(result: dict[str, t.Any], beacon: str, when: str) -> str:
     return f"Duties not proved{when}: " + ". ".join(filter(None, words))
 
 
+def keep(cluster: Cluster, params: dict[str, t.Any], check: bool) -> None:
+    """Keep the site's record in the cluster; StakingError when it cannot be."""
+    # Half of this module's time, where nobody asks for it.
+    from ansible_collections.eth2xk8s.staking.plugins.module_utils import _cluster_history, _record
+
+    try:
+        news = _record.from_document(params["record"], "record")
+        _cluster_history.keep(cluster, params["namespace"], news, check, time.monotonic() + _PATIENCE)
+    except (NotYet, Never) as exc:
+        raise StakingError(str(exc)) from exc
+
+
 def main() -> None:
     """Read the parameters, do the work, report."""
     module = AnsibleModule(
@@ -343,6 +364,7 @@ def main() -> None:
             "timeout": {"type": "int", "default": 1200},
             "beacon_timeout": {"type": "int", "default": 0},
             "interval": {"type": "float", "default": 2},
+            "record": {"type": "dict"},
             **CHAIN_ARGUMENTS,
             **CLUSTER_ARGUMENTS,
         },
@@ -368,6 +390,8 @@ def main() -> None:
                 "finished": {key: words for one in seen.values() for key, words in one["finished"].items()},
                 "proved": all(one["proved"] for one in seen.values()),
             }
+            if result["proved"] and params["record"] is not None:
+                keep(proof.cluster, params, module.check_mode)
             if result["proved"] or not params["wait"]:
                 module.exit_json(changed=False, **result)
             now = time.monotonic()
@@ -381,6 +405,8 @@ def main() -> None:
             time.sleep(params["interval"])
     except Never as exc:
         module.fail_json(msg=f"Duties cannot be read: {exc}", clients={}, proved=False)
+    except StakingError as exc:
+        module.fail_json(msg=f"The copy of the record in the cluster cannot be read or raised: {exc}", **result)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet, Pod
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import Copy, render
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import EMPTY, Key
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import Copy, copies, render
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import EMPTY, Key, to_document
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     beacon_health,
     prysm_forks_info,
@@ -61,6 +61,7 @@ class Script:
     ) -> None:
         self._pods = pods or [[]]
         self._texts = texts or {}
+        self.kept: list[dict[str, t.Any]] = []
 
     @staticmethod
     def _next(answers: list[t.Any]) -> t.Any:
@@ -82,6 +83,14 @@ class Script:
 
     def proxy(self, namespace: str, pod: str, port: int, path: str) -> str:
         raise NotYet(f"{path}: 404 Not Found")
+
+    def items(self, path: str) -> list[dict[str, t.Any]]:
+        assert path == "/api/v1/namespaces/prysm/configmaps"
+        return self.kept
+
+    def write(self, method: str, path: str, body: dict[str, t.Any]) -> None:
+        assert (method, path) == ("POST", "/api/v1/namespaces/prysm/configmaps")
+        self.kept.append(body)
 
 
 Run = t.Callable[..., dict[str, t.Any]]
@@ -128,6 +137,22 @@ def test_a_recent_attestation_by_the_running_client_is_the_proof(run: Run) -> No
     result = prove(run, Script([[a_pod()]], {**BEACON, "validator1-0": [metrics(95)]}))
     assert (result["proved"], result["changed"]) == (True, False)
     assert result["clients"]["validator1"]["keys"][KEY]["last_attested_slot"] == 95
+
+
+def test_what_was_signed_is_kept_once_the_duties_are_proved(run: Run) -> None:
+    signed = EMPTY._replace(keys={KEY: Key(slot=95)})
+
+    def look(slot: int, **params: t.Any) -> tuple[dict[str, t.Any], list[Copy]]:
+        script = Script([[a_pod()]], {**BEACON, "validator1-0": [metrics(slot)]})
+        return prove(run, script, **{"record": to_document(signed), **params}), copies(script.kept)
+
+    result, kept = look(95)
+    assert result["proved"] and [copy.record.keys[KEY].slot for copy in kept] == [95]
+    assert look(10)[1] == look(10, wait=False)[1] == [], "nothing is proved"
+    assert look(95, _ansible_check_mode=True)[1] == []
+    result, kept = look(95, record={"version": 9})
+    assert result["failed"] and kept == []
+    assert result["msg"].startswith("The copy of the record in the cluster cannot be read or raised: ")
 
 
 def test_without_a_beacon_to_ask_an_advance_is_waited_for(run: Run) -> None:

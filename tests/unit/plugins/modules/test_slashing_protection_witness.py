@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 import threading
+import time
 import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -202,7 +203,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path, api: Api) -> None:
         other = Record(ROOT_A, {K[2]: Key(None, 1, target, "v2"), K[0]: Key(target, 4, 5)})
 
         def meanwhile(other: Record = other) -> None:
-            module.keep(cluster, "kube-system", other, False)
+            _cluster_history.keep(cluster, "kube-system", other, False, time.monotonic() + 60)
 
         # Between what this one has read and what it writes: first where nothing is yet, then over what is there.
         api.before_write = meanwhile
