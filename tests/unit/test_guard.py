@@ -42,11 +42,13 @@ def find_busybox() -> str | None:
 
 
 BUSYBOX = find_busybox()
-SHELLS = [
-    pytest.param(shell, id=shell)
-    for shell in ("dash", "bash", "busybox")
+#: The guard's image has busybox, so `make check` tries that; any other shell must do as well.
+HERE = [
+    shell
+    for shell in ("busybox", "dash", "bash")
     if shutil.which("flock") and (BUSYBOX if shell == "busybox" else shutil.which(shell))
 ]
+SHELLS = [pytest.param(shell, id=shell, marks=[pytest.mark.thorough] * (shell != HERE[0])) for shell in HERE]
 
 pytestmark = pytest.mark.skipif(not SHELLS, reason="no dash, bash or busybox with flock")
 
