@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: keys_by_client
-short_description: Which client has which keys in its wallet
+short_description: Which client has which keys
 version_added: 0.1.0
 description:
   - Turns the C(keys) that M(eth2xk8s.staking.validator_key_uniqueness) returns around.
@@ -23,6 +23,11 @@ options:
     type: list
     elements: str
     default: []
+  kinds:
+    description: The kinds of places that count, V(wallet) and V(keystore).
+    type: list
+    elements: str
+    default: [wallet]
 """
 
 EXAMPLES = r"""
@@ -33,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The public keys in the wallet of each client, by its name. Wallets of no client are left out.
+  description: The public keys of each client, by its name. Places of no client are left out.
   type: dict
 """
 
@@ -41,14 +46,16 @@ import typing as t
 
 
 def keys_by_client(
-    keys: t.Mapping[str, t.Iterable[t.Mapping[str, t.Any]]], clients: t.Iterable[str] = ()
+    keys: t.Mapping[str, t.Iterable[t.Mapping[str, t.Any]]],
+    clients: t.Iterable[str] = (),
+    kinds: t.Container[str] = ("wallet",),
 ) -> dict[str, list[str]]:
-    """The keys in the wallet of each client."""
+    """The keys of each client, in places of these kinds."""
     found: dict[str, list[str]] = {name: [] for name in clients}
     for key, places in keys.items():
-        for place in places:
-            if place["kind"] == "wallet" and place.get("client") is not None:
-                found.setdefault(place["client"], []).append(key)
+        owners = [place.get("client") for place in places if place["kind"] in kinds]
+        for owner in dict.fromkeys(owner for owner in owners if owner is not None):
+            found.setdefault(owner, []).append(key)
     return found
 
 

@@ -7,9 +7,11 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.eth2xk8s.staking.plugins.filter.clients_with_keys import clients_with_keys
 from ansible_collections.eth2xk8s.staking.plugins.filter.keys_by_client import keys_by_client
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_clients import prysm_clients
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_directories import prysm_directories
@@ -62,6 +64,25 @@ def test_keys_by_client() -> None:
     places = [{"kind": "wallet", "client": "a"}, {"kind": "history", "client": "b"}, {"kind": "wallet", "client": None}]
     assert keys_by_client({"0x1": places, "0x2": places[:1], "0x3": []}) == {"a": ["0x1", "0x2"]}
     assert keys_by_client({"0x1": places[:1]}, ["a", "z"]) == {"a": ["0x1"], "z": []}
+    places = [{"kind": "wallet", "client": "a"}, {"kind": "keystore", "client": "a"}, {"kind": "keystore"}]
+    assert keys_by_client({"0x1": places, "0x2": places[1:]}, kinds=["keystore", "wallet"]) == {"a": ["0x1", "0x2"]}
+
+
+def test_clients_with_their_keys() -> None:
+    clients = prysm_clients([{"name": "a"}, {"name": "b"}], "/data")
+    keys = {"a": ["0x1"], "b": ["0x2"], "c": ["0x3"]}
+    first, second = clients_with_keys(clients, keys)
+    assert first == {"name": "a", "pubkeys": ["0x1"], "data_dir": "/data/a", "wallet_dir": "/data/wallet-a"}
+    (only,) = clients_with_keys(
+        clients, keys, names=["b"], version="v7.1.6", installed={"a": {"dataIdentity": "x"}, "b": None}
+    )
+    assert only == {**second, "version": "v7.1.6", "installed": ""}
+    assert clients_with_keys(clients[:1], keys, directories=False, installed={"a": {"dataIdentity": "x"}}) == [
+        {"name": "a", "pubkeys": ["0x1"], "installed": "x"}
+    ]
+    with pytest.raises(AnsibleFilterError, match="the public keys of b are not known"):
+        clients_with_keys(clients, {"a": ["0x1"]})
+    assert clients_with_keys(clients, {"a": ["0x1"]}, names=["a"]) == [first]
 
 
 def sources() -> list[Path]:
