@@ -42,12 +42,19 @@ def place(loads: dict[int, float], where: dict[int, int], others: dict[int, floa
     return found if fullest(found) < fullest(where) - GAIN else where
 
 
+def tasks(pid: int) -> list[str]:
+    """The threads of a process; none of one that has ended, or ends while it is looked at."""
+    with contextlib.suppress(OSError):
+        return [thread.name for thread in (PROC / str(pid) / "task").iterdir()]
+    return []
+
+
 def family(pid: int) -> list[int]:
     """A process and its children."""
     found = [pid]
-    for children in PROC.glob(f"{pid}/task/*/children"):
+    for thread in tasks(pid):
         with contextlib.suppress(OSError):
-            found += map(int, children.read_text().split())
+            found += map(int, (PROC / str(pid) / "task" / thread / "children").read_text().split())
     return found
 
 
@@ -55,9 +62,9 @@ def pin(pid: int, cpu: int) -> None:
     """Put a process, its children and all their threads on a processor."""
 
     def bind(one: int) -> None:
-        for thread in PROC.glob(f"{one}/task/*"):
+        for thread in tasks(one):
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(int(thread.name), {cpu})
+                os.sched_setaffinity(int(thread), {cpu})
 
     bind(pid)  # first: its new children follow it
     for child in family(pid)[1:]:

@@ -132,6 +132,8 @@ class Supervisor:
             return {"error": str(exc)}
         except TypeError as exc:
             return {"error": f"The request is not complete: {exc}."}
+        except OSError as exc:
+            return {"error": f"The host does not let the lab do that: {exc}."}
 
     def _machine(self, name: str) -> Machine:
         return self.machines[spec(name).name]

@@ -90,3 +90,15 @@ def test_a_machine_that_is_gone_is_forgotten() -> None:
     process.wait()
     watched._adjust(seen, watched._look())
     assert watched.where == {}
+
+
+def test_processes_that_end_while_they_are_looked_at_are_no_error() -> None:
+    watched = placement.Placement(first=0)
+    for _ in range(150):
+        process = subprocess.Popen(["sh", "-c", "(true & true & true); exec true"])
+        watched.add(process.pid)
+        watched._look()
+        process.wait()
+        watched.add(process.pid)
+    watched._adjust(watched._look(), watched._look())
+    assert watched.where == {}
