@@ -7,6 +7,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import yaml
+
+from lab import control
+from lab.layout import Layout
 
 ROOT = Path(__file__).parents[2]
 _LOADER = importlib.machinery.SourceFileLoader("lab_units", str(ROOT / "bin/lab-units"))
@@ -23,6 +27,15 @@ def test_nothing_that_is_there_is_forgotten() -> None:
     there = {f"molecule/{path.parent.name}" for path in ROOT.glob("molecule/*/molecule.yml")} - BY_NAME_ONLY
     there |= {f"rehearsal/{path.name}" for path in ROOT.glob("tests/rehearsal/test_*.py")}
     assert set(UNITS) == there
+
+
+def test_connections_of_a_scenario_stay_within_its_lab(tmp_path: Path) -> None:
+    """testinfra reads the folder from Molecule's configuration; two labs have the same addresses."""
+    config = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text(encoding="utf-8"))
+    folder = config["ansible"]["cfg"]["persistent_connection"]["control_path_dir"]
+    name = folder.removeprefix("${").removesuffix("}")
+    assert folder == f"${{{name}}}"
+    assert len({control.environment(Layout(tmp_path / lab))[name] for lab in ("a", "b")}) == len("ab")
 
 
 def test_what_would_rot_is_run_every_time() -> None:

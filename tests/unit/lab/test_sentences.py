@@ -16,6 +16,7 @@ from lab import ROOT, control, faults, host
 from lab.commands import run
 from lab.errors import LabError
 from lab.layout import Layout, spec
+from lab.supervisor import Supervisor
 
 
 def test_without_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -92,3 +93,17 @@ def test_commands_without_a_lab_end_well(words: list[str], tmp_path: Path) -> No
 
 def test_two_checkouts_are_two_labs(tmp_path: Path) -> None:
     assert Layout(tmp_path / "a").identity != Layout(tmp_path / "b").identity
+
+
+def test_what_the_host_refuses_is_said_and_not_taken_for_the_end_of_the_lab(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    supervisor = Supervisor(Layout(tmp_path), {})
+    for fault in (ProcessLookupError(3, "No such process"), FileNotFoundError(2, "No such file or directory")):
+
+        def fail(machine: str, fault: OSError = fault) -> None:
+            raise fault
+
+        monkeypatch.setattr(supervisor, "do_power_on", fail)
+        answer = supervisor.ask({"do": "power-on", "machine": "nfs"})
+        assert answer == {"error": f"The host does not let the lab do that: {fault}."}
