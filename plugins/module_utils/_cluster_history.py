@@ -37,6 +37,9 @@ FIELD = "record.json.gz"
 KEYS = 2000
 LIMIT = 700_000
 
+#: What is said where it is of no use.
+CANNOT = "The copy of the record in the cluster cannot be read or raised: "
+
 _NAME = re.compile(re.escape(PREFIX) + r"([0-9]{1,4})\Z")
 _UNPACKED = 64 << 20
 _GZIP = 16 + zlib.MAX_WBITS

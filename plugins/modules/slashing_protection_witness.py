@@ -85,7 +85,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     Never,
     NotYet,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import keep
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import CANNOT, keep
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import from_document
 
@@ -109,7 +109,7 @@ def main() -> None:
         cluster = Cluster(params["kubeconfig"], params["context"])
         module.exit_json(**keep(cluster, params["namespace"], news, module.check_mode, deadline))
     except (NotYet, Never, StakingError) as exc:
-        module.fail_json(msg=f"The copy of the record in the cluster cannot be read or raised: {exc}")
+        module.fail_json(msg=f"{CANNOT}{exc}")
 
 
 if __name__ == "__main__":

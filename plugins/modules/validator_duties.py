@@ -328,16 +328,17 @@ def failure(result: dict[str, t.Any], beacon: str, when: str) -> str:
     return f"Duties not proved{when}: " + ". ".join(filter(None, words))
 
 
-def keep(cluster: Cluster, params: dict[str, t.Any], check: bool) -> None:
-    """Keep the site's record in the cluster; StakingError when it cannot be."""
+def keep(module: AnsibleModule, cluster: Cluster, result: dict[str, t.Any]) -> None:
+    """Keep the site's record in the cluster, or fail with what was proved."""
     # Half of this module's time, where nobody asks for it.
     from ansible_collections.eth2xk8s.staking.plugins.module_utils import _cluster_history, _record
 
+    params = module.params
     try:
         news = _record.from_document(params["record"], "record")
-        _cluster_history.keep(cluster, params["namespace"], news, check, time.monotonic() + _PATIENCE)
-    except (NotYet, Never) as exc:
-        raise StakingError(str(exc)) from exc
+        _cluster_history.keep(cluster, params["namespace"], news, module.check_mode, time.monotonic() + _PATIENCE)
+    except (NotYet, Never, StakingError) as exc:
+        module.fail_json(msg=f"{_cluster_history.CANNOT}{exc}", **result)
 
 
 def main() -> None:
@@ -391,7 +392,7 @@ def main() -> None:
                 "proved": all(one["proved"] for one in seen.values()),
             }
             if result["proved"] and params["record"] is not None:
-                keep(proof.cluster, params, module.check_mode)
+                keep(module, proof.cluster, result)
             if result["proved"] or not params["wait"]:
                 module.exit_json(changed=False, **result)
             now = time.monotonic()
@@ -405,8 +406,6 @@ def main() -> None:
             time.sleep(params["interval"])
     except Never as exc:
         module.fail_json(msg=f"Duties cannot be read: {exc}", clients={}, proved=False)
-    except StakingError as exc:
-        module.fail_json(msg=f"The copy of the record in the cluster cannot be read or raised: {exc}", **result)
 
 
 if __name__ == "__main__":
