@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import typing as t
+import uuid
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import IDENTITY
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
@@ -34,12 +35,24 @@ class Client(t.NamedTuple):
     wallet_dir: str
     installed: str = ""
 
+    @property
+    def directories(self) -> tuple[str, str]:
+        """Those that carry the identity."""
+        return self.data_dir, self.wallet_dir
+
 
 class Decision(t.NamedTuple):
     """The identity of a client, and the directories that must be given it."""
 
     identity: str
     write: tuple[str, ...] = ()
+
+
+class Bound(t.NamedTuple):
+    """Whether anything was given (or would be), and the identity of each client that has one."""
+
+    changed: bool
+    identities: dict[str, str]
 
 
 def read(directory: str) -> str | None:
@@ -63,7 +76,7 @@ def decide(client: Client, data: str | None, wallet: str | None, new: str, adopt
     """
     wanted = client.installed or data or wallet
     if wanted is None:
-        return Decision(new, (client.data_dir, client.wallet_dir))
+        return Decision(new, client.directories)
     for what, directory, found in (("data", client.data_dir, data), ("wallet", client.wallet_dir, wallet)):
         if found not in (None, wanted):
             raise StakingError(
@@ -83,7 +96,7 @@ def decide(client: Client, data: str | None, wallet: str | None, new: str, adopt
 
 def look(client: Client, new: str, adopt: bool = False) -> Decision:
     """Decide from the disk."""
-    for directory in (client.data_dir, client.wallet_dir):
+    for directory in client.directories:
         if not is_directory(directory):
             raise UnreadableError(directory, f"the directory of {client.name} is not there")
     return decide(client, read(client.data_dir), read(client.wallet_dir), new, adopt)
@@ -99,3 +112,19 @@ def write(decision: Decision, owner: int, group: int) -> None:
             os.close(fd)
         if read(directory) != decision.identity:
             raise UnreadableError(os.path.join(directory, IDENTITY), "does not hold what was written to it")
+
+
+def bind(clients: t.Sequence[Client], adopt: t.Container[str], owner: int, group: int, check: bool) -> Bound:
+    """Give the directories of each client one identity; in check mode, say what that would be.
+
+    Nothing is written unless all of them agree: StakingError. An identity that would only be made is left out.
+    """
+    decisions = {client.name: look(client, str(uuid.uuid4()), client.name in adopt) for client in clients}
+    made = {client.name for client in clients if len(decisions[client.name].write) == len(client.directories)}
+    if not check:
+        for decision in decisions.values():
+            write(decision, owner, group)
+    return Bound(
+        any(decision.write for decision in decisions.values()),
+        {name: decision.identity for name, decision in decisions.items() if not (check and name in made)},
+    )

@@ -266,7 +266,6 @@ there:
 
 import time
 import typing as t
-import uuid
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -292,7 +291,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
 )
 
 _SHOWN = 5
-_BOTH = 2
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "record": {"type": "path", "required": True},
@@ -334,31 +332,15 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def bind(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
-    """Give the directories of each client one identity."""
+    """Give the directories of each client one identity, where that is asked for."""
     given = params["bind"]
     if given is None:
         return {"changed": False}
-    decisions = {
-        item["name"]: _identity.look(
-            _identity.Client(item["name"], item["data_dir"], item["wallet_dir"], item["installed"]),
-            str(uuid.uuid4()),
-            item["name"] in given["adopt"],
-        )
+    clients = [
+        _identity.Client(item["name"], item["data_dir"], item["wallet_dir"], item["installed"])
         for item in params["clients"]
-    }
-    for decision in decisions.values() if not check else ():
-        try:
-            _identity.write(decision, given["owner"], given["group"])
-        except OSError as exc:
-            raise StakingError(f"An identity cannot be written: {exc.filename}: {reason_of(exc)}") from exc
-    return {
-        "changed": any(decision.write for decision in decisions.values()),
-        "identities": {
-            name: decision.identity
-            for name, decision in decisions.items()
-            if not (check and len(decision.write) == _BOTH)
-        },
-    }
+    ]
+    return _identity.bind(clients, given["adopt"], given["owner"], given["group"], check)._asdict()
 
 
 def beside(params: dict[str, t.Any], now: float) -> dict[str, t.Any]:
@@ -444,6 +426,8 @@ def main() -> None:
         bound = bind(module.params, module.check_mode)
     except StakingError as exc:
         module.fail_json(msg=f"Slashing risk: {exc}", refusals=[])
+    except OSError as exc:
+        module.fail_json(msg=f"An identity cannot be written: {exc.filename}: {reason_of(exc)}", refusals=[])
     try:
         result = guard(module.params, module.check_mode)
         result.update(beside(module.params, time.time()))

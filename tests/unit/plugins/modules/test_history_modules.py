@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest, _record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import _identity, _manifest, _record
 from ansible_collections.eth2xk8s.staking.plugins.modules import slashing_protection_guard, validator_key_claim
 from tests.unit.plugins.keys_support import (
     PUBKEYS,
@@ -343,6 +343,18 @@ def test_directories_are_bound_before_anything_is_judged(site: Site) -> None:
     assert not site.record.exists(), "nothing was judged or raised"
     adopted = site.guard(**{**own, "bind": {"adopt": ["v1"]}})
     assert adopted["identities"] == first["identities"]
+
+
+def test_an_identity_that_cannot_be_written_is_no_slashing_risk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_options: object) -> t.NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device", ".validator-id")
+
+    for name in ("v1", "wallet-v1"):
+        (site.data / name).mkdir()
+    monkeypatch.setattr(_identity, "write", full)
+    said = site.guard(wallet_dir=str(site.data / "wallet-v1"), bind={})
+    assert said["failed"]
+    assert said["msg"] == "An identity cannot be written: .validator-id: No space left on device"
 
 
 def test_it_says_who_waits_and_which_notes_are_there(site: Site) -> None:
