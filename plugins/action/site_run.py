@@ -36,9 +36,9 @@ class ActionModule(ActionBase):
         if state == "taken":
             done = self._judged(done, arguments, mine, named, task_vars)
         elif state == "held" and not done.get("failed") and not self._task.check_mode and not done.get("held"):
-            done = {"failed": True, "msg": self._lost(done.get("holder"))}
+            done = {"failed": True, "msg": _site_run.lost(self._path, done.get("holder"), self._host)}
         elif state == "released" and done.get("holder") and not self._task.check_mode:
-            done["warnings"] = [self._lost(done["holder"])]
+            done["warnings"] = [_site_run.lost(self._path, done["holder"], self._host)]
         result.update(done)
         return result
 
@@ -80,14 +80,3 @@ class ActionModule(ActionBase):
             )
             done = {**self._asked(arguments, mine, holder["id"], task_vars), "taken_over": holder}
         return {"failed": True, "msg": "The run lock changes hands too fast. Run this again."}
-
-    def _lost(self, holder: _site_run.Run | None) -> str:
-        if not holder:
-            return (
-                f"This run does not have the run lock any more: {self._path} on {self._host} was removed. Find out by "
-                "whom before this is run again."
-            )
-        return (
-            f"This run does not have the run lock any more: {holder['user']} on {holder['controller']} took it over "
-            f"with `{holder['command']}` at {holder['since']}."
-        )

@@ -133,3 +133,24 @@ def release(path: str, ours: str) -> Run | None:
         remove_if_there(folder, os.path.basename(path))
         fsync_directory(folder)
     return None
+
+
+def lost(path: str, holder: Run | None, host: str = "") -> str:
+    """In words: a run does not have the lock that it took."""
+    place = f"{path} on {host}" if host else path
+    if not holder:
+        return (
+            f"This run does not have the run lock any more: {place} was removed. Find out by whom before this is run "
+            "again."
+        )
+    return (
+        f"This run does not have the run lock any more: {holder['user']} on {holder['controller']} took it over "
+        f"with `{holder['command']}` at {holder['since']}."
+    )
+
+
+def demand(path: str, ours: str) -> None:
+    """Refuse to go on where the lock is not this run's any more (StakingError)."""
+    holder = read_run(path)
+    if holder is None or holder["id"] != ours:
+        raise StakingError(lost(path, holder))

@@ -163,6 +163,20 @@ options:
     type: list
     elements: path
     default: []
+  run_lock:
+    description:
+      - The run lock that whoever starts the clients has taken on this machine (M(eth2xk8s.staking.site_run)). Fails,
+        and changes nothing, when it is another run's by now. Not asked in check mode, which takes no lock.
+    type: dict
+    suboptions:
+      path:
+        description: The lock.
+        type: path
+        default: /var/lib/eth2xk8s/run.json
+      run:
+        description: The number of the run that has it.
+        type: str
+        required: true
 """
 
 EXAMPLES = r"""
@@ -289,6 +303,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     to_document,
     witnesses_of,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_run import PATH, demand
 
 _SHOWN = 5
 
@@ -328,6 +343,10 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "first_starts": {"type": "path"},
     "notes": {"type": "list", "elements": "path", "default": []},
+    "run_lock": {
+        "type": "dict",
+        "options": {"path": {"type": "path", "default": PATH}, "run": {"type": "str", "required": True}},
+    },
 }
 
 
@@ -422,6 +441,12 @@ def complaint(refusals: list[dict[str, t.Any]]) -> str:
 def main() -> None:
     """Read the parameters, do the work, report."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    lock = module.params["run_lock"]
+    try:
+        if lock is not None and not module.check_mode:
+            demand(lock["path"], lock["run"])
+    except (StakingError, OSError) as exc:
+        module.fail_json(msg=str(exc), refusals=[])
     try:
         bound = bind(module.params, module.check_mode)
     except StakingError as exc:

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _identity, _manifest, _record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
+    _controller,
+    _identity,
+    _manifest,
+    _record,
+    _site_run,
+)
 from ansible_collections.eth2xk8s.staking.plugins.modules import slashing_protection_guard, validator_key_claim
 from tests.unit.plugins.keys_support import (
     PUBKEYS,
@@ -369,3 +375,26 @@ def test_it_says_who_waits_and_which_notes_are_there(site: Site) -> None:
     assert (site.guard()["wait"], site.guard()["there"]) == ({}, [])
     starts.write_text("{")
     assert site.guard(first_starts=str(starts))["failed"]
+
+
+def test_nothing_starts_once_the_run_lock_is_another_run_s(site: Site) -> None:
+    """A controller that slept while another took over does not start on what it knew before."""
+    site.write("v1", 4, 10)
+    (site.data / "wallet-v1").mkdir()
+    lock = site.base / "run.json"
+    mine = _controller.describe(os.getpid(), "site", "ansible-playbook site.yml")
+    asked = {"wallet_dir": str(site.data / "wallet-v1"), "bind": {}}
+    asked["run_lock"] = {"path": str(lock), "run": mine["id"]}
+
+    gone = site.guard(**asked)
+    assert gone["failed"] and f"{lock} was removed" in gone["msg"]
+    _site_run.take(str(lock), {**mine, "id": "b" * 12, "user": "else"})
+    taken = site.guard(**asked)
+    assert taken["failed"] and "else on " in taken["msg"] and "took it over" in taken["msg"]
+    assert not site.record.exists() and not (site.data / "v1/.validator-id").exists(), "nothing was written"
+    assert not site.guard(check=True, **asked).get("failed"), "check mode has no lock"
+
+    _site_run.take(str(lock), mine, over="b" * 12)
+    assert site.guard(**asked)["added"] == [K[0]]
+    lock.write_text("{")
+    assert "is not" in site.guard(**asked)["msg"]
