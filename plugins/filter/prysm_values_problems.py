@@ -10,18 +10,20 @@ short_description: What speaks against the final values of the release
 version_added: 0.1.0
 description:
   - Compares the values that are to be installed with those that the inventory gives.
+  - What is to be installed is the inventory's values with O(own) merged over them, as
+    P(ansible.builtin.combine#filter) does with C(recursive=true).
   - The checks before have seen the inventory's clients, paths, storage, network, version and fee recipients. Values
     that change them are refused, and so are places that are one another or lie in one another.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-positional: wanted
+positional: own
 options:
   _input:
-    description: The final values, everything merged.
+    description: The values that the inventory gives.
     type: dict
     required: true
-  wanted:
-    description: The values that the inventory gives.
+  own:
+    description: Values of the chart's own that the operator sets beyond it.
     type: dict
     required: true
   other_storage:
@@ -33,7 +35,7 @@ options:
 EXAMPLES = r"""
 - name: Check the values
   ansible.builtin.assert:
-    that: final_values | eth2xk8s.staking.prysm_values_problems(inventory_values) | length == 0
+    that: inventory_values | eth2xk8s.staking.prysm_values_problems(prysm_helm_values) | length == 0
 """
 
 RETURN = r"""
@@ -45,14 +47,16 @@ _value:
 
 import typing as t
 
+from ansible.utils.vars import merge_hash
+
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import problems
 
 
 def prysm_values_problems(
-    final: t.Dict[str, t.Any], wanted: t.Dict[str, t.Any], other_storage: bool = False
+    wanted: t.Dict[str, t.Any], own: t.Dict[str, t.Any], other_storage: bool = False
 ) -> t.List[str]:
     """The problems, see the documentation."""
-    return problems(wanted, final, other_storage)
+    return problems(wanted, merge_hash(wanted, own), other_storage)
 
 
 class FilterModule:

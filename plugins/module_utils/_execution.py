@@ -35,6 +35,17 @@ _WAIT = (
 )
 
 
+#: What a caller gives: Wanted, and the endpoints.
+QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
+    "endpoints": {"type": "list", "elements": "str", "required": True},
+    "secret": {"type": "str", "default": "", "no_log": True},
+    "chain_id": {"type": "int", "default": 0},
+    "engine": {"type": "bool", "default": True},
+    "may_sync": {"type": "bool", "default": False},
+    "timeout": {"type": "float", "default": 10},
+}
+
+
 class Wanted(t.NamedTuple):
     """What the endpoint has to be."""
 
@@ -281,3 +292,14 @@ def _engine(endpoint: _Endpoint) -> None:
                 raise _Refusal(
                     "open", "takes the token, but has no engine API: give the engine API's own port (8551)"
                 ) from older
+
+
+def report(asked: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Every endpoint of a QUESTION: those of no use, what is worth saying of the others, and all that was found."""
+    wanted = Wanted(**{name: asked[name] for name in Wanted._fields})
+    found = [examine(url, wanted) for url in asked["endpoints"]]
+    return {
+        "problems": [f"the execution endpoint {one.endpoint} {one.problem}" for one in found if one.problem],
+        "notes": [f"the execution endpoint {one.endpoint} {one.note}" for one in found if one.note],
+        "endpoints": [one._asdict() for one in found],
+    }

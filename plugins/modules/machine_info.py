@@ -106,10 +106,45 @@ options:
         default: [/etc/ssh/sshd_config.d/10-eth2xk8s-port.conf, /etc/ssh/eth2xk8s-port.conf]
   also:
     description:
-      - Questions of others by their names, to answer in the same go. Each may have every option but this one and
-        O(system).
+      - Questions of others by their names, to answer in the same go. Each may have every option but this one,
+        O(execution) and O(system).
     type: dict
     default: {}
+  execution:
+    description:
+      - Execution clients, to be asked as a beacon node on this machine would ask them - that they give nothing without
+        a token, that they accept the token made from the secret, which chain they follow, that they have the engine
+        API, and whether they have caught up with their chain.
+      - A beacon node says of itself that it is healthy for at least a minute while its execution client is of no use;
+        so that is asked before it starts.
+      - What cannot be used is reported, and never fails the task.
+    type: dict
+    suboptions:
+      endpoints:
+        description: Addresses such as C(http://172.20.10.20:8551).
+        type: list
+        elements: str
+        required: true
+      secret:
+        description: The secret shared with the execution client, 64 hexadecimal digits.
+        type: str
+        default: ""
+      chain_id:
+        description: The id of the chain it has to follow; 0 to accept any.
+        type: int
+        default: 0
+      engine:
+        description: Whether Prysm uses the engine API, with a token (from v3.0.0 on).
+        type: bool
+        default: true
+      may_sync:
+        description: Whether an endpoint that is still syncing will do.
+        type: bool
+        default: false
+      timeout:
+        description: Seconds to wait for each answer.
+        type: float
+        default: 10
   system:
     description:
       - Whether to set facts of the system - distribution, service_mgr, nodename, hostname, python_version - as
@@ -128,6 +163,14 @@ EXAMPLES = r"""
     packages: true
     disks: [/data]
   register: machine
+
+- name: Look at the execution client from this node
+  eth2xk8s.staking.machine_info:
+    execution:
+      endpoints: ["http://172.20.10.20:8551"]
+      secret: "{{ prysm_jwt_secret }}"
+      chain_id: 560048
+  register: seen
 """
 
 RETURN = r"""
@@ -223,6 +266,38 @@ also:
   returned: always
   type: dict
   sample: {"timesync": {"paths": {}, "units": {}}}
+execution:
+  description: What was found of each of O(execution.endpoints). Of an address no more than host and port.
+  returned: with O(execution)
+  type: dict
+  contains:
+    problems:
+      description: A sentence for each endpoint that cannot be used.
+      type: list
+      elements: str
+      sample: ["the execution endpoint http://172.20.10.20:8551 does not answer: connection refused"]
+    notes:
+      description: What is worth saying of those that can be used.
+      type: list
+      elements: str
+      sample: []
+    endpoints:
+      description:
+        - What was found, in the order of O(execution.endpoints).
+        - >-
+          C(kind) is empty, or one of address, secret, dead, open, unauthorized, clock, host, strange, method, chain,
+          syncing.
+      type: list
+      elements: dict
+      sample:
+        - endpoint: http://172.20.10.20:8551
+          kind: ""
+          problem: ""
+          note: ""
+          chain_id: 560048
+          block: 123456
+          block_time: 1796000000
+          syncing: false
 cores:
   description: Processors that a program may use.
   returned: always
@@ -239,7 +314,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.sys_info import get_distribution, get_distribution_version
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _beacon_database, _chrony, _ssh_server
+from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
+    _beacon_database,
+    _chrony,
+    _execution,
+    _ssh_server,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
 from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
     BOOTED,
@@ -336,9 +416,11 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
     also = questions(module)
     named = [unit for asked in [module.params, *also.values()] for unit in asked["units"]]
     units = read_units(module, list(dict.fromkeys(named)))
+    execution = module.params["execution"]
     return {
         **answer(module, module.params, units),
         "also": {name: answer(module, asked, units) for name, asked in also.items()},
+        **({} if execution is None else {"execution": _execution.report(execution)}),
     }
 
 
@@ -366,6 +448,8 @@ def main() -> None:
         argument_spec={
             **QUESTION,
             "also": {"type": "dict", "default": {}},
+            # Not one of those that may stand in O(also): what they are given is not kept out of logs.
+            "execution": {"type": "dict", "options": _execution.QUESTION},
             "system": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -52,6 +52,28 @@ def test_one_address_or_several(given: t.Any, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        pytest.param({"at": 100.0, "what": "q"}, [], id="three-minutes-ago"),
+        pytest.param({"at": 290.0, "what": "other"}, [], id="something-else"),
+        pytest.param({"at": 290.0, "what": "q"}, ["b"], id="just-now"),
+    ],
+)
+def test_what_was_asked_just_before_is_not_asked_again(asked: dict[str, t.Any], found: list[str]) -> None:
+    tasks = {task["name"]: task for task in yaml.safe_load((TASKS / "upstream.yml").read_text())}
+    text = tasks["upstream | Find the machines that were asked just before"]["ansible.builtin.set_fact"]
+    expression = trust_as_template(text["__prysm_helm_just_asked"].replace("now(utc=true).timestamp()", "300.0"))
+    machines = {"a": {}, "b": {"prysm_helm_needs_asked": asked}}
+    given = {
+        "prysm_helm_beacon_machines": ["a", "b"],
+        "hostvars": {name: {"inventory_hostname": name, **known} for name, known in machines.items()},
+        "__prysm_helm_question": "q",
+        "just_asked": expression,
+    }
+    assert evaluate("prysm_helm", "just_asked", **given) == found
+
+
+@pytest.mark.parametrize(
     ("begun", "installed", "first", "value", "asked"),
     [
         pytest.param("none", {}, True, "https://one", True, id="first-start"),

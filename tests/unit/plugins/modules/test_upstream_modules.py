@@ -10,7 +10,6 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     checkpoint_provider_info,
-    execution_endpoint_info,
     machine_info,
 )
 from tests.unit.plugins.upstream_support import ROOT, SECRET, Execution, Provider, closed, serve
@@ -33,14 +32,16 @@ def test_every_endpoint_has_its_sentence(run: Run) -> None:
     with serve(Execution()) as good, serve(Execution(chain=1)) as other, serve(Execution(syncing=syncing)) as late:
         urls = [good, other, closed(), late]
         params = {"endpoints": urls, "secret": SECRET, "chain_id": 560048}
-        result = run(execution_endpoint_info, **params)
+        whole = run(machine_info, execution=params)
+        result = whole["execution"]
         assert [one["kind"] for one in result["endpoints"]] == ["", "chain", "dead", "syncing"]
         assert [one.split()[3] for one in result["problems"]] == urls[1:]
         assert result["notes"] == []
-        may = run(execution_endpoint_info, **params, may_sync=True)
+        may = run(machine_info, execution={**params, "may_sync": True})["execution"]
     assert len(may["problems"]) == 2
     assert "still syncing" in may["notes"][0]
-    assert SECRET not in json.dumps({name: value for name, value in result.items() if name != "invocation"})
+    assert whole["invocation"]["module_args"]["execution"]["chain_id"] == 560048
+    assert SECRET not in json.dumps(whole)
 
 
 def ask(run: Run, *urls: str, **params: t.Any) -> dict[str, t.Any]:
