@@ -19,7 +19,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "collections"))
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls, _keystore
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _bls, _keystore
 
 
 def main() -> None:

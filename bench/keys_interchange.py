@@ -20,8 +20,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "collections"))
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import lacking
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import check_interchange, read_interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import lacking
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._interchange import (
+    check_interchange,
+    read_interchange,
+)
 
 ROOT = "0x" + "ab" * 32
 

@@ -33,7 +33,7 @@ WORK = {
 SCRIPT = """
 import sys
 sys.path.insert(0, {root!r})
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _compare, _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _compare, _protection
 one, other, file = sys.argv[1:]
 result = {work}
 if isinstance(result, _compare.Comparison):
@@ -73,14 +73,14 @@ with open("/proc/self/status") as status:
 KEYS = """
 import json, sys
 sys.path.insert(0, {root!r})
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _protection
 print(json.dumps(sorted(_protection.read_marks(sys.argv[1]).keys)).replace(" ", ""), 0)
 """
 WRITE = """
 import json, sys
 sys.path.insert(0, {root!r})
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _compare, _interchange
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _compare, _interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import History
 
 def write(side):
     with open(sys.argv[2], "w") as out:

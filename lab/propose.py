@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import FAR_FUTURE, Table
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import FAR_FUTURE, Table
 
 CHART = Path(__file__).parents[1] / "roles/prysm_helm/files/eth2prysm"
 PROGRAMS = {"beacon": "beacon-chain", "validator": "validator"}

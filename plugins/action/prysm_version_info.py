@@ -8,7 +8,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import ARGUMENTS, VersionError, answers
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import ARGUMENTS, VersionError, answers
 
 
 class ActionModule(ActionBase):

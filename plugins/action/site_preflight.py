@@ -12,7 +12,8 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _execution, _needs, _versions
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _execution, _versions
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _needs
 
 #: What is read of each entry; other values may be anything.
 _SECRETS = ("wallet_password", "keystore_password")

@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _requests, _site_layout
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _controller, _requests, _site_layout
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

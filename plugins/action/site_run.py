@@ -10,7 +10,7 @@ from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _site_run
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _controller, _site_run
 
 
 class ActionModule(ActionBase):

@@ -39,7 +39,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import unlike
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine import unlike
 
 
 class FilterModule:

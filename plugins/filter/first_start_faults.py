@@ -37,8 +37,8 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._first_starts import faults
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._first_starts import faults
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 
 
 def first_start_faults(because: t.Any, pubkeys: t.Dict[str, t.List[str]]) -> t.List[str]:

@@ -44,7 +44,7 @@ from ansible import context
 from ansible.errors import AnsibleFilterError
 from jinja2 import pass_context
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _site_layout
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _controller, _site_layout
 
 _LISTS = ("listhosts", "listtasks", "listtags", "syntax")
 

@@ -60,7 +60,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import seen_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import seen_of
 
 #: What the tasks of the preflight register or set.
 _VARIABLES = (

@@ -71,7 +71,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import join_plan
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import join_plan
 
 
 class FilterModule:

@@ -42,7 +42,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import own_node
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import own_node
 
 
 def microk8s_own_node(

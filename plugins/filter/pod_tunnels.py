@@ -41,7 +41,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import pod_tunnels
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import pod_tunnels
 
 
 class FilterModule:

@@ -38,7 +38,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _release_values
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _release_values
 
 
 def prysm_claims(values: t.Dict[str, t.Any], clients: t.List[str]) -> t.Dict[str, t.Dict[str, str]]:

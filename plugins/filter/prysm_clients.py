@@ -44,7 +44,7 @@ _value:
 import os
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _data_dir
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _data_dir
 
 _NOTES = {
     "database": _data_dir.DATABASE,

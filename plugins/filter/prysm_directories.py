@@ -43,7 +43,7 @@ _value:
 import os
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _data_dir
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _data_dir
 
 
 def prysm_directories(entries: t.Iterable[t.Mapping[str, t.Any]], data_dir: str) -> list[str]:

@@ -53,7 +53,7 @@ import typing as t
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import strangers
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import strangers
 
 
 def prysm_manifest_problems(text: str, clients: t.List[t.Dict[str, t.Any]], server: str, namespace: str) -> t.List[str]:

@@ -38,7 +38,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import merged
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import merged
 
 
 def prysm_needs(found: t.Dict[str, t.Dict[str, t.Any]], kind: str = "problems") -> t.List[str]:

@@ -39,7 +39,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import Table, VersionError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import Table, VersionError
 
 
 def prysm_network(table: str, network: str) -> dict[str, t.Any]:

@@ -49,7 +49,7 @@ import typing as t
 
 from ansible.utils.vars import merge_hash
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import problems
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import problems
 
 
 def prysm_values_problems(

@@ -46,7 +46,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import nodes_heard_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import nodes_heard_of
 
 
 class FilterModule:

@@ -36,7 +36,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._fence import recovering
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._fence import recovering
 
 
 class FilterModule:

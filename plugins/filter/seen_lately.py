@@ -36,7 +36,7 @@ _value:
 import time
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import seen_at
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine import seen_at
 
 
 def seen_lately(seen: t.Mapping[str, t.Any]) -> bool:

@@ -39,7 +39,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_keys import site_keys
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._site_keys import site_keys
 
 
 class FilterModule:

@@ -37,7 +37,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _site_layout
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _site_layout
 
 
 def site_layout(groups: t.Dict[str, t.List[str]]) -> t.Dict[str, t.Any]:

@@ -51,7 +51,7 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_status import site_status
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._site_status import site_status
 
 
 class FilterModule:

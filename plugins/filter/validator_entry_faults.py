@@ -37,7 +37,7 @@ _value:
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import yaml_kind
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import yaml_kind
 
 #: Values that are text, or are looked up by it.
 _TEXTS = (

@@ -81,14 +81,14 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
     StakingError,
     UnreadableError,
     read_file,
     reason_of,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import Collected, Passwords, collect
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._places import follow
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._places import follow
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._importer import Collected, Passwords, collect
 
 #: A database beside the keystores is only recognised, not used from here.
 _LIMIT = 1 << 30

@@ -115,10 +115,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _metrics
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import look, not_running
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
     Crashes,
@@ -126,6 +123,9 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     NotYet,
     Pod,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _metrics
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import look, not_running
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import CHAIN_ARGUMENTS, Chain
 
 
 class Look:

@@ -109,15 +109,15 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _http
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._checkpoint import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _http
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._checkpoint import (
     Finding,
     Wanted,
     agree,
     examine,
     examine_genesis,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._needs import no_checkpoint
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import no_checkpoint
 
 SHOWN = ("provider", "problem", "epoch", "checkpoint", "age")
 

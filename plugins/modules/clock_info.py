@@ -70,8 +70,8 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._chrony import LIMITS
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import measure_clock
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._chrony import LIMITS
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine import measure_clock
 
 
 def main() -> None:

@@ -105,8 +105,9 @@ from urllib.error import HTTPError, URLError
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._key_manager import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._params import secret, secret_arguments
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._key_manager import (
     LIMIT,
     LISTS,
     Answer,
@@ -117,7 +118,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._key_manager impo
     together,
     token_from,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret, secret_arguments
 
 
 class NobodyListensError(KeyManagerError):

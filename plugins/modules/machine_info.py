@@ -314,14 +314,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.sys_info import get_distribution, get_distribution_version
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
-    _beacon_database,
-    _chrony,
-    _execution,
-    _ssh_server,
-)
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _chrony, _ssh_server
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine import (
     BOOTED,
     LISTS,
     Apt,
@@ -338,7 +333,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import (
     read_units,
     space,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._ports import taken
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._ports import taken
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _beacon_database, _execution
 
 QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
     "paths": {"type": "list", "elements": "path", "default": []},

@@ -92,9 +92,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _disks
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _disks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import Census
 
 
 def search(paths: list[str], exclude: list[str]) -> dict[str, t.Any]:

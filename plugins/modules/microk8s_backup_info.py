@@ -58,7 +58,7 @@ import zlib
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import KNOWN_KEYS, backup_faults
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import KNOWN_KEYS, backup_faults
 
 LONGEST_KEY = 4096
 

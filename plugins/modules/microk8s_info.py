@@ -302,9 +302,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_there
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._machine import differing, memory, read_units
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import (
     HOLD_SINCE,
     LAUNCH_FILES,
     Files,
@@ -322,6 +320,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import 
     parse_snap_version,
     shown_addons,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine import differing, memory, read_units
 
 MICROK8S = "/snap/bin/microk8s"
 TMPFILES = Path("/etc/tmpfiles.d")

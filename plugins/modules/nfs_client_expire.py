@@ -60,8 +60,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd, _silence
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
 
 
 def find(path: str, addresses: t.Collection[str]) -> t.Dict[str, t.Any]:

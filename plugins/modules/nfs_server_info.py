@@ -149,13 +149,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
     StakingError,
     is_directory,
     is_there,
     reason_of,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 
 NFSD = "proc/fs/nfsd"
 ETAB = "var/lib/nfs/etab"

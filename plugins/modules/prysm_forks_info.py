@@ -81,13 +81,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
     Never,
     NotYet,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import Table, VersionError, moment
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import Table, VersionError, moment
 
 
 def schedule(params: dict[str, t.Any]) -> tuple[dict[str, t.Any], str]:

@@ -144,16 +144,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _live, _release
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster import _live, _release
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
     Never,
     NotYet,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import copies, whole
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import to_document
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._cluster_history import copies, whole
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import to_document
 
 NOTHING: dict[str, t.Any] = {
     "cluster": False,

@@ -211,8 +211,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._params import (
+    group_id,
+    secret,
+    secret_arguments,
+    user_id,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._importer import (
     Collected,
     Outcome,
     Passwords,
@@ -223,13 +230,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import 
     run,
     together,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import (
-    group_id,
-    secret,
-    secret_arguments,
-    user_id,
-)
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
 
 
 def request_from(params: dict[str, t.Any], found: Collected) -> Request:

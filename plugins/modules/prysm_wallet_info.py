@@ -74,10 +74,10 @@ tombstones:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._manifest import read_tombstones
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret, secret_arguments
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import WalletEntry, read_wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._params import secret, secret_arguments
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._manifest import read_tombstones
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import WalletEntry, read_wallet
 
 
 def main() -> None:

@@ -68,10 +68,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._clients import KEYS, Surroundings, Verdict
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._command_lines import process
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import DATABASE
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import is_directory
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import is_directory
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._data_dir import DATABASE
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._clients import KEYS, Surroundings, Verdict
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._command_lines import process
 
 _LIMIT = 1 << 20
 #: File systems without a disk behind them.

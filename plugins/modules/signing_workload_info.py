@@ -134,10 +134,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import MetricsError, duties
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._signers import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Never,
+    NotYet,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import MetricsError, duties
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._signers import (
     Claim,
     Signer,
     released,

@@ -65,7 +65,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
     StakingError,
     as_json,
     open_directory,
@@ -73,11 +73,11 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
     replace_file,
     status,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, lacking, unknown_to
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import document, read_interchange
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_any
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import KeyHistory, lacking, unknown_to
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._interchange import document, read_interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._locks import lock_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._protection import read_any
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 
 
 def export(params: dict[str, t.Any], pretend: bool) -> tuple[bool, int]:

@@ -118,10 +118,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._arrivals import Request, gather
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import normalise_root
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._arrivals import Request, gather
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import normalise_root
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 
 
 def request_of(params: dict[str, t.Any]) -> Request:

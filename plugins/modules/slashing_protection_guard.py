@@ -283,9 +283,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _first_starts, _identity
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there, reason_of
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_there, reason_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _first_starts, _identity
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._judge import (
     HOLD,
     SCHEMA_CHANGES,
     Client,
@@ -293,8 +293,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import (
     judge,
     lift_hold,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import (
     EMPTY,
     from_document,
     join,
@@ -303,7 +302,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     to_document,
     witnesses_of,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_run import PATH, demand
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._site_run import PATH, demand
 
 _SHOWN = 5
 

@@ -124,18 +124,18 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._compare import summarised
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_file
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_file
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._compare import summarised
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import (
     History,
     KeyHistory,
     KeySummary,
     Summary,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import lock_holder
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import NoDatabaseError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import read_history
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._locks import lock_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._protection import NoDatabaseError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import read_history
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 
 
 def _hex(root: bytes | None) -> str | None:

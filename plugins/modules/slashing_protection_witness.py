@@ -79,15 +79,15 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
     Never,
     NotYet,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import CANNOT, keep
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import from_document
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._cluster_history import CANNOT, keep
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import from_document
 
 
 def main() -> None:

@@ -143,7 +143,7 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ssh_server
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _ssh_server
 
 
 def main() -> None:

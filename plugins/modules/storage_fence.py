@@ -105,7 +105,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _fence
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _fence
 
 
 def probe_of(told: t.Mapping[str, t.Any]) -> _fence.Probe:

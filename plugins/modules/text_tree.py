@@ -48,7 +48,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import open_directory, replace_file
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import open_directory, replace_file
 
 
 def differing(dest: str, files: dict[str, str]) -> list[str]:

@@ -205,8 +205,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _netfilter, _reach, _ufw
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _netfilter, _reach, _ufw
 
 RULES = {4: "/etc/ufw/user.rules", 6: "/etc/ufw/user6.rules"}
 DEFAULTS = "/etc/default/ufw"

@@ -101,10 +101,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _activity
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Never,
+    NotYet,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _activity
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 
 
 def _short(exc: Exception) -> str:

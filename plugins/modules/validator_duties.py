@@ -168,9 +168,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._beacon import look, not_running
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import CHAIN_ARGUMENTS, Chain, View
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
     CLUSTER_ARGUMENTS,
     Cluster,
     Crashes,
@@ -180,8 +178,10 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     client_of,
     tag,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import look, not_running
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import CHAIN_ARGUMENTS, Chain, View
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import (
     WAITS_FOR,
     Duties,
     KeyDuties,
@@ -331,7 +331,7 @@ def failure(result: dict[str, t.Any], beacon: str, when: str) -> str:
 def keep(module: AnsibleModule, cluster: Cluster, result: dict[str, t.Any]) -> None:
     """Keep the site's record in the cluster, or fail with what was proved."""
     # Half of this module's time, where nobody asks for it.
-    from ansible_collections.eth2xk8s.staking.plugins.module_utils import _cluster_history, _record
+    from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _cluster_history, _record
 
     params = module.params
     try:

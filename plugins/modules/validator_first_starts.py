@@ -91,11 +91,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _first_starts
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._first_starts import Chain, Clock, FirstStartError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise, normalise_all
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import normalise_root
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _first_starts
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._first_starts import (
+    Chain,
+    Clock,
+    FirstStartError,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import normalise_root
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise, normalise_all
 
 
 def _by_client(given: dict[str, t.Any]) -> dict[str, list[str]]:

@@ -135,16 +135,14 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
     StakingError,
     is_directory,
     is_there,
     read_file,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import lost_clients
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise, normalise_all
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._judge import lost_clients
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import (
     Record,
     claim,
     from_document,
@@ -153,6 +151,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import (
     to_document,
     witnesses_of,
 )
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise, normalise_all
 
 _SHOWN = 5
 _PLAIN_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")

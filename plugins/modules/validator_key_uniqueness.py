@@ -340,11 +340,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._importer import Passwords
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._params import secret, secret_arguments
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._pubkey import normalise_all
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._params import secret, secret_arguments
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._importer import Passwords
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import (
     Census,
     Entry,
     InputError,

@@ -90,16 +90,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._data_dir import LOCK
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
     StakingError,
     UnreadableError,
     is_directory,
     is_there,
     reason_of,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._locks import local_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._data_dir import LOCK
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._locks import local_holder
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 
 
 def _is_missing(path: str) -> bool:

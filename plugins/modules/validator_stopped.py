@@ -116,7 +116,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import CLUSTER_ARGUMENTS, Cluster, Never, NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
+    CLUSTER_ARGUMENTS,
+    Cluster,
+    Never,
+    NotYet,
+)
 
 _ENDED = ("Succeeded", "Failed")
 

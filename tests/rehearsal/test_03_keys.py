@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls, _keystore
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _bls, _keystore
 from lab import ROOT
 
 from .conftest import KEYSTORES, Inventory, Lab, Play, history, killed_when, moved_validators, records, validators

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls, _keystore
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _bls, _keystore
 
 from .conftest import Inventory, Lab, history
 

@@ -12,7 +12,11 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_keys import never_signed, site_keys, unsigned
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._site_keys import (
+    never_signed,
+    site_keys,
+    unsigned,
+)
 
 ROOT = Path(__file__).parents[2]
 KEY, OTHER = "0x" + "ab" * 48, "0x" + "cd" * 48

@@ -317,3 +317,15 @@ def test_no_variable_of_a_role_is_also_what_a_task_leaves(role: Path) -> None:
     left = {task["register"] for tasks in files for task in every(tasks) if "register" in task}
     left |= {name for tasks in files for task in every(tasks) for name in task.get("ansible.builtin.set_fact", ())}
     assert sorted(left & set(load(role / "vars/main.yml"))) == []
+
+
+def test_packages_of_module_utils_build_on_each_other() -> None:
+    """docs/architecture.md has them in their order: each imports from those above it alone."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| package | holds |")[2].partition("\n\n")[0]
+    order = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    base = ROOT / "plugins/module_utils"
+    assert sorted(order) == sorted(path.name for path in base.iterdir() if path.name != "__pycache__")
+    for path in base.glob("*/*.py"):
+        used = set(re.findall(r"plugins\.module_utils\.(\w+)", path.read_text(encoding="utf-8")))
+        assert used <= set(order[: order.index(path.parent.name) + 1]), path

@@ -17,7 +17,7 @@ import yaml
 
 pytest.importorskip("kubernetes")
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _requests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _requests
 from tests.unit.test_playbooks import NAMES, ROOT, TABLE, Done, Site, hollow, load, ran, sample
 
 __all__ = ["hollow"]

@@ -26,8 +26,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _controller, _requests, _site_run
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _controller, _requests, _site_run
 
 pytestmark = pytest.mark.thorough
 

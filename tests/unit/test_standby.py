@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._clients import Surroundings
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._command_lines import process as what_it_is
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._clients import Surroundings
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._command_lines import process as what_it_is
 from tests.unit.test_guard import CHART, SHELLS, Place, a_place, database, free, until
 
 PULSE = (CHART / "files/pulse.sh").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_status import site_status
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._site_status import site_status
 
 ROOT = Path(__file__).parents[2]
 CLIENT = {"name": "validator1", "database": "/data/prysm/validator1/validator.db"}

@@ -19,8 +19,8 @@ from pathlib import Path
 # The parts of the collection that it needs lie beside it.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd, _silence
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
 
 CONFIG = "/etc/eth2xk8s/silence.json"
 

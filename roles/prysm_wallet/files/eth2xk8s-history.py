@@ -20,8 +20,8 @@ from pathlib import Path
 # The parts of the collection that it needs lie beside it.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _watch
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _watch
 
 CONFIG = "/var/lib/eth2xk8s/history/config.json"
 PERIOD = 2.0

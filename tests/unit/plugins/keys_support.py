@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls, _boltdb, _keystore
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _bls, _keystore
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 VERSIONS = ["v1.2.2", "v1.3.4", "v2.1.4", "v4.2.1", "v5.3.3", "v6.1.4", "v7.1.6"]

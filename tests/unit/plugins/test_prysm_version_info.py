@@ -11,7 +11,7 @@ import yaml
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.eth2xk8s.staking.plugins.action.prysm_version_info import ActionModule
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import ARGUMENTS, answers
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import ARGUMENTS, answers
 
 TABLE = str(Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml")
 

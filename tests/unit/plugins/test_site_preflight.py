@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.eth2xk8s.staking.plugins.action.site_preflight import ActionModule
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import moment
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import moment
 from tests.unit.plugins.keys_support import FIXTURES, write_keystores
 
 TABLE = str(Path(__file__).parents[3] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml")

@@ -11,7 +11,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _ufw
 
 ROOT = Path(__file__).parents[3]
 TASKS = ROOT / "playbooks/tasks"

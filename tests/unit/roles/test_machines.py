@@ -161,7 +161,7 @@ class Node:
         self.program = root / "lib/certificates.py"
         self.program.parent.mkdir()
         shutil.copy(MICROK8S / "files/certificates.py", self.program)
-        shutil.copy(ROOT / "plugins/module_utils/_microk8s.py", self.program.parent)
+        shutil.copy(ROOT / "plugins/module_utils/cluster/_microk8s.py", self.program.parent)
 
     def look(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -380,7 +380,10 @@ def test_a_node_registers_under_the_address_of_the_inventory() -> None:
 def test_the_daily_look_is_the_modules_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(MICROK8S)
     files = evaluate("microk8s", "__microk8s_watch_files", role_path=str(MICROK8S))
-    assert files["/usr/local/lib/eth2xk8s/_microk8s.py"] == (ROOT / "plugins/module_utils/_microk8s.py").read_text()
+    assert (
+        files["/usr/local/lib/eth2xk8s/_microk8s.py"]
+        == (ROOT / "plugins/module_utils/cluster/_microk8s.py").read_text()
+    )
     assert files["/usr/local/lib/eth2xk8s/certificates.py"] == (MICROK8S / "files/certificates.py").read_text()
     service = files["/etc/systemd/system/eth2xk8s-certificates.service"]
     assert "\nExecStart=/usr/bin/python3 -I /usr/local/lib/eth2xk8s/certificates.py 30\n" in service

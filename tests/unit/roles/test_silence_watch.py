@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _silence
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _silence
 from tests.unit.roles.test_host_roles import evaluate, render
 
 ROOT = Path(__file__).parents[3]
@@ -50,9 +50,9 @@ def test_everything_it_imports_is_installed(tmp_path: Path) -> None:
     """As it lies on the NFS server, without the collection."""
     names = evaluate("nfs_server", "__nfs_server_watch_modules", **SITE)
     utils = tmp_path / "ansible_collections/eth2xk8s/staking/plugins/module_utils"
-    utils.mkdir(parents=True)
     for name in names:
-        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", utils)
+        (utils / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", (utils / name).parent)
     program = tmp_path / "eth2xk8s-silence.py"
     shutil.copy(ROOT / "roles/nfs_server/files/eth2xk8s-silence.py", program)
     (tmp_path / "config.json").write_text('{"locks": {}, "silence": 2}')

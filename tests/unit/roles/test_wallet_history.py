@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _watch
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _watch
 from tests.unit.roles.test_host_roles import ROOT, evaluate, render
 
 VALIDATORS = [{"name": "validator1"}, {"name": "validator2", "data_dir": "/mnt/other/v2"}]

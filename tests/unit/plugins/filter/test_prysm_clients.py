@@ -15,7 +15,7 @@ from ansible_collections.eth2xk8s.staking.plugins.filter.clients_with_keys impor
 from ansible_collections.eth2xk8s.staking.plugins.filter.keys_by_client import keys_by_client
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_clients import prysm_clients
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_directories import prysm_directories
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _data_dir
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _data_dir
 
 ROOT = Path(__file__).parents[4]
 NAMES = {

@@ -9,7 +9,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_features import prysm_features
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_network import prysm_network
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import Table
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import Table
 
 TABLE = str(Path(__file__).parents[4] / "roles/prysm_helm/files/eth2prysm/files/versions.yaml")
 

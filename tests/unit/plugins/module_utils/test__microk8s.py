@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _microk8s as m
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster import _microk8s as m
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _activity
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._activity import ActivityError, Head, behind
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _activity
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._activity import ActivityError, Head, behind
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A
 
 A, B, C = PUBKEYS[:3]

@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _aes
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _aes
 
 
 def test_the_plain_way_knows_the_standards_own_example() -> None:

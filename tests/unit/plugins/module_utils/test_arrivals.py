@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _arrivals, _history, _interchange
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._arrivals import Request, gather, settle
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, key_history, lacking
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _arrivals, _history, _interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._arrivals import Request, gather, settle
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import KeyHistory, key_history, lacking
 from tests.unit.plugins.keys_support import (
     FIXTURES,
     PUBKEYS,

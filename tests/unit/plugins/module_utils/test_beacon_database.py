@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _beacon_database, _boltdb
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _beacon_database
 from tests.unit.plugins.keys_support import BoltWriter
 
 HEAD, ORIGIN = {b"head-root": bytes(32)}, {b"origin-checkpoint-block-root": bytes(32)}

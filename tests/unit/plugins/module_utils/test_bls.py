@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _bls
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _bls
 from tests.unit.plugins.keys_support import FIXTURE_KEYS, heavy
 
 EDGES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 127, 128, 129, 255, 256, 511, 512, 513, 2**64, 2**254, _bls.R // 2, _bls.R - 1]

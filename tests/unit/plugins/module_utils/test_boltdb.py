@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
 from tests.unit.plugins.keys_support import PAGE, BoltWriter, flipped, heavy
 
 TREES = st.recursive(

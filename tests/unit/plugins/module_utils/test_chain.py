@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chain
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._chain import Chain, ChainError, Clock, Head
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _chain
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import Chain, ChainError, Clock, Head
 
 GENESIS = 1795882669
 ROOT = "0x83431ec7fcf92cfc44947fc0418e831c25e1d0806590231c439830db7ad54fda"

@@ -7,8 +7,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _checkpoint
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._checkpoint import Finding, Wanted, examine
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _checkpoint
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._checkpoint import Finding, Wanted, examine
 from tests.unit.plugins.upstream_support import ROOT, Provider, Reply, closed, raw, serve
 
 WANTED = Wanted("hoodi", ROOT, "", 0, 12, 32, 86400, 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _chrony
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _chrony
 
 TRACKING = (
     "AC140002,172.20.0.2,4,1795452168.430186741,0.000001824,0.000000188,0.000000500,"

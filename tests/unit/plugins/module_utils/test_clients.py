@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _clients, _command_lines, _signers
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _clients, _command_lines, _signers
 from tests.unit.plugins.module_utils.signing_forms import ORDINARY, SIGNING, Form, form
 
 FORMS = {f"{family}: {name}": container for family, forms in SIGNING.items() for name, container in forms.items()}

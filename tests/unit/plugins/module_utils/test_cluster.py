@@ -4,7 +4,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import (
     Cluster,
     Crashes,
     Never,
@@ -12,7 +12,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import (
     describe,
     last_words,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import tag as find_tag
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import tag as find_tag
 
 META = {"name": "validator1-0", "uid": "u1"}
 

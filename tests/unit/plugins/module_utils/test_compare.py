@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _compare, _history, _protection, _record
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, as_json
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _compare, _history, _protection, _record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import History, KeyHistory
 from tests.unit.plugins.keys_support import (
     PUBKEYS,
     ROOT_A,

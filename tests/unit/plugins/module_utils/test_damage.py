@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _history, _protection
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import Marks, Summary
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _history, _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import Marks, Summary
 from tests.unit.plugins.keys_support import FIXTURES, PAGE, PUBKEYS, heavy, unpack, write_database
 
 #: Without what Prysm has migrated down: it is found fault with as it is, and has its votes once only.

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _disks, _importer, _wallet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, UnreadableError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _disks, _importer
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import Census, Entry, WalletEntry
 from ansible_collections.eth2xk8s.staking.plugins.modules import prysm_wallet_info
 from tests.unit.plugins.keys_support import (
     KEYSTORE_PASSWORD,

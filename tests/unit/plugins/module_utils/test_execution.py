@@ -8,8 +8,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _execution, _http
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._execution import Finding, Wanted, examine
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _http
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _execution
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._execution import Finding, Wanted, examine
 from tests.unit.plugins.upstream_support import SECRET, Execution, Reply, closed, raw, serve
 
 ENGINE = Wanted(560048, True, SECRET, timeout=5)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
-    _boltdb,
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, as_json, is_there
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import (
     _compare,
     _locks,
     _protection,
     _record,
     _replace,
 )
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json, is_there
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, failing, interchange, write_database
 
 R1 = b"\x01" * 32

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _files
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _files
 
 
 @pytest.mark.parametrize("ask", [_files.is_there, _files.is_directory, _files.is_file, _files.status])

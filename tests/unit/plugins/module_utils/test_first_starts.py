@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _arrivals, _first_starts, _interchange
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._first_starts import Chain, Clock, Start
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _arrivals, _first_starts, _interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._first_starts import Chain, Clock, Start
 from ansible_collections.eth2xk8s.staking.plugins.modules import validator_first_starts
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, run_module
 

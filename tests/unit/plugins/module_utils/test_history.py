@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _history
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import History, KeyHistory, Marks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _history
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import History, KeyHistory, Marks
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, ROOT_B, heavy
 
 ROOTS = st.sampled_from([None, b"\x01" * 32, b"\x02" * 32])

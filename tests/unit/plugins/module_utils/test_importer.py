@@ -16,9 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _wallet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, as_json
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _importer
 from tests.unit.plugins.keys_support import (
     KEYSTORE_PASSWORD,
     PUBKEYS,

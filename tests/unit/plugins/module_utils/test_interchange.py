@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _history, _interchange
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _history, _interchange
 from tests.unit.plugins.keys_support import FIXTURES, PUBKEYS, ROOT_A, ROOT_B, flipped, heavy, interchange
 
 R1, R2 = b"\x01" * 32, b"\x02" * 32

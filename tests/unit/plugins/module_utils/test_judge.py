@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _judge, _record
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeySummary
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._judge import Request
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import ClientState, Key, Record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _judge, _record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import KeySummary
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._judge import Request
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import ClientState, Key, Record
 from tests.unit.plugins.keys_support import (
     FIXTURES,
     PUBKEYS,

@@ -10,8 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _keystore
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, UnreadableError, read_file
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
+    StakingError,
+    UnreadableError,
+    read_file,
+)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _keystore
 from tests.unit.plugins.keys_support import (
     FIXTURE_KEYS,
     FIXTURES,

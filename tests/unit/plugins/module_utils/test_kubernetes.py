@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _kubernetes
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster import _kubernetes
 
 COLLECTIONS = Path(__file__).parents[4] / "collections"
 KUBECONFIG = """\
@@ -22,7 +22,7 @@ users: [{name: me, user: {token: secret}}]
 """
 TRY = """
 import sys
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _kubernetes
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster import _kubernetes
 %s
 library = _kubernetes.load()
 assert not [name for name in sys.modules if name.startswith("kubernetes")] or %r
@@ -69,7 +69,7 @@ def test_the_models_are_not_read() -> None:
         "import sys\nseen = []\n"
         "class Spy:\n    find_spec = staticmethod(lambda name, *_: seen.append(name))\n"
         "sys.meta_path.insert(0, Spy)\n"
-        "from ansible_collections.eth2xk8s.staking.plugins.module_utils import _cluster\n"
+        "from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster import _cluster\n"
         "assert _cluster.IMPORT_ERROR is None, _cluster.IMPORT_ERROR\n"
         "assert 'kubernetes.client.api_client' in seen\n"
         "assert not [name for name in seen if name.startswith('kubernetes.client.models.')]\n"

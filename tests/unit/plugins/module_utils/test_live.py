@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _live
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster import _live
 
 MANIFEST: dict[str, t.Any] = yaml.safe_load(
     """

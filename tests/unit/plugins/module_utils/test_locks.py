@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _locks, _nfsd
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _locks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 
 KINDS = ["flock", "range"]
 _TRY = """

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._metrics import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import (
     FINISHED,
     STATUS_NAMES,
     WAITS_FOR,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _needs, _ports
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _ports
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _needs
 
 FEE = "0x000000000000000000000000000000000000dEaD"
 SOUND = {"name": "validator1", "fee_recipient": FEE, "has_password": True}

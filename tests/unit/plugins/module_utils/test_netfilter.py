@@ -11,8 +11,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _netfilter, _reach, _ufw
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._netfilter import FORWARD, INPUT, OUTPUT, Packet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _netfilter, _reach, _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._netfilter import FORWARD, INPUT, OUTPUT, Packet
 
 NODE = Packet(INPUT, "tcp", "172.20.10.11", "172.20.10.12", 10250, "eth0")
 BEACON = Packet(INPUT, "udp", "93.184.215.14", "172.20.10.12", 13000, "eth0")

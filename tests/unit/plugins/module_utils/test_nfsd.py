@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 
 STATES = """\
 - 0x00000001a2f3: { type: open, access: rw, superblock: "fe:00:1234", filename: "/data/v1/validator.db" }

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _places, _stores, _uniqueness, _wallet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _places
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _stores, _uniqueness
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import Census, Entry, WalletEntry
 from ansible_collections.eth2xk8s.staking.plugins.modules import machine_key_info, validator_key_uniqueness
 from tests.unit.plugins.keys_support import (
     KEYSTORE_PASSWORD,
@@ -133,7 +135,7 @@ def test_a_clients_own_wallet_may_lie_in_its_own_data_directory(tmp_path: Path) 
 _MOUNTED = """
 import json, subprocess, sys
 sys.path.insert(0, {collections!r})
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import Census, Entry, WalletEntry
 for words in {mounts!r}:
     subprocess.run(["mount", "--bind", *words], check=True)
 census = Census()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _history, _protection
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import read_interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, as_json
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _history, _protection
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._interchange import read_interchange
 from tests.unit.plugins.keys_support import (
     FIXTURES,
     PUBKEYS,

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _record
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._history import KeyHistory, Marks, lacking
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import ClientState, Key, Record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, as_json
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import KeyHistory, Marks, lacking
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import ClientState, Key, Record
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, ROOT_B, heavy, tree_of, write_database
 
 R1 = b"\x01" * 32

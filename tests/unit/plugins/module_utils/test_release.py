@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _release
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster import _release
 
 
 def pack(content: t.Any) -> str:

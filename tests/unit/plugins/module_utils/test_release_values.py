@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._release_values import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import (
     Place,
     claims,
     overlapping,

@@ -10,8 +10,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _signers
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _signers
 from tests.unit.plugins.module_utils.signing_forms import ORDINARY, SIGNING
 from tests.unit.test_chart import needs_helm, render
 

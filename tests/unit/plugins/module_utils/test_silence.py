@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd, _silence
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
 
 ROOT = Path(__file__).parents[4]
 PROGRAM = ROOT / "roles/nfs_server/files/eth2xk8s-silence.py"

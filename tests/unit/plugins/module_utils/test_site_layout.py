@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _site_layout
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._site_layout import NOWHERE, layout, pattern, problems
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _site_layout
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._site_layout import (
+    NOWHERE,
+    layout,
+    pattern,
+    problems,
+)
 
 ROOT = Path(__file__).parents[4]
 OURS = {
@@ -146,7 +151,7 @@ def test_groups_that_say_nothing_clear(changes: dict[str, list[str]], words: str
 
 def test_only_one_place_knows_where_a_provider_keeps_what() -> None:
     """Another provider is an entry there, what builds its cluster, and a line where its client is made ready."""
-    paths = [*ROOT.glob("playbooks/**/*"), *ROOT.glob("roles/*/*/*"), *ROOT.glob("plugins/module_utils/*.py")]
+    paths = [*ROOT.glob("playbooks/**/*"), *ROOT.glob("roles/*/*/*"), *ROOT.glob("plugins/module_utils/*/*.py")]
     for kind in (provider for provider in _site_layout.PROVIDERS.values() if provider.kubeconfig):
         for words in (kind.kubeconfig, kind.helm):
             known = {path.name for path in paths if path.is_file() and "roles/microk8s" not in str(path)

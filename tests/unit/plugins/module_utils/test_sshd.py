@@ -6,7 +6,7 @@ import fnmatch
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _sshd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _sshd
 
 
 def test_effective_ports() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _ufw
 
 PREFIX = "eth2xk8s: "
 OURS = PREFIX.encode().hex()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _uniqueness, _wallet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._uniqueness import Census, Entry, WalletEntry
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _uniqueness
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import Census, Entry, WalletEntry
 from tests.unit.plugins.keys_support import PUBKEYS, SECRETS, WALLET_PASSWORD, write_database, write_keystores
 
 K = PUBKEYS

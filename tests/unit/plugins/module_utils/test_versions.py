@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._versions import (
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions import (
     Table,
     Version,
     VersionError,

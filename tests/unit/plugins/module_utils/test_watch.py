@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _record, _watch
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import ClientState, Key, Record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _record, _watch
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import ClientState, Key, Record
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, ROOT_B, BoltWriter, prysm_tree, tree_of
 
 ROOT = Path(__file__).parents[4]
@@ -433,9 +434,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("lib")
     variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
     modules = base / variables["__prysm_wallet_history_modules_path"]
-    modules.mkdir(parents=True)
     for name in variables["__prysm_wallet_history_modules"]:
-        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", modules)
+        (modules / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", (modules / name).parent)
     shutil.copy(ROLE / "files/eth2xk8s-history.py", base)
     return base / "eth2xk8s-history.py"
 

@@ -12,13 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import (
-    _controller,
-    _identity,
-    _manifest,
-    _record,
-    _site_run,
-)
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _identity, _record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _controller, _site_run
 from ansible_collections.eth2xk8s.staking.plugins.modules import slashing_protection_guard, validator_key_claim
 from tests.unit.plugins.keys_support import (
     PUBKEYS,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _key_manager
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _key_manager
 from ansible_collections.eth2xk8s.staking.plugins.modules import key_manager_info
 from tests.unit.plugins.keys_support import PUBKEYS, run_module
 

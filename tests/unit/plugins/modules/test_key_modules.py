@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _importer, _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _importer
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     prysm_wallet_import,
     prysm_wallet_info,

@@ -11,8 +11,8 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.modules import setup
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _machine
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _machine
 from ansible_collections.eth2xk8s.staking.plugins.modules import machine_info
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _disks, _wallet
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _manifest as manifests
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._disks import Mount
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest as manifests
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _wallet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _disks
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._disks import Mount
 from ansible_collections.eth2xk8s.staking.plugins.modules import machine_key_info, validator_key_uniqueness
 from tests.unit.plugins.keys_support import (
     FIXTURE_KEYS,

@@ -84,7 +84,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def microk8s_info_files(data: Path) -> t.Any:
-    from ansible_collections.eth2xk8s.staking.plugins.module_utils._microk8s import Files
+    from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import Files
 
     return Files(data)
 

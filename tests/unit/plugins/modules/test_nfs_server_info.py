@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 from ansible_collections.eth2xk8s.staking.plugins.modules import nfs_server_info as module
 
 ROOT = Path(__file__).parents[4]

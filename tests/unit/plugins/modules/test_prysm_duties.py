@@ -9,7 +9,7 @@ import typing as t
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import NotYet, describe
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import NotYet, describe
 from ansible_collections.eth2xk8s.staking.plugins.modules import beacon_health, validator_duties
 
 KEYS = ["0x" + f"{n:02x}" * 48 for n in range(1, 5)]

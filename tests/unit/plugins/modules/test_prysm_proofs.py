@@ -13,9 +13,9 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet, Pod
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster_history import Copy, copies, render
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import EMPTY, Key, to_document
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import Never, NotYet, Pod
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._cluster_history import Copy, copies, render
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import EMPTY, Key, to_document
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     beacon_health,
     prysm_forks_info,

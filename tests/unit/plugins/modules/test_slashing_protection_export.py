@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._interchange import read_interchange
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._protection import read_database
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._interchange import read_interchange
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._protection import read_database
 from ansible_collections.eth2xk8s.staking.plugins.modules import (
     slashing_protection_compare,
     slashing_protection_export,

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _boltdb, _nfsd, _protection, _replace
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError, as_json
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, as_json
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _protection, _replace
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 from ansible_collections.eth2xk8s.staking.plugins.modules import slashing_protection_replace
 from tests.unit.plugins.keys_support import (
     PUBKEYS,
@@ -329,7 +331,7 @@ def test_the_grace_period_is_a_refusal(site: Site, tmp_path: Path, monkeypatch: 
     (server / "threads").write_text("8\n")
     (server / "v4_end_grace").write_text("N\n")
     monkeypatch.setattr(_nfsd, "ROOT", str(server))
-    monkeypatch.setattr("ansible_collections.eth2xk8s.staking.plugins.module_utils._locks.PATIENCE", 0)
+    monkeypatch.setattr("ansible_collections.eth2xk8s.staking.plugins.module_utils.history._locks.PATIENCE", 0)
     result = site.run()
     assert result["failed"] and "grace period" in result["msg"]
     assert site.old.stat().st_ino and site.new.exists()

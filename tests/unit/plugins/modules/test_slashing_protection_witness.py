@@ -17,10 +17,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _cluster_history, _record
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Cluster
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._record import ClientState, Key, Record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import Cluster
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _cluster_history, _record
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import ClientState, Key, Record
 from ansible_collections.eth2xk8s.staking.plugins.modules import slashing_protection_witness as module
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, ROOT_B, run_module
 

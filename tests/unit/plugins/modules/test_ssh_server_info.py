@@ -13,7 +13,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _ssh_server, _sshd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _ssh_server, _sshd
 from ansible_collections.eth2xk8s.staking.plugins.modules import ssh_server_info
 
 SSHD = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _netfilter, _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _netfilter, _ufw
 from ansible_collections.eth2xk8s.staking.plugins.modules import ufw_rules as module
 
 ROUTES = {

@@ -82,7 +82,7 @@ def test_the_genesis_state_is_asked_for_where_it_is_needed(run: Run) -> None:
 
 def test_what_cannot_be_judged_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "ansible_collections.eth2xk8s.staking.plugins.module_utils._http.has_authorities", lambda: False
+        "ansible_collections.eth2xk8s.staking.plugins.module_utils.files._http.has_authorities", lambda: False
     )
     result = ask(run, "https://a.invalid", genesis_state_from="https://a.invalid")
     assert result["problems"] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils import _nfsd
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 from ansible_collections.eth2xk8s.staking.plugins.modules import validator_lock
 from tests.unit.plugins.keys_support import failing
 

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils._cluster import Never, NotYet
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import Never, NotYet
 from ansible_collections.eth2xk8s.staking.plugins.modules import validator_stopped
 from tests.unit.plugins.keys_support import run_module
 

@@ -1,0 +1,51 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
+
+"""Whether a beacon node is of use to validator clients."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import Pod, tag
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import View
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import version
+
+
+class Chain(t.Protocol):
+    """As much of a chain as it takes."""
+
+    def look(self) -> View: ...
+
+
+class Seen(t.NamedTuple):
+    """What a beacon node runs, and the chain as it has it; the problem is why the node is of no use."""
+
+    version: str
+    view: View
+
+
+def not_running(pod: Pod | None, name: str) -> str:
+    """Why it cannot be asked; empty when it can."""
+    if pod is None:
+        return f"there is no pod {name}"
+    if pod.terminating:
+        return "it is being deleted"
+    return "" if pod.started else pod.problem or "it has not started yet"
+
+
+def look(pod: Pod, metrics: str, chain: Chain, wanted: str) -> Seen:
+    """One look at a beacon node that runs, by its metrics, for the version wanted (any, when empty)."""
+    # Before v1.3.3 the process does not say its version; the image's tag has to do.
+    runs = version(metrics) or tag(pod.image)
+    view = chain.look()
+    if wanted and runs != wanted:
+        return Seen(runs, view._replace(problem=f"it runs {runs}, not {wanted}"))
+    if not pod.ready:
+        more = f" ({view.problem})" if view.problem else ""
+        problem = f"it runs, but is not Ready: it is syncing, or cannot use its execution client{more}"
+        return Seen(runs, view._replace(problem=problem))
+    return Seen(runs, view)

@@ -1,0 +1,209 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
+
+"""What a site lacks before it can be built, all of it in one list."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import typing as t
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_file
+
+_ADDRESS = re.compile(r"^0x[0-9a-fA-F]{40}$")
+_BURN = re.compile(r"^0x0{40}$")
+#: Ansible's own words for a value that could not be decrypted.
+_VAULT = re.compile(r"(?i)decrypt|vault (secret|password)")
+#: Seconds that a machine's clock may differ from the controller's, with the time the question takes.
+CLOCK_SECONDS = 60.0
+
+Seen = t.Mapping[str, t.Any]
+
+
+def merged(by_machine: t.Mapping[str, Seen], kind: str) -> list[str]:
+    """The sentences of one kind (problems, notes, unjudged); with the machines, where not all say the same."""
+    found: dict[str, list[str]] = {}
+    for machine, seen in by_machine.items():
+        for sentence in seen.get(kind) or []:
+            found.setdefault(sentence, []).append(machine)
+    return [
+        sentence if len(machines) == len(by_machine) > 1 else f"{sentence} (asked from {' and '.join(machines)})"
+        for sentence, machines in found.items()
+    ]
+
+
+def is_locked(reason: str) -> bool:
+    """Whether Ansible says that a value could not be decrypted."""
+    return bool(_VAULT.search(reason))
+
+
+def unreadable(name: str, reason: str) -> str:
+    """A variable that cannot be had."""
+    if is_locked(reason):
+        return f"{name} cannot be decrypted: give the vault's password (--ask-vault-pass or --vault-password-file)"
+    return f"{name} cannot be read: {reason.splitlines()[0][:200] if reason else 'no reason given'}"
+
+
+def yaml_kind(value: t.Any) -> str:
+    """What YAML has made of a value, without the value."""
+    if value is None:
+        return "nothing"
+    for kinds, words in (
+        (bool, "a boolean"),
+        (int, "a number"),
+        (float, "a number"),
+        (str, "text"),
+        ((datetime.date, datetime.datetime), "a date"),
+        (t.Mapping, "a dictionary"),
+        ((bytes, bytearray), "no text"),
+        (t.Sequence, "a list"),
+    ):
+        if isinstance(value, kinds):
+            return words
+    return "no text"
+
+
+def misread(name: str, value: t.Any) -> str:
+    """The sentence about a value that is meant as text and that YAML reads as something else; empty for text."""
+    kind = yaml_kind(value)
+    return f"YAML reads {name} as {kind}: put it in quotes" if kind in ("a boolean", "a number", "a date") else ""
+
+
+def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
+    """What the entries of prysm_validators lack."""
+    found = []
+    if not clients:
+        found.append("prysm_validators is empty: name at least one validator client")
+    for client in clients:
+        name = client.get("name", "an entry of prysm_validators")
+        given = str(client.get("fee_recipient") or "")
+        if fee_recipient and (not _ADDRESS.match(given) or _BURN.match(given)):
+            found.append(f"{name} has no fee_recipient: your address for the rewards, 0x and 40 hexadecimal digits")
+        if not client.get("has_password"):
+            found.append(f"{name} has no wallet_password (from Ansible Vault) or wallet_password_file")
+    return found
+
+
+def is_paths(value: t.Any) -> bool:
+    """Whether a value is a list of paths; nothing is an empty one."""
+    return value is None or (isinstance(value, list) and all(isinstance(path, str) and path for path in value))
+
+
+def of_history(name: str, path: str) -> list[str]:
+    """Why what an entry names in slashing_protection cannot be taken from this controller."""
+    try:
+        if is_file(os.path.realpath(os.path.expanduser(path))):
+            return []
+        return [
+            f"slashing_protection of {name}: {path} is no file on this controller; of a data directory of Prysm, name "
+            "its validator.db"
+        ]
+    except StakingError as exc:
+        return [f"slashing_protection of {name}: {exc}"]
+
+
+def of_keystores(name: str, found: Seen, has_password: bool) -> list[str]:
+    """What the keystores of a client on the controller lack, as the lookup keystores has found them."""
+    problems = [f"keystores of {name}: {problem}" for problem in found["problems"]]
+    alone = [item["name"] for item in found["files"] if "password" not in item]
+    if alone and not has_password:
+        problems.append(
+            f"{name} has no keystore_password, keystore_password_file or keystore_passwords, and no password lies "
+            f"beside {alone[0]}"
+        )
+    return problems
+
+
+def not_there(named: t.Iterable[tuple[str, str]], there: t.Container[str], machine: str) -> list[str]:
+    """What of these (what it is, its path) does not lie on a machine."""
+    return [f"{what}: {path} is not there on {machine}" for what, path in named if path not in there]
+
+
+def no_endpoint(network: str) -> str:
+    """The sentence about a beacon node without an execution client."""
+    return (
+        f"prysm_execution_endpoints is empty: {network} cannot be followed without an execution client, such as "
+        "http://172.20.10.20:8551"
+    )
+
+
+def no_checkpoint(network: str) -> str:
+    """The sentence about a first start without a provider."""
+    return (
+        "prysm_checkpoint_sync_url is not set: the beacon node has no database yet, and "
+        + ("would sync for weeks" if network == "mainnet" else f"cannot begin on {network}")
+        + " without a checkpoint. Give the address of a beacon node that you trust, or of a public provider, better "
+        "two that do not know each other; later starts do not need it"
+    )
+
+
+#: Where MicroK8s is installed, its ports are its own.
+_MICROK8S = "/var/snap/microk8s/current"
+
+
+def seen_of(
+    given: Seen, played: bool, stores: bool, size: Seen, cluster_ports: t.Container[str] = ()
+) -> dict[str, t.Any]:
+    """What was seen of one machine, as of_machine takes it, out of what the preflight's tasks have registered there.
+
+    played says that none of them has failed there; stores, that it has the data; size is what it should have at least.
+    """
+    machine, apart = given.get("prysm_helm_machine_seen") or {}, given.get("__site_apart")
+    unreachable = bool(machine.get("unreachable"))
+    failed = ""
+    if not played:
+        failed = "a check ended there, see above"
+    elif apart is None and not unreachable:
+        failed = machine.get("msg", "no answer")
+    database = given.get("prysm_helm_beacon_database") or {}
+    unread = stores and "begun" not in database and "msg" in database
+    own = cluster_ports if _MICROK8S in (machine.get("paths") or {}) else ()
+    return {
+        "unreachable": machine.get("msg", "no answer") if unreachable else "",
+        "failed": failed,
+        "problems": [database["msg"]] if unread else [],
+        "apart": apart,
+        "taken": [one for one in machine.get("taken") or [] if one["port"] not in own],
+        "memory_bytes": machine.get("memory_bytes"),
+        "disk_bytes": (machine.get("disks") or {}).get("/", {}).get("size"),
+        "min_memory": size.get("memory_gb", 0),
+        "min_disk": size.get("disk_gb", 0),
+    }
+
+
+def of_machine(name: str, seen: Seen) -> list[str]:
+    """What one machine lacks."""
+    if seen.get("unreachable"):
+        return [f"{name} cannot be reached by SSH: {_first(seen['unreachable'])}"]
+    if seen.get("failed"):
+        return [f"{name} is reached, but nothing can be run there: {_first(seen['failed'])}"]
+    found = list(seen.get("problems") or [])
+    apart = seen.get("apart")
+    if apart is not None and abs(apart) > CLOCK_SECONDS:
+        found.append(
+            f"the clock of {name} is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this controller's: the "
+            "execution client would refuse its tokens. Set the wrong one right (timedatectl set-ntp true)"
+        )
+    for port in seen.get("taken") or []:
+        if port["program"] in ("kubelite", "kubelet"):
+            continue
+        who = f"{port['program']} (process {port['pid']})" if port["program"] else "the kernel"
+        found.append(f"port {port['port']} of {name}, which this site needs, is taken by {who}: stop that first")
+    memory, disk = seen.get("memory_bytes"), seen.get("disk_bytes")
+    for what, size, least in (("memory", memory, seen.get("min_memory")), ("disk", disk, seen.get("min_disk"))):
+        if size is not None and least and size < float(least) * 1e9:
+            found.append(f"{name} has {size / 1e9:.1f} GB of {what}, and needs {least} GB (base_size_policy is error)")
+    return found
+
+
+def _first(text: t.Any) -> str:
+    told = re.findall(r"ssh: [^\n]+", str(text))
+    if told:
+        return told[-1].rstrip(". ")[:200]
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return (lines[-1] if lines else "no reason given")[:200]
