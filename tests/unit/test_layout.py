@@ -150,7 +150,11 @@ def test_no_play_writes_modules_and_their_secrets_to_files(path: Path) -> None:
     content = load(path)
     plays = [play for play in content if "hosts" in play] if isinstance(content, list) else []
     for play in plays:
-        assert {**play.get("vars", {}), **PIPELINING} == play.get("vars", {}), play["name"]
+        given = {}
+        for name in play["vars_files"]:
+            given.update(load(path.parent / name))
+        given.update(play.get("vars", {}))
+        assert {**given, **PIPELINING} == given, play["name"]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
@@ -329,3 +333,13 @@ def test_packages_of_module_utils_build_on_each_other() -> None:
     for path in base.glob("*/*.py"):
         used = set(re.findall(r"plugins\.module_utils\.(\w+)", path.read_text(encoding="utf-8")))
         assert used <= set(order[: order.index(path.parent.name) + 1]), path
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/internal/*.yml")]), ids=lambda path: path.name
+)
+def test_a_playbook_is_a_page(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    assert not re.search(r"(?m)^ *[\w-]+: [&*]\w", text), "no anchor carries variables"
+    assert "set _" not in text
