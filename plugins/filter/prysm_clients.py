@@ -35,8 +35,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    For each entry its C(name), C(data_dir), C(wallet_dir), C(fee_recipient), C(graffiti), and the paths C(database),
-    C(hold), C(lock), C(expected), C(version), C(replacing) of its database and of the notes beside it.
+    For each entry its C(name), C(data_dir), C(wallet_dir), C(fee_recipient), and the paths C(database), C(hold),
+    C(lock), C(expected), C(version), C(replacing) of its database and of the notes beside it.
   type: list
   elements: dict
 """
@@ -54,7 +54,6 @@ _NOTES = {
     "version": _data_dir.VERSION,
     "replacing": _data_dir.REPLACING,
 }
-_OPTIONS = ("fee_recipient", "graffiti")
 
 
 def prysm_clients(entries: t.Iterable[t.Mapping[str, t.Any]], data_dir: str) -> list[dict[str, t.Any]]:
@@ -63,7 +62,7 @@ def prysm_clients(entries: t.Iterable[t.Mapping[str, t.Any]], data_dir: str) -> 
     for entry in entries:
         client = _data_dir.client(entry, data_dir)
         paths = {name: os.path.join(client.data_dir, file) for name, file in _NOTES.items()}
-        found.append({**client._asdict(), **paths, **{name: entry.get(name) or "" for name in _OPTIONS}})
+        found.append({**client._asdict(), **paths, "fee_recipient": entry.get("fee_recipient") or ""})
     return found
 
 

@@ -309,6 +309,14 @@ def test_no_log_is_written_beside_the_database() -> None:
 
 
 @needs_helm
+@pytest.mark.parametrize(("version", "there"), [("v2.1.3", False), ("v2.1.4", True), ("v7.1.6", True)])
+def test_builders_are_used_where_an_entry_says_so_and_prysm_can(version: str, there: bool) -> None:
+    for wanted in (True, False):
+        objects = render({"image": {"version": version}, "validators": {"validator1": {"builder": wanted}}, **CUSTOM})
+        assert ("--enable-builder" in args(objects, "validator1")) is (wanted and there)
+
+
+@needs_helm
 def test_graffiti_reaches_prysm_as_it_was_written() -> None:
     # Kubernetes makes $ of $$ and the value of a variable of $(NAME).
     for graffiti, escaped in (('it\'s "5" $(HOME)', 'it\'s "5" $$(HOME)'), ("$$(HOME) $1", "$$$$(HOME) $$1")):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _data_dir
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _signers
 
 Json = t.Mapping[str, t.Any]
@@ -200,3 +201,50 @@ def strangers(manifests: t.Iterable[Json], allowed: t.Iterable[Json], server: st
                         f" with {signer.wallet.where} and {signer.data.where}; prysm_validators has no such client"
                     )
     return found
+
+
+#: Options of an entry of `prysm_validators` that say where its keys, its wallet and its history are. Every other one is
+#: a value of the chart, by the same name in camel case.
+_OF_KEYS = frozenset(
+    {
+        "name",
+        "keystores",
+        "keystores_on",
+        "keystore_password",
+        "keystore_password_file",
+        "keystore_passwords",
+        "wallet_password",
+        "wallet_password_file",
+        "slashing_protection",
+        "data_dir",
+        "wallet_dir",
+    }
+)
+
+
+def of_entries(
+    entries: t.Iterable[Json], data_dir: str, identities: t.Mapping[str, str] | None = None
+) -> dict[str, dict[str, t.Any]]:
+    """The chart's `validators` for the entries of `prysm_validators`: what each says, by its client's name.
+
+    identities has the UUIDs that bind the directories of each client, as far as they are known.
+    """
+    found: dict[str, dict[str, t.Any]] = {}
+    for entry in entries:
+        client = _data_dir.client(entry, data_dir)
+        found[client.name] = {
+            "name": client.name,
+            "dataVolumePath": client.data_dir,
+            "walletVolumePath": client.wallet_dir,
+            "walletPasswordSecretName": f"wallet-password-{client.name}",
+            "dataIdentity": (identities or {}).get(client.name, ""),
+            "feeRecipient": "",
+            "graffiti": "",
+            **{_camel(name): value for name, value in entry.items() if name not in _OF_KEYS and value is not None},
+        }
+    return found
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)

@@ -39,7 +39,6 @@ def test_what_an_entry_leaves_out_lies_below_the_data_directory() -> None:
             "version": "/data/prysm/validator1/.validator-version",
             "replacing": "/data/prysm/validator1/.validator-replacing",
             "fee_recipient": "",
-            "graffiti": "",
         }
     ]
 
@@ -47,7 +46,7 @@ def test_what_an_entry_leaves_out_lies_below_the_data_directory() -> None:
 text = st.text("abc/-.", min_size=1)
 
 
-@given(st.dictionaries(st.sampled_from(["data_dir", "wallet_dir", "graffiti", "fee_recipient"]), text), text)
+@given(st.dictionaries(st.sampled_from(["data_dir", "wallet_dir", "fee_recipient"]), text), text)
 def test_what_an_entry_says_is_kept(entry: dict[str, t.Any], name: str) -> None:
     (client,) = prysm_clients([{"name": name, **entry}], "/data")
     assert {field: client[field] for field in entry} == entry

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import copy
+import json
 import typing as t
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import (
     Place,
     claims,
+    of_entries,
     overlapping,
     problems,
     strangers,
 )
+
+ROOT = Path(__file__).parents[4]
 
 WANTED: dict[str, t.Any] = {
     "network": "custom",
@@ -201,3 +207,31 @@ def test_a_signer_that_the_inventory_does_not_have_is_seen_in_the_manifests(chan
 )
 def test_the_claims_of_each_client_follow_from_the_values(values: dict[str, t.Any], expected: t.Any) -> None:
     assert claims(values, ["a"]) == expected
+
+
+def test_an_entry_becomes_the_values_that_sites_have_had_since_the_first_version() -> None:
+    entry = {"name": "validator1", "keystores": ["/k"], "wallet_password": "secret", "slashing_protection": ["/h"]}
+    assert of_entries([entry], "/data/prysm") == {
+        "validator1": {
+            "name": "validator1",
+            "dataVolumePath": "/data/prysm/validator1",
+            "walletVolumePath": "/data/prysm/wallet-validator1",
+            "walletPasswordSecretName": "wallet-password-validator1",
+            "feeRecipient": "",
+            "graffiti": "",
+            "dataIdentity": "",
+        }
+    }
+    given = {"fee_recipient": "0x" + "1" * 40, "graffiti": "hi", "builder": True, "data_dir": "/other"}
+    found = of_entries([{**entry, **given}], "/data/prysm", {"validator1": "uuid"})["validator1"]
+    assert (found["feeRecipient"], found["graffiti"], found["builder"]) == ("0x" + "1" * 40, "hi", True)
+    assert (found["dataVolumePath"], found["dataIdentity"]) == ("/other", "uuid")
+
+
+def test_no_option_about_keys_reaches_the_values_and_every_other_one_does() -> None:
+    spec = yaml.safe_load((ROOT / "roles/prysm_helm/meta/argument_specs.yml").read_text())
+    options = spec["argument_specs"]["main"]["options"]["prysm_helm_validators"]["options"]
+    schema = json.loads((ROOT / "roles/prysm_helm/files/eth2prysm/values.schema.json").read_text())
+    (found,) = of_entries([dict.fromkeys(options, "x")], "/data").values()
+    assert set(found) <= set(schema["definitions"]["validator"]["properties"])
+    assert not any("password" in name.lower() or "key" in name.lower() for name in found if "Secret" not in name)

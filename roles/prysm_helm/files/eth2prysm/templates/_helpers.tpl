@@ -25,6 +25,15 @@ Does this version of Prysm have a feature of files/versions.yaml? (list ROOT NAM
 {{- include "eth2prysm.within" (list (include "eth2prysm.version" $root) (index $table.features (index . 1))) -}}
 {{- end -}}
 
+{{/*
+Does a program of this version take an argument of files/versions.yaml? (list ROOT PROGRAM FLAG) -> "true" or nothing.
+*/}}
+{{- define "eth2prysm.takes" -}}
+{{- $root := index . 0 -}}
+{{- $table := $root.Files.Get "files/versions.yaml" | fromYaml -}}
+{{- include "eth2prysm.within" (list (include "eth2prysm.version" $root) (get (index $table.allowedArgs (index . 1)) (index . 2))) -}}
+{{- end -}}
+
 {{- define "eth2prysm.network" -}}
 {{- default .Values.ethereumTestnet .Values.network -}}
 {{- end -}}
