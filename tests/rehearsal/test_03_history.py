@@ -31,7 +31,7 @@ def scale(lab: Lab, replicas: int) -> None:
     """As an operator would by hand, past every playbook."""
     lab.on("master", f"{KUBECTL} scale statefulset validator1 --replicas={replicas}")
     if not replicas:
-        lab.wait("no pod of validator1 is left", lambda: pod(lab) is None, seconds=90)
+        lab.wait("no pod of validator1 is left", lambda: pod(lab) is None, seconds=240)
 
 
 def pod(lab: Lab) -> dict[str, t.Any] | None:
@@ -76,7 +76,7 @@ def put_back(lab: Lab, copy: str) -> None:
 
 def test_the_site_is_built_and_its_record_knows_what_was_signed(lab: Lab) -> None:
     lab.play("site.yml")
-    lab.wait("four keys have attested", lambda: len(lab.attested()) == 4, seconds=90)
+    lab.wait("four keys have attested", lambda: len(lab.attested()) == 4, seconds=240)
     for place in (f"{DATA}/.history/record.json", "/var/lib/eth2xk8s/history/record.json"):
         record = json.loads(lab.on("nfs", f"cat {place}"))
         assert len(record["keys"]) == 4
@@ -88,19 +88,19 @@ def test_the_site_is_built_and_its_record_knows_what_was_signed(lab: Lab) -> Non
 def test_an_older_copy_is_refused_by_the_pod_itself_and_by_the_playbook(lab: Lab) -> None:
     keys = keys_of_first(lab)
     lab.on("nfs", f"cp -p {DATABASE} /root/before.db")
-    lab.all_sign_on(seconds=90)
+    lab.all_sign_on(seconds=240)
     time.sleep(20 * SLOT)
     scale(lab, 0)
     lab.on("nfs", f"cp -p {DATABASE} /root/newest.db")
     put_back(lab, "/root/before.db")
     scale(lab, 1)
-    lab.wait("the guard refuses", lambda: bool(refusal(lab)), seconds=90)
+    lab.wait("the guard refuses", lambda: bool(refusal(lab)), seconds=240)
     signs_no_more(lab, keys)
     scale(lab, 0)
     refused(lab.play("site.yml", check=False), "older copy", "has signed more", "Slashing risk")
     put_back(lab, "/root/newest.db")
     lab.play("site.yml")
-    lab.all_sign_on(seconds=90)
+    lab.all_sign_on(seconds=240)
 
 
 def test_an_older_copy_below_a_running_client_is_refused_at_its_restart(lab: Lab) -> None:
@@ -123,7 +123,7 @@ def test_an_older_copy_below_a_running_client_is_refused_at_its_restart(lab: Lab
 def test_the_newest_database_brings_it_back(lab: Lab) -> None:
     put_back(lab, "/root/newest.db")
     lab.play("site.yml")
-    lab.all_sign_on(seconds=90)
+    lab.all_sign_on(seconds=240)
 
 
 def test_a_client_that_is_still_there_keeps_a_second_one_out(lab: Lab) -> None:
