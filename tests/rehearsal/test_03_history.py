@@ -110,7 +110,8 @@ def test_an_older_copy_below_a_running_client_is_refused_at_its_restart(lab: Lab
     assert there is not None
     node = there["spec"]["nodeName"]
     scale_free = lab.on("nfs", f"stat -c %i {DATABASE}")
-    lab.on("nfs", f"cp -p {DATABASE} /root/newest.db")
+    # Another name, and no copy: the client goes on with it, and signs until it is ended.
+    lab.on("nfs", f"ln -f {DATABASE} /root/newest.db")
     put_back(lab, "/root/before.db")
     assert lab.on("nfs", f"stat -c %i {DATABASE}") != scale_free
     lab.on(node, "pkill -TERM -f -- '--datadir=/data/prysm/validator( |$)' || pkill -TERM validator")

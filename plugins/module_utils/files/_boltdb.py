@@ -409,15 +409,25 @@ def consistently(path: str, work: t.Callable[[Database], Result], attempts: int 
     """What some work makes of one committed state of a database; it is done again when that state has gone."""
     fd = open_regular(path)
     try:
+        return consistently_in(fd, path, work, attempts, pause)
+    finally:
+        os.close(fd)
+
+
+def consistently_in(
+    fd: int, place: str, work: t.Callable[[Database], Result], attempts: int = 20, pause: float = 0.2
+) -> Result:
+    """The same of an open file, which may have lost its name since."""
+    try:
         for attempt in range(attempts):
             if attempt:
                 time.sleep(pause)
             if attempt >= _DIRECT:
-                copied = _read_copy(fd, path, work)
+                copied = _read_copy(fd, place, work)
                 if copied is not None:
                     return copied[0]
                 continue
-            database = _open(fd, path)
+            database = _open(fd, place)
             failure: StakingError | None = None
             try:
                 result = work(database)
@@ -425,15 +435,13 @@ def consistently(path: str, work: t.Callable[[Database], Result], attempts: int 
             except StakingError as exc:
                 failure = exc
             # Damage, or a page its owner has just used again? Only the second goes away by itself.
-            if _open(fd, path).meta == database.meta:
+            if _open(fd, place).meta == database.meta:
                 if failure is not None:
                     raise failure
                 return result
-        raise BoltError(path, f"was written to during each of {attempts} attempts to read it")
+        raise BoltError(place, f"was written to during each of {attempts} attempts to read it")
     except OSError as exc:
-        raise BoltError(path, reason_of(exc)) from exc
-    finally:
-        os.close(fd)
+        raise BoltError(place, reason_of(exc)) from exc
 
 
 def read(path: str, attempts: int = 20, pause: float = 0.2) -> Bucket:
@@ -488,8 +496,14 @@ def transaction(path: str) -> int:
     """The number of the newest transaction; it only ever grows, so an older copy has a lower one."""
     fd = open_regular(path)
     try:
-        return _open(fd, path).meta.txid
-    except OSError as exc:
-        raise BoltError(path, reason_of(exc)) from exc
+        return transaction_in(fd, path)
     finally:
         os.close(fd)
+
+
+def transaction_in(fd: int, place: str) -> int:
+    """The same of an open file."""
+    try:
+        return _open(fd, place).meta.txid
+    except OSError as exc:
+        raise BoltError(place, reason_of(exc)) from exc

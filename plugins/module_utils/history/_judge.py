@@ -93,7 +93,16 @@ NOTHING = Known(None, {})
 def look(path: str) -> tuple[Known, str]:
     """What the database of a data directory, or a database itself, knows; and the path that was read in the end."""
     found, place = _protection.read_any_marks(path)
-    known = Known(
+    return _known(found), place
+
+
+def look_in(fd: int, place: str) -> Known:
+    """The same of an open validator.db, which may have lost its name since."""
+    return _known(_protection.read_marks_in(fd, place))
+
+
+def _known(found: _protection.Summary) -> Known:
+    return Known(
         found.genesis_validators_root,
         found.keys,
         found.blacklisted,
@@ -102,7 +111,6 @@ def look(path: str) -> tuple[Known, str]:
         found.findings,
         found.layout,
     )
-    return known, place
 
 
 def as_record(known: Known) -> Record:

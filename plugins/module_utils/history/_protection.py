@@ -357,6 +357,11 @@ def read_marks(path: str, attempts: int = 20) -> Summary:
     return _boltdb.consistently(path, lambda database: Summary(*_read(database, Entry.summary)), attempts)
 
 
+def read_marks_in(fd: int, place: str, attempts: int = 20) -> Summary:
+    """The same of an open validator.db, which may have lost its name since."""
+    return _boltdb.consistently_in(fd, place, lambda database: Summary(*_read(database, Entry.summary)), attempts)
+
+
 def _read(database: Database, take: t.Callable[[Entry], t.Any]) -> tuple[t.Any, ...]:
     """The fields of a History or Summary, with what is taken of each key."""
     reader = Reader(database)

@@ -24,6 +24,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files impo
     fsync_directory,
     is_directory,
     is_there,
+    open_regular,
     parse_json,
     read_file,
     reason_of,
@@ -41,6 +42,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._judge im
     Notes,
     as_record,
     look,
+    look_in,
     read_notes,
     read_transaction,
     shortfall,
@@ -59,6 +61,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record i
 STRIKES = 3
 #: Seconds until a record that could not be raised is raised again.
 _AGAIN = 30.0
+#: Seconds without a new transaction after which a database that lost its place is let go: nothing writes to it.
+_FORGOTTEN = 3600.0
 _LIMIT = 1 << 20
 _SHOWN = 3
 
@@ -330,6 +334,46 @@ def _is_directory_or_odd(client: Client) -> bool:
         return True
 
 
+# -- below a running client -------------------------------------------------------------------------------------------
+
+
+class Below:
+    """The database that a running client goes on with where another was put in its place.
+
+    What is signed then is in no file that has a name. It is read through the file that was opened before.
+    """
+
+    def __init__(self, client: Client, fd: int, transaction: int | None, now: float) -> None:
+        self.client = client
+        self.fd = fd
+        self.transaction = transaction
+        self.changed = now
+
+    @property
+    def place(self) -> str:
+        """What it is called in messages."""
+        return f"what {self.client.database} was before another took its place"
+
+    def news(self) -> tuple[int, Record] | None:
+        """Its newest transaction, and what it knows; None where nothing was written since."""
+        number = _boltdb.transaction_in(self.fd, self.place)
+        return None if number == self.transaction else (number, as_record(look_in(self.fd, self.place)).knowledge())
+
+    def seen(self, number: int, now: float) -> None:
+        """Its news are on record: note the number, by which what lies in its place is the older one."""
+        noted, self.transaction, self.changed = self.transaction, number, now
+        folder = os.open(self.client.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another note is that of a database that was put there with a proof.
+            if read_transaction(self.client.data_dir) == noted and not is_being_replaced(self.client):
+                _write_note(self.client, folder, number)
+        except BlockingIOError:
+            pass  # whoever puts one there has the lock
+        finally:
+            os.close(folder)
+
+
 # -- while clients run ------------------------------------------------------------------------------------------------
 
 
@@ -347,12 +391,18 @@ class Watcher:
         #: What is on record of each client's transactions.
         self.known: dict[str, int | None] = {}
         self.due = clock()
+        #: Each client's database, open, and those that have lost their place to another.
+        self.open: dict[str, int] = {}
+        self.below: list[Below] = []
         self._strikes: dict[str, int] = {}
         self._said: dict[str, str] = {}
 
     def tick(self) -> None:
         """To be called every two seconds."""
         findings = []
+        for client in self.config.clients:
+            self._keep_open(client)
+        self._raise_below()
         for client in self.config.clients:
             try:
                 now = self.numbers[client.name] = note(client, self.known.get(client.name))
@@ -371,6 +421,39 @@ class Watcher:
             self.raise_all()
         else:
             self.due = self.clock() + self.config.interval
+
+    def _keep_open(self, client: Client) -> None:
+        """The database of a client stays readable, whatever is put in its place."""
+        try:
+            there = _inode(client.database)
+            fd = self.open.get(client.name)
+            if fd is not None:
+                seen = os.fstat(fd)
+                if (seen.st_dev, seen.st_ino) == there:
+                    return
+                self.below.append(Below(client, self.open.pop(client.name), self.last.get(client.name), self.clock()))
+            if there is not None:
+                self.open[client.name] = open_regular(client.database)
+        except (StakingError, OSError):
+            return  # the rest of the tick says what is wrong with it
+
+    def _raise_below(self) -> None:
+        """Put on record what clients sign with databases that have lost their place."""
+        for one in list(self.below):
+            kind = f"below {one.fd}"
+            try:
+                news = one.news()
+                if news is not None:
+                    with locked(self.config.record, [self.config.witness], seconds=5, make=False) as copies:
+                        copies.write(join(*copies.found.values(), news[1]), make=copies.primary is not None)
+                    one.seen(news[0], self.clock())
+                    self._say(kind, f"{one.client.name} signs with {one.place}: it is on record, and must be stopped")
+            except (StakingError, OSError) as exc:
+                self._say(kind, f"{one.client.name}: {exc}")
+            if self.clock() - one.changed > _FORGOTTEN:
+                self._said.pop(kind, None)
+                self.below.remove(one)
+                os.close(one.fd)
 
     def start(self) -> None:
         """To be called once, before the first tick."""

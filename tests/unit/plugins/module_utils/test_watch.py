@@ -150,6 +150,98 @@ def test_an_older_copy_put_back_below_is_held_and_no_database_is_touched(site: S
     assert any(line.startswith("v1: ") for line in site.logged)
 
 
+class Signer:
+    """A client that has its database open, whatever is put in its place."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self.file = (site.data / name / "validator.db").open("r+b")
+
+    def sign(self, transaction: int, *targets: int) -> None:
+        tree = prysm_tree({K[0]: ([], [(target - 1, target, R1) for target in targets])}, ROOT_A)
+        self.file.seek(0)
+        self.file.write(BoltWriter(transaction).dump(tree))
+        self.file.truncate()
+        self.file.flush()
+
+
+@pytest.mark.parametrize("tick", [True, False], ids=["between-two-looks", "before-the-next-look"])
+def test_what_is_signed_below_another_database_goes_on_record(site: Site, tick: bool) -> None:
+    """Renamed over while a client runs: what it signs from then on is in no file that has a name."""
+    site.claimed("v1")
+    site.write("v1", 10, 5)
+    watcher = site.watcher()
+    site.ticks(watcher)
+    running = Signer(site, "v1")
+    site.write("v1", 10, 5)  # even the newest copy there is
+    if tick:
+        site.ticks(watcher)
+        assert site.logged == []
+    running.sign(12, 5, 6)
+    site.ticks(watcher)
+    for place in (site.record, site.witness):
+        assert _record.read_record(str(place)).keys[K[0]].target == 6
+    assert site.noted("v1") == "12\n"
+    assert any("v1 signs with what" in line for line in site.logged)
+    site.ticks(watcher, 3)
+    assert "is at transaction 10, and 12 was there before" in site.hold("v1")
+    running.sign(13, 5, 6, 7)
+    site.ticks(watcher)
+    assert _record.read_record(str(site.record)).keys[K[0]].target == 7
+
+
+def test_a_database_put_there_with_a_proof_keeps_its_own_number(site: Site) -> None:
+    site.claimed("v1")
+    site.write("v1", 10, 5)
+    watcher = site.watcher()
+    site.ticks(watcher)
+    running = Signer(site, "v1")
+    site.write("v1", 3, 5)
+    (site.data / "v1/.validator-transaction").write_text("3\n")
+    running.sign(12, 5, 6)
+    site.ticks(watcher)
+    assert site.noted("v1") == "3\n"
+    assert _record.read_record(str(site.record)).keys[K[0]].target == 6, "what it has signed counts all the same"
+
+
+def test_a_database_that_nothing_writes_to_is_let_go(site: Site) -> None:
+    site.claimed("v1")
+    site.write("v1", 10, 5)
+    watcher = site.watcher()
+    site.ticks(watcher)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(11, 16):
+        site.write("v1", number, 5)
+        site.ticks(watcher)
+    assert len(watcher.below) == 5
+    site.now += 3601
+    site.ticks(watcher)
+    assert watcher.below == [] and len(list(Path("/proc/self/fd").iterdir())) == before
+    (site.data / "v1/validator.db").unlink()
+    site.ticks(watcher)
+    assert watcher.open == {} and len(watcher.below) == 1
+
+
+def test_a_record_that_is_locked_is_raised_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.claimed("v1")
+    site.write("v1", 10, 5)
+    watcher = site.watcher()
+    site.ticks(watcher)
+    running = Signer(site, "v1")
+    site.write("v1", 10, 5)
+    running.sign(12, 5, 6)
+    real = _watch.locked
+
+    def busy(*_args: object, **_options: object) -> t.NoReturn:
+        raise StakingError("locked by another")
+
+    monkeypatch.setattr(_watch, "locked", busy)
+    site.ticks(watcher)
+    assert site.noted("v1") == "10\n"
+    monkeypatch.setattr(_watch, "locked", real)
+    site.ticks(watcher)
+    assert _record.read_record(str(site.record)).keys[K[0]].target == 6 and site.noted("v1") == "12\n"
+
+
 def test_lost_votes_are_held_though_the_number_rose(site: Site) -> None:
     site.claimed("v1")
     site.write("v1", 10, 4, 5, 6)
