@@ -127,7 +127,9 @@ def own_arguments(features: t.Mapping[str, bool]) -> set[str]:
         for line in (CHART / "templates" / name).read_text(encoding="utf-8").splitlines():
             feature = re.search(r'"eth2prysm.has" \(list \S+ "(\w+)"\)', line)
             if re.search(r"\{\{-? *(if|with|range) ", line):
-                given.append(given[-1] and (feature is None or features[feature.group(1)]))
+                # What the chart gives where its table has the argument is no news to the table.
+                listed = "eth2prysm.takes" in line
+                given.append(given[-1] and not listed and (feature is None or features[feature.group(1)]))
             elif re.search(r"\{\{-? *else", line):
                 given[-1] = given[-2] and not given[-1]
             elif all(given):

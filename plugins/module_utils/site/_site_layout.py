@@ -140,6 +140,9 @@ def pattern(groups: Groups, name: str) -> str:
             return STORAGE
         return NOWHERE if name == "storage" else _demanded(groups, HELM_CLIENT)
     group = name.partition("[")[0]
+    if name == "nodes":
+        # One after the other, control planes first, whatever the order of the inventory.
+        return f"{_demanded(groups, 'control_plane')}:workers" if ours else NOWHERE
     if name == "prepared":
         return _demanded(groups, "site") if ours else "nfs" if site.nfs else NOWHERE
     if group == "workers":

@@ -98,7 +98,7 @@ def test_what_a_play_asks_for_is_there_or_left_out_on_purpose(groups: dict[str, 
                 job
             ]
         ]
-    for cluster in ("microk8s", "control_plane", "control_plane[0]", "workers"):
+    for cluster in ("microk8s", "control_plane", "control_plane[0]", "workers", "nodes"):
         assert pattern(groups, cluster) == NOWHERE
     assert hosts_of(groups, pattern(groups, "prepared")) == layout(groups).prepared
 
@@ -110,6 +110,7 @@ def test_on_microk8s_a_play_matches_what_it_always_did() -> None:
     }  # fmt: skip
     for name in ("site", "nfs", "microk8s", "control_plane", "control_plane[0]", "workers", "worker"):
         assert pattern(OURS, name) == name
+    assert pattern(OURS, "nodes") == "control_plane:workers", "control planes first"
 
 
 @pytest.mark.parametrize("empty", ["site", "nfs", "microk8s", "control_plane"])
