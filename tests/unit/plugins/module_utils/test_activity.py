@@ -5,7 +5,7 @@ import json
 import typing as t
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _activity
@@ -171,6 +171,7 @@ ANSWERS = st.recursive(
 
 
 @settings(max_examples=200, deadline=None)
+@example({"data": None, "publicKeys": ["\x80"], "statuses": [None]})
 @given(answer=ANSWERS)
 def test_no_answer_makes_a_key_inactive_by_mistake_or_crashes(answer: t.Any) -> None:
     for version, path in (
