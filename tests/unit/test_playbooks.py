@@ -211,6 +211,23 @@ def test_what_the_playbooks_work_out_cannot_be_given() -> None:
     assert set(TABLE["owned"]) == set_by_playbooks() - STILL_THE_OPERATORS
 
 
+def test_a_run_that_was_taken_over_stops_at_the_gates() -> None:
+    """Whatever the storage: a client must not be stopped, nor a key moved, by a run that lost its lock."""
+    (held,) = [
+        task
+        for play in plays(ROOT / "playbooks/internal/gates.yml")
+        for task in play["tasks"]
+        if task.get("eth2xk8s.staking.site_run", {}).get("state") == "held"
+    ]
+    assert "when" not in held
+
+
+def test_no_file_of_variables_leaves_the_key_managers_out() -> None:
+    """A play that asks wallets alone says so itself: in a file it would reach the plays beside it."""
+    for path in ROOT.glob("playbooks/vars/*.yml"):
+        assert "prysm_wallet_key_managers" not in load(path), path
+
+
 def test_the_tags_of_what_a_step_of_prysm_helm_needs() -> None:
     steps = _requests.role_tags(str(ROOT), ["prysm_helm"])
     needed = [*plays(ROOT / "playbooks/internal/gates.yml"), *plays(ROOT / "playbooks/internal/disks.yml")]
