@@ -10,20 +10,18 @@ short_description: What speaks against the final values of the release
 version_added: 0.1.0
 description:
   - Compares the values that are to be installed with those that the inventory gives.
-  - What is to be installed is the inventory's values with O(own) merged over them, as
-    P(ansible.builtin.combine#filter) does with C(recursive=true).
   - The checks before have seen the inventory's clients, paths, storage, network, version and fee recipients. Values
     that change them are refused, and so are places that are one another or lie in one another.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-positional: own
+positional: wanted
 options:
   _input:
-    description: The values that the inventory gives.
+    description: The final values, everything merged.
     type: dict
     required: true
-  own:
-    description: Values of the chart's own that the operator sets beyond it.
+  wanted:
+    description: The values that the inventory gives.
     type: dict
     required: true
   other_storage:
@@ -35,7 +33,7 @@ options:
 EXAMPLES = r"""
 - name: Check the values
   ansible.builtin.assert:
-    that: inventory_values | eth2xk8s.staking.prysm_values_problems(prysm_helm_values) | length == 0
+    that: final_values | eth2xk8s.staking.prysm_values_problems(inventory_values) | length == 0
 """
 
 RETURN = r"""
@@ -47,16 +45,14 @@ _value:
 
 import typing as t
 
-from ansible.utils.vars import merge_hash
-
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import problems
 
 
 def prysm_values_problems(
-    wanted: t.Dict[str, t.Any], own: t.Dict[str, t.Any], other_storage: bool = False
+    final: t.Dict[str, t.Any], wanted: t.Dict[str, t.Any], other_storage: bool = False
 ) -> t.List[str]:
     """The problems, see the documentation."""
-    return problems(wanted, merge_hash(wanted, own), other_storage)
+    return problems(wanted, final, other_storage)
 
 
 class FilterModule:
