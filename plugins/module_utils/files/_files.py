@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
+import time
 import typing as t
 
 MIB = 1 << 20
@@ -85,6 +87,21 @@ def open_regular(path: str, dir_fd: int | None = None, what: str | None = None) 
         os.close(fd)
         raise UnreadableError(name, "is not a regular file")
     return fd
+
+
+def flocked(fd: int, seconds: float = 0) -> bool:
+    """Lock an open file or directory for this process alone; False where another one keeps it for longer than that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as exc:
+            if exc.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
 
 
 def read_file(path: str, limit: int, dir_fd: int | None = None, what: str | None = None) -> bytes:

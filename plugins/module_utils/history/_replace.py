@@ -20,8 +20,6 @@ The steps, and what a kill after each leaves:
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -35,6 +33,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files impo
     StakingError,
     UnreadableError,
     as_json,
+    flocked,
     fsync_directory,
     is_directory,
     is_same,
@@ -116,15 +115,12 @@ def numbers_of(data_dir: str, seconds: float = 30) -> t.Iterator[int]:
     """Change the numbers beside a database, one process of this machine at a time; yields the open directory."""
     folder = open_directory(data_dir)
     try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as exc:
-                if exc.errno not in (errno.EAGAIN, errno.EACCES) or time.monotonic() > deadline:
-                    raise UnreadableError(data_dir, f"cannot be locked: {reason_of(exc)}") from exc
-                time.sleep(0.1)
+        try:
+            free = flocked(folder, seconds)
+        except OSError as exc:
+            raise UnreadableError(data_dir, f"cannot be locked: {reason_of(exc)}") from exc
+        if not free:
+            raise UnreadableError(data_dir, f"cannot be locked: another process has it for {seconds:g} s")
         yield folder
     finally:
         os.close(folder)

@@ -11,8 +11,7 @@ It takes no lock on a database, writes to none, and may be killed at any moment.
 
 from __future__ import annotations
 
-import errno
-import fcntl
+import contextlib
 import os
 import time
 import typing as t
@@ -21,6 +20,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _bol
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
     StakingError,
     UnreadableError,
+    flocked,
     fsync_directory,
     is_directory,
     is_there,
@@ -138,6 +138,16 @@ def is_being_replaced(client: Client) -> bool:
     return is_there(os.path.join(client.data_dir, REPLACING))
 
 
+@contextlib.contextmanager
+def _numbers(client: Client) -> t.Iterator[int | None]:
+    """Its directory, open, to change the number there; None while another process does that."""
+    folder = os.open(client.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder if flocked(folder) else None
+    finally:
+        os.close(folder)
+
+
 def note(client: Client, known: int | None = None) -> int | None:
     """Note the database's transaction number when it rose; the number, or None without a database.
 
@@ -147,17 +157,8 @@ def note(client: Client, known: int | None = None) -> int | None:
     if _inode(client.database) is None:
         return None
     try:
-        folder = os.open(client.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as exc:
-                if exc.errno in (errno.EAGAIN, errno.EACCES):
-                    return _boltdb.transaction(client.database)
-                raise
-            return _note(client, folder, known)
-        finally:
-            os.close(folder)
+        with _numbers(client) as folder:
+            return _boltdb.transaction(client.database) if folder is None else _note(client, folder, known)
     except OSError as exc:
         raise UnreadableError(client.data_dir, f"its transaction number cannot be noted: {reason_of(exc)}") from exc
 
@@ -362,16 +363,14 @@ class Below:
     def seen(self, number: int, now: float) -> None:
         """Its news are on record: note the number, by which what lies in its place is the older one."""
         noted, self.transaction, self.changed = self.transaction, number, now
-        folder = os.open(self.client.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another note is that of a database that was put there with a proof.
-            if read_transaction(self.client.data_dir) == noted and not is_being_replaced(self.client):
+        with _numbers(self.client) as folder:
+            # Another note is that of a database that was put there with a proof; whoever does that has the lock.
+            if (
+                folder is not None
+                and read_transaction(self.client.data_dir) == noted
+                and not is_being_replaced(self.client)
+            ):
                 _write_note(self.client, folder, number)
-        except BlockingIOError:
-            pass  # whoever puts one there has the lock
-        finally:
-            os.close(folder)
 
 
 # -- while clients run ------------------------------------------------------------------------------------------------
@@ -444,10 +443,13 @@ class Watcher:
             try:
                 news = one.news()
                 if news is not None:
-                    with locked(self.config.record, [self.config.witness], seconds=5, make=False) as copies:
-                        copies.write(join(*copies.found.values(), news[1]), make=copies.primary is not None)
+                    self._put_on_record(news[1])
                     one.seen(news[0], self.clock())
-                    self._say(kind, f"{one.client.name} signs with {one.place}: it is on record, and must be stopped")
+                    self._say(
+                        kind,
+                        f"{one.client.name} signs with {one.place}: it is on record, and what lies there now lacks it. "
+                        f"Stop {one.client.name}, then run site.yml",
+                    )
             except (StakingError, OSError) as exc:
                 self._say(kind, f"{one.client.name}: {exc}")
             if self.clock() - one.changed > _FORGOTTEN:
@@ -465,6 +467,11 @@ class Watcher:
     def _remember(self, known: Record) -> None:
         self.known = {name: state.transaction for name, state in known.clients.items()}
 
+    def _put_on_record(self, news: Record) -> None:
+        with locked(self.config.record, [self.config.witness], seconds=5, make=False) as copies:
+            # Where the disk with the record is not mounted, a new one would only be in the way.
+            copies.write(join(*copies.found.values(), news), make=copies.primary is not None)
+
     def raise_all(self) -> None:
         """Put on record what every client has signed by now, on both disks."""
         numbers = dict(self.numbers)
@@ -473,10 +480,7 @@ class Watcher:
             # Before the databases: whatever is on record of a running client by then, it has signed.
             known = join(read_record(self.config.record), read_record(self.config.witness))
             found = survey(self.config.clients, known)
-            with locked(self.config.record, [self.config.witness], seconds=5, make=False) as copies:
-                # Where the disk with the record is not mounted, a new one would only be in the way.
-                before = join(*copies.found.values())
-                copies.write(join(before, found.news), make=copies.primary is not None)
+            self._put_on_record(found.news)
         except StakingError as exc:
             self._say("record", str(exc))
             self.due = self.clock() + min(_AGAIN, self.config.interval)

@@ -9,16 +9,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
-import time
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import (
     StakingError,
     UnreadableError,
     as_json,
+    flocked,
     fsync_directory,
     open_directory,
     parse_json,
@@ -77,17 +75,8 @@ def _directory(path: str, seconds: float = 30) -> t.Iterator[int]:
     os.makedirs(folder, mode=0o755, exist_ok=True)
     fd = open_directory(folder)
     try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as exc:
-                if exc.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-            if time.monotonic() > deadline:
-                raise StakingError(f"{folder} is locked by another process for {seconds:g} s; run this again")
-            time.sleep(0.05)
+        if not flocked(fd, seconds):
+            raise StakingError(f"{folder} is locked by another process for {seconds:g} s; run this again")
         yield fd
     finally:
         os.close(fd)
