@@ -1147,6 +1147,15 @@ def test_of_pods_that_sign_one_at_a_time_may_go(clients: int, stay: int) -> None
 
 
 @needs_helm
+@pytest.mark.parametrize(("server", "api"), [("v1.20.15", "policy/v1beta1"), ("v1.36.0-2+abc", "policy/v1")])
+def test_objects_are_written_for_the_version_of_kubernetes_that_is_named(server: str, api: str) -> None:
+    """Helm knows no server where it only writes text; the value wins over what it assumes."""
+    done = helm(merge(BASE, {"kubeVersion": server}), "--kube-version", "1.24.0")
+    budgets = [one for one in yaml.safe_load_all(done.stdout) if one and one["kind"] == "PodDisruptionBudget"]
+    assert [one["apiVersion"] for one in budgets] == [api], done.stderr
+
+
+@needs_helm
 def test_a_set_that_was_parallel_may_stay_so() -> None:
     spec = render({"podManagementPolicy": "Parallel"})["StatefulSet", "validator1"]["spec"]
     assert (spec["replicas"], spec["podManagementPolicy"]) == (1, "Parallel")
