@@ -28,13 +28,39 @@ options:
   wallet_dir:
     description:
       - The wallet directory, as given to Prysm by C(--wallet-dir). Made when missing; its parent must exist.
+      - Exactly one of O(wallet_dir) and O(wallets) is required.
     type: path
-    required: true
+  wallets:
+    description:
+      - Several wallets in one call, with O(state=present). Each is all or nothing by itself; one that is refused does
+        not keep the others from being written, and the call then fails.
+    type: list
+    elements: dict
+    suboptions:
+      wallet_dir: {description: "As O(wallet_dir).", type: path, required: true}
+      wallet_password: {description: "As O(wallet_password).", type: str}
+      wallet_password_file: {description: "As O(wallet_password_file).", type: path}
+      keystores: {description: "As O(keystores).", type: list, elements: path, default: []}
+      keystore_contents:
+        description: As O(keystore_contents).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name: {description: "As O(keystore_contents[].name).", type: str, required: true}
+          content: {description: "As O(keystore_contents[].content).", type: str, required: true}
+          password: {description: "As O(keystore_contents[].password).", type: str}
+      keystore_password: {description: "As O(keystore_password).", type: str}
+      keystore_password_file: {description: "As O(keystore_password_file).", type: path}
+      keystore_passwords: {description: "As O(keystore_passwords).", type: dict}
+      deposit_data: {description: "As O(deposit_data).", type: list, elements: path}
+      expected_pubkeys: {description: "As O(expected_pubkeys).", type: list, elements: str, default: []}
+      data_dir: {description: "As O(data_dir).", type: path}
   wallet_password:
     description:
       - Password of the wallet. Printable ASCII only, because Prysm spells other characters in a way of its own. For a
         new wallet it needs 8 characters, with a letter, a digit and a symbol, as older releases of Prysm require.
-      - Exactly one of O(wallet_password) and O(wallet_password_file) is required.
+      - Exactly one of O(wallet_password) and O(wallet_password_file) is required with O(wallet_dir).
     type: str
   wallet_password_file:
     description:
@@ -203,6 +229,11 @@ wallet_file:
   returned: success
   type: str
   sample: /data/prysm/wallet-validator1/direct/accounts/all-accounts.keystore.json
+wallets:
+  description: The same of each of O(wallets), in their order, with its C(wallet_dir).
+  returned: success, when O(wallets) is given
+  type: list
+  elements: dict
 """
 
 import datetime
@@ -290,29 +321,82 @@ def absent(found: Collected, expected: list[str], pubkeys: list[str]) -> list[st
     return texts
 
 
+#: What is said of one wallet; `keystores` and what opens them belong to state `present`.
+_WALLET: dict[str, t.Any] = {
+    **secret_arguments("wallet_password"),
+    "keystores": {"type": "list", "elements": "path", "default": [], "no_log": False},
+    "keystore_contents": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "no_log": False,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "content": {"type": "str", "required": True, "no_log": True},
+            "password": {"type": "str", "no_log": True},
+        },
+    },
+    **secret_arguments("keystore_password"),
+    "keystore_passwords": {"type": "dict", "no_log": True},
+    "deposit_data": {"type": "list", "elements": "path"},
+    "expected_pubkeys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "data_dir": {"type": "path"},
+}
+_TWICE = [("wallet_password", "wallet_password_file"), ("keystore_password", "keystore_password_file")]
+
+
+def bring(params: dict[str, t.Any], check: bool) -> tuple[dict[str, t.Any], list[str]]:
+    """Do the work for one wallet: the result, and what deserves a warning."""
+    found = collect(params["keystores"])
+    expected = normalise_all(params["expected_pubkeys"])
+    outcome = run(request_from(params, found), check=check)
+    result = {
+        "changed": outcome.changed,
+        "imported": outcome.imported,
+        "removed": outcome.removed,
+        "pubkeys": outcome.pubkeys,
+        "mended": outcome.mended,
+        "passed_over": [item._asdict() for item in found.passed_over],
+        "histories": found.histories,
+        "wallet_file": outcome.wallet_file,
+        "diff": difference(outcome),
+    }
+    return result, absent(found, expected, outcome.pubkeys)
+
+
+def bring_all(module: AnsibleModule) -> dict[str, t.Any]:
+    """The same for each of several wallets. One that is refused does not keep the others from what is theirs."""
+    done, refused = [], []
+    for item in module.params["wallets"]:
+        try:
+            result, warnings = bring({**module.params, **item}, module.check_mode)
+        except (StakingError, OSError) as exc:
+            refused.append(f"{item['wallet_dir']}: {exc}")
+            continue
+        done.append({"wallet_dir": item["wallet_dir"], **result})
+        for text in warnings:
+            module.warn(text)
+    changed = any(one["changed"] for one in done)
+    diff = [one.pop("diff") for one in done]
+    if refused:
+        module.fail_json(msg=" | ".join(refused), changed=changed, wallets=done)
+    return {"changed": changed, "wallets": done, "diff": diff}
+
+
 def main() -> None:
     """Read the parameters, do the work, report."""
     module = AnsibleModule(
         argument_spec={
-            "wallet_dir": {"type": "path", "required": True},
-            **secret_arguments("wallet_password"),
-            "keystores": {"type": "list", "elements": "path", "default": [], "no_log": False},
-            "keystore_contents": {
+            **_WALLET,
+            "wallet_dir": {"type": "path"},
+            "wallets": {
                 "type": "list",
                 "elements": "dict",
-                "default": [],
                 "no_log": False,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "content": {"type": "str", "required": True, "no_log": True},
-                    "password": {"type": "str", "no_log": True},
-                },
+                "options": {**_WALLET, "wallet_dir": {"type": "path", "required": True}},
+                "mutually_exclusive": _TWICE,
+                "required_one_of": _TWICE[:1],
             },
-            **secret_arguments("keystore_password"),
-            "keystore_passwords": {"type": "dict", "no_log": True},
-            "deposit_data": {"type": "list", "elements": "path"},
-            "expected_pubkeys": {"type": "list", "elements": "str", "default": [], "no_log": False},
-            "data_dir": {"type": "path"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -320,34 +404,23 @@ def main() -> None:
             "reason": {"type": "str", "default": "removed"},
             "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
-        mutually_exclusive=[
-            ("wallet_password", "wallet_password_file"),
-            ("keystore_password", "keystore_password_file"),
-        ],
-        required_one_of=[("wallet_password", "wallet_password_file")],
+        mutually_exclusive=[*_TWICE, ("wallet_dir", "wallets")],
+        required_one_of=[("wallet_dir", "wallets")],
         supports_check_mode=True,
     )
     # A crash must not leave decrypted keys in a core file.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if module.params["wallet_dir"] is None:
+        module.exit_json(**bring_all(module))
+    if module.params["wallet_password"] is None and module.params["wallet_password_file"] is None:
+        module.fail_json(msg="one of the following is required: wallet_password, wallet_password_file")
     try:
-        found = collect(module.params["keystores"])
-        expected = normalise_all(module.params["expected_pubkeys"])
-        outcome = run(request_from(module.params, found), check=module.check_mode)
+        result, warnings = bring(module.params, module.check_mode)
     except (StakingError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    for text in absent(found, expected, outcome.pubkeys):
+    for text in warnings:
         module.warn(text)
-    module.exit_json(
-        changed=outcome.changed,
-        imported=outcome.imported,
-        removed=outcome.removed,
-        pubkeys=outcome.pubkeys,
-        mended=outcome.mended,
-        passed_over=[item._asdict() for item in found.passed_over],
-        histories=found.histories,
-        wallet_file=outcome.wallet_file,
-        diff=difference(outcome),
-    )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,44 @@ def test_imports_from_files_contents_and_password_files(tmp_path: Path) -> None:
     assert gone["removed"] == [K[1]] and wallet_keys(tmp_path / "w") == [K[0], K[2]]
 
 
+def test_several_wallets_in_one_call_are_each_whole_or_untouched(tmp_path: Path) -> None:
+    def wallet(name: str, *numbers: int, **changes: t.Any) -> dict[str, t.Any]:
+        contents = [{"name": f"k{i}.json", "content": json.dumps(keystore(i))} for i in numbers]
+        given = {"wallet_password": WALLET_PASSWORD, "keystore_password": KEYSTORE_PASSWORD, **changes}
+        return {"wallet_dir": str(tmp_path / name), "keystore_contents": contents, **given}
+
+    first, second = wallet("w1", 0, 1), wallet("w2", 2, expected_pubkeys=[K[3]])
+    told = run_module(prysm_wallet_import, check=True, wallets=[first, second])
+    assert told["changed"] and not list(tmp_path.iterdir())
+    refused = run_module(prysm_wallet_import, wallets=[first, wallet("w2", 2, keystore_password="not it")])
+    assert refused["failed"] and refused["changed"] and refused["msg"].startswith(f"{tmp_path}/w2: ")
+    assert wallet_keys(tmp_path / "w1") == K[:2] and not (tmp_path / "w2").exists()
+    done = run_module(prysm_wallet_import, wallets=[first, second])
+    assert [(one["wallet_dir"], one["changed"], one["pubkeys"]) for one in done["wallets"]] == [
+        (first["wallet_dir"], False, K[:2]),
+        (second["wallet_dir"], True, K[2:3]),
+    ]
+    assert done["changed"] and [one["after_header"] for one in done["diff"]] == [
+        one["wallet_file"] for one in done["wallets"]
+    ]
+    assert K[3] in done["warnings"][0]["event"]["msg"]
+    assert not run_module(prysm_wallet_import, wallets=[first, second])["changed"]
+    assert not run_module(prysm_wallet_import, wallets=[])["changed"]
+    for text in (WALLET_PASSWORD, KEYSTORE_PASSWORD, "not it"):
+        assert text not in told["_printed"] + refused["_printed"] + done["_printed"]
+
+
+def test_a_wallet_needs_its_password_and_one_way_to_be_named(tmp_path: Path) -> None:
+    for params in (
+        {},
+        {"wallet_dir": str(tmp_path / "w")},
+        {"wallets": [{"wallet_dir": str(tmp_path / "w")}]},
+        {"wallet_dir": "w", "wallet_password": "x", "wallets": [{"wallet_dir": "v", "wallet_password": "y"}]},
+    ):
+        assert run_module(prysm_wallet_import, **params)["failed"], params
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("params", "reason"),
     [
