@@ -12,6 +12,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _first_starts
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _execution, _versions
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _needs
 
@@ -82,6 +83,10 @@ class ActionModule(ActionBase):
             problems.append(_needs.unreadable("prysm_execution_endpoints", why))
         elif not endpoints and network and network != "custom":
             problems.append(_needs.no_endpoint(network))
+        because, why = self._value(task_vars.get("prysm_no_history_because") or {})
+        # Which keys the site has is not known here; a reason that is none need not wait for that.
+        wrong = _first_starts.faults(because, (), all_known=False)
+        problems += [_needs.unreadable("prysm_no_history_because", why)] if why else wrong
         readable = self._secret(task_vars, network, boolean(args.get("engine", True)), problems)
         entries = self._clients(task_vars, boolean(args.get("fee_recipient", True)))
         # The path of another's home is not known here.

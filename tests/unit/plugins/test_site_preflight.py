@@ -66,6 +66,13 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
         pytest.param({}, [], id="sound"),
         pytest.param({"prysm_network": None}, ["prysm_network is not set"], id="no-network"),
         pytest.param({"prysm_execution_endpoints": []}, ["prysm_execution_endpoints is empty"], id="no-endpoint"),
+        pytest.param({"prysm_no_history_because": {"0x" + "ab" * 48: "a new test chain"}}, [], id="reason"),
+        pytest.param(
+            {"prysm_no_history_because": {"0x" + "ab" * 48: "new", "0x12": "a new test chain"}},
+            ["say in a few words why 0xabab", "not a 48-byte"],
+            id="reason-that-is-none",
+        ),
+        pytest.param({"prysm_no_history_because": LOCKED}, ["prysm_no_history_because"], id="reason-locked"),
         pytest.param({"prysm_network": "custom", "prysm_execution_endpoints": []}, [], id="custom-without-endpoint"),
         pytest.param({"prysm_network": "custom", "prysm_jwt_secret": ""}, [], id="custom-without-secret"),
         pytest.param({"prysm_jwt_secret": ""}, ["is not set: the 64"], id="no-secret"),
