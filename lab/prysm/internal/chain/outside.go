@@ -156,33 +156,88 @@ func checkToken(token string, secret []byte) string {
 	return ""
 }
 
+// question is one call of an execution client's JSON-RPC; a request may hold several.
+type question struct {
+	ID     json.RawMessage `json:"id"`
+	Method string          `json:"method"`
+	Params []any           `json:"params"`
+}
+
 func execute(w http.ResponseWriter, r *http.Request, chainID uint64, engine bool) {
-	var asked struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-	}
+	var asked json.RawMessage
 	if err := json.NewDecoder(io.LimitReader(r.Body, 8<<20)).Decode(&asked); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer := map[string]any{"jsonrpc": "2.0", "id": asked.ID}
-	now := time.Now().Unix()
-	hexed := func(n int64) string { return "0x" + strconv.FormatInt(n, 16) }
+	var several []question
+	if json.Unmarshal(asked, &several) == nil {
+		answers := make([]map[string]any, 0, len(several))
+		for _, one := range several {
+			answers = append(answers, one.answer(chainID, engine))
+		}
+		reply(w, answers)
+		return
+	}
+	var one question
+	if err := json.Unmarshal(asked, &one); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	reply(w, one.answer(chainID, engine))
+}
+
+func (q question) answer(chainID uint64, engine bool) map[string]any {
+	answer := map[string]any{"jsonrpc": "2.0", "id": q.ID}
+	newest := time.Now().Unix() / secondsPerSlot
 	switch {
-	case asked.Method == "eth_chainId":
+	case q.Method == "eth_chainId":
 		answer["result"] = hexed(int64(chainID))
-	case asked.Method == "eth_syncing":
+	case q.Method == "net_version":
+		answer["result"] = strconv.FormatUint(chainID, 10)
+	case q.Method == "eth_syncing":
 		answer["result"] = false
-	case asked.Method == "eth_getBlockByNumber":
-		answer["result"] = map[string]string{"number": hexed(now / secondsPerSlot), "timestamp": hexed(now)}
-	case engine && asked.Method == "engine_exchangeCapabilities":
+	case q.Method == "eth_blockNumber":
+		answer["result"] = hexed(newest)
+	case q.Method == "eth_getBlockByNumber" && len(q.Params) > 0:
+		number := newest
+		if text, ok := q.Params[0].(string); ok && strings.HasPrefix(text, "0x") {
+			number, _ = strconv.ParseInt(text[2:], 16, 64)
+		}
+		answer["result"] = executionBlock(number)
+	case q.Method == "eth_getBlockByHash":
+		answer["result"] = executionBlock(newest)
+	case q.Method == "eth_getLogs":
+		answer["result"] = []any{}
+	case q.Method == "eth_call":
+		answer["result"] = zeros(32)
+	case engine && q.Method == "engine_exchangeCapabilities":
 		answer["result"] = []string{"engine_newPayloadV4", "engine_forkchoiceUpdatedV3"}
 	default:
 		answer["error"] = map[string]any{
-			"code": -32601, "message": "the method " + asked.Method + " does not exist/is not available",
+			"code": -32601, "message": "the method " + q.Method + " does not exist/is not available",
 		}
 	}
-	reply(w, answer)
+	return answer
+}
+
+func hexed(n int64) string { return "0x" + strconv.FormatInt(n, 16) }
+
+func zeros(bytes int) string { return "0x" + strings.Repeat("00", bytes) }
+
+// executionBlock has all that real Prysm reads of a header: v1.x all of it, v7 number, hash and timestamp, without which
+// its /healthz is 503.
+func executionBlock(number int64) map[string]any {
+	hash := func(n int64) string {
+		sum := sha256.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(n)))
+		return "0x" + hex.EncodeToString(sum[:])
+	}
+	return map[string]any{
+		"number": hexed(number), "hash": hash(number), "parentHash": hash(number - 1),
+		"timestamp": hexed(number * secondsPerSlot), "difficulty": "0x1", "gasLimit": "0x1c9c380", "gasUsed": "0x0",
+		"extraData": "0x", "miner": zeros(20), "nonce": zeros(8), "logsBloom": zeros(256), "mixHash": zeros(32),
+		"receiptsRoot": zeros(32), "sha3Uncles": zeros(32), "stateRoot": zeros(32), "transactionsRoot": zeros(32),
+		"transactions": []any{}, "uncles": []any{},
+	}
 }
 
 // Authority makes a certificate for names, and the certificate of the authority that vouches for it, as PEM.
