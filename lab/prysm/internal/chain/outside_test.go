@@ -36,6 +36,16 @@ func TestBlocksHaveWhatRealPrysmReads(t *testing.T) {
 	}
 }
 
+// v7.1.6 ends with a panic where the count is shorter than eight bytes.
+func TestTheDepositContractHasNoDeposits(t *testing.T) {
+	for _, name := range []string{"data", "input"} {
+		text := ask(t, `{"id":1,"method":"eth_call","params":[{"`+name+`":"0x621fd130"},"latest"]}`)
+		if !strings.Contains(text, strings.Repeat("0", 62)+"20"+strings.Repeat("0", 63)+"8"+strings.Repeat("0", 64)) {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
+
 func TestSeveralQuestionsInOneRequest(t *testing.T) {
 	var answers []struct {
 		ID     int
