@@ -124,7 +124,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster 
     Pod,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _metrics
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import look, not_running
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import Place, look, not_running
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import CHAIN_ARGUMENTS, Chain
 
 
@@ -169,8 +169,8 @@ class Look:
             seen["hopeless"] = pod.hopeless or self._crashes.again(pod)
         if seen["problem"]:
             return
-        text = self._cluster.metrics(self._params["namespace"], pod.name, self._params["metrics_port"])
-        found = look(pod, text, self._chain, self._params["version"])
+        place = Place(self._cluster, self._params["namespace"], self._params["metrics_port"])
+        found = look(place, pod, self._chain, self._params["version"])
         seen.update(version=found.version, slot=found.view.slot, head_slot=found.view.head, problem=found.view.problem)
 
     def _clients(self, seen: dict[str, t.Any], pods: dict[str, Pod]) -> None:

@@ -179,7 +179,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster 
     tag,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import look, not_running
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import Place, look, not_running
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import CHAIN_ARGUMENTS, Chain, View
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import (
     WAITS_FOR,
@@ -227,8 +227,8 @@ class Proof:
         if problem or pod is None:
             self.hopeless = pod is not None and not pod.terminating and (pod.hopeless or self._crashes.again(pod))
             return View(None, None, problem)
-        text = self.cluster.metrics(namespace, name, self._params["beacon_metrics_port"])
-        return look(pod, text, self._chain, self._params["beacon_version"]).view
+        place = Place(self.cluster, namespace, self._params["beacon_metrics_port"])
+        return look(place, pod, self._chain, self._params["beacon_version"]).view
 
     def look(self, client: dict[str, t.Any], chain: View) -> dict[str, t.Any]:
         """One look at one client."""

@@ -40,7 +40,9 @@ _STUCK_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 
 
 class NotYet(Exception):
-    """Cannot be read now; may work later."""
+    """Cannot be read now; may work later. `body` is what was answered all the same."""
+
+    body = ""
 
 
 class Never(Exception):
@@ -269,7 +271,11 @@ class Cluster:
                 raise Never(words) from exc
             if exc.status == 409:
                 raise Conflict(words) from exc
-            raise NotYet(words) from exc
+            refused = NotYet(words)
+            refused.body = (
+                bytes(exc.body or b"").decode("utf-8", "replace") if not isinstance(exc.body, str) else exc.body
+            )
+            raise refused from exc
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as exc:
             raise NotYet(f"{path}: {exc}") from exc
 

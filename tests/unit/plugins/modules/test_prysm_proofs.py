@@ -62,6 +62,7 @@ class Script:
         self._pods = pods or [[]]
         self._texts = texts or {}
         self.kept: list[dict[str, t.Any]] = []
+        self.unhealthy = ""
 
     @staticmethod
     def _next(answers: list[t.Any]) -> t.Any:
@@ -82,7 +83,9 @@ class Script:
         return self._next(self._texts[pod])
 
     def proxy(self, namespace: str, pod: str, port: int, path: str) -> str:
-        raise NotYet(f"{path}: 404 Not Found")
+        refused = NotYet(f"{path}: 503 Service Unavailable")
+        refused.body = self.unhealthy
+        raise refused
 
     def items(self, path: str) -> list[dict[str, t.Any]]:
         assert path == "/api/v1/namespaces/prysm/configmaps"
@@ -277,6 +280,24 @@ def test_a_beacon_that_is_of_no_use_is_told_why(run: Run, pods: list[Pod], text:
     result = beacon(run, Script([pods], {"beacon-0": [text]}))
     assert result["failed"] is True
     assert reason in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "*sync.Service: OK\n*execution.Service: ERROR, HeaderByNumber: no 'hash'\n",
+            "(execution.Service: HeaderByNum",
+        ),
+        ("*powchain.Service: ERROR\n*p2p.Service: OK", "(powchain.Service: ERROR)"),
+        ("the server is currently unable to handle the request", "cannot use its execution client. Longer"),
+    ],
+)
+def test_a_beacon_that_is_not_ready_says_itself_what_is_wrong(run: Run, body: str, reason: str) -> None:
+    """As real Prysm's /healthz has it, which the API server hands on with its 503."""
+    script = Script([[a_pod("beacon-0", ready=False)]], {"beacon-0": [READY]})
+    script.unhealthy = body
+    assert reason in beacon(run, script)["msg"]
 
 
 def test_a_missing_image_is_not_waited_for_as_long_as_a_sync(run: Run) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("kubernetes")
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import Cluster, NotYet
 from ansible_collections.eth2xk8s.staking.plugins.modules import signing_workload_info
 from tests.unit.plugins.keys_support import PUBKEYS, run_module
 from tests.unit.plugins.module_utils.signing_forms import ORDINARY, SIGNING
@@ -38,6 +39,8 @@ def api(tmp_path: Path) -> t.Iterator[dict[str, t.Any]]:
             answer = answers.get(urllib.parse.unquote(self.path), answers.get(path))
             self.send_response(200 if answer is not None else 503)
             self.end_headers()
+            if answer is None:
+                self.wfile.write(b"*execution.Service: ERROR, why")
             if answer is not None:
                 text = answer if isinstance(answer, str) else json.dumps({"items": answer})
                 self.wfile.write(text.encode())
@@ -105,6 +108,12 @@ def test_what_cannot_be_read_is_danger(api: dict[str, t.Any], path: str) -> None
     del api[path]
     result = look(api)
     assert result["failed"] and "cannot be read, so any key may be in use" in result["msg"]
+
+
+def test_what_is_said_with_a_refusal_is_kept(api: dict[str, t.Any]) -> None:
+    with pytest.raises(NotYet, match="503") as caught:
+        Cluster(api["kubeconfig"]).proxy("prysm", "beacon-0", 8080, "/healthz")
+    assert caught.value.body == "*execution.Service: ERROR, why"
 
 
 def test_a_running_client_that_hides_its_keys_is_danger(api: dict[str, t.Any]) -> None:
