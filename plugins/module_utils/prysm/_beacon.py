@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import NotYet, Pod, tag
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._http import shown
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import View
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import version
 
@@ -55,7 +56,11 @@ def not_running(pod: Pod | None, name: str) -> str:
 
 
 def complaints(text: str) -> str:
-    """What /healthz says is wrong: a line a service, `*execution.Service: ERROR, why` (v1.2.2 to v7.1.6)."""
+    """What /healthz says is wrong: a line a service, `*execution.Service: ERROR, why` (v1.2.2 to v7.1.6).
+
+    An error that names the address of an execution client may have its key in the path.
+    """
+    text = re.sub(r"https?://[^\s\"']+", lambda url: shown(url.group()), text)
     found = re.findall(r"^\W*([\w.]+): ERROR,?[ \t]*(.*)$", text, re.MULTILINE)
     return "; ".join(f"{name}: {why[:200].strip() or 'ERROR'}" for name, why in found[:5])
 

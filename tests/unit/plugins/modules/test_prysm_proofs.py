@@ -300,6 +300,14 @@ def test_a_beacon_that_is_not_ready_says_itself_what_is_wrong(run: Run, body: st
     assert reason in beacon(run, script)["msg"]
 
 
+@pytest.mark.parametrize("secret", ["user:hunter2@eth.example/v3/hunter2", "eth.example/v3/hunter2?key=hunter2"])
+def test_a_key_in_the_address_of_an_execution_client_is_not_told(run: Run, secret: str) -> None:
+    script = Script([[a_pod("beacon-0", ready=False)]], {"beacon-0": [READY]})
+    script.unhealthy = f'*execution.Service: ERROR, Post "https://{secret}": dial tcp: no such host'
+    told = beacon(run, script)["msg"]
+    assert "eth.example" in told and "no such host" in told and "hunter2" not in told
+
+
 def test_a_missing_image_is_not_waited_for_as_long_as_a_sync(run: Run) -> None:
     pods = [[a_pod("beacon-0", started=False, problem="ImagePullBackOff: x")]]
     result = beacon(run, Script(pods), timeout=3600, image_timeout=0)
