@@ -245,6 +245,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._params import (
     group_id,
+    keystore_contents,
     secret,
     secret_arguments,
     user_id,
@@ -325,17 +326,7 @@ def absent(found: Collected, expected: list[str], pubkeys: list[str]) -> list[st
 _WALLET: dict[str, t.Any] = {
     **secret_arguments("wallet_password"),
     "keystores": {"type": "list", "elements": "path", "default": [], "no_log": False},
-    "keystore_contents": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "no_log": False,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "content": {"type": "str", "required": True, "no_log": True},
-            "password": {"type": "str", "no_log": True},
-        },
-    },
+    "keystore_contents": keystore_contents(),
     **secret_arguments("keystore_password"),
     "keystore_passwords": {"type": "dict", "no_log": True},
     "deposit_data": {"type": "list", "elements": "path"},

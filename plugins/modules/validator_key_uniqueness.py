@@ -341,7 +341,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._params import secret, secret_arguments
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._params import (
+    keystore_contents,
+    secret,
+    secret_arguments,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._importer import Passwords
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniqueness import (
@@ -482,18 +486,7 @@ def main() -> None:
                 "options": {**place, **secret_arguments("password")},
                 "mutually_exclusive": [("password", "password_file")],
             },
-            "keystore_contents": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "no_log": False,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "content": {"type": "str", "required": True, "no_log": True},
-                    "client": {"type": "str"},
-                    "password": {"type": "str", "no_log": True},
-                },
-            },
+            "keystore_contents": keystore_contents(client={"type": "str"}),
             "declared": {"type": "dict", "default": {}},
             "live": {"type": "dict", "default": {}},
             "workloads": {

@@ -37,6 +37,22 @@ def secret_arguments(name: str) -> dict[str, t.Any]:
     return {name: {"type": "str", "no_log": True}, f"{name}_file": {"type": "path", "no_log": False}}
 
 
+def keystore_contents(**more: t.Any) -> dict[str, t.Any]:
+    """The argument by which keystores are given by content, with what else is said of each."""
+    return {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "no_log": False,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "content": {"type": "str", "required": True, "no_log": True},
+            "password": {"type": "str", "no_log": True},
+            **more,
+        },
+    }
+
+
 def secret(params: t.Mapping[str, t.Any], name: str) -> str | None:
     """A password given as itself or as the name of a file."""
     path = params.get(f"{name}_file")
