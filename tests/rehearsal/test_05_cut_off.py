@@ -1,8 +1,9 @@
 """Every operation, killed where it changes something, is finished by the same command.
 
 An operation is run once as a whole, to see which of its tasks change something; then it is killed in some of them, and
-run again. Two of each operation are chosen by the day; CUT_OFF=all tries every one, CUT_OFF=drain,move_key all of those
-operations, so that several machines can share the work. What was tried is printed, as a part of what there is.
+run again. With every `make test`, ten of them, chosen by the day, in two operations and their ways back. By hand, two
+of each operation; CUT_OFF=all tries every one, CUT_OFF=drain,move_key all of those operations, so that several machines
+can share the work. What was tried is printed, as a part of what there is.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import yaml
 
 from .conftest import KEYSTORES, Inventory, Lab, killed_when, moved_validators, validators
 
-pytestmark = pytest.mark.by_hand
 ASKED = os.environ.get("CUT_OFF", "")
-CHANCE = random.Random(datetime.date.today().toordinal())
+#: CUT_OFF_SEED repeats what another day has chosen.
+SEED = int(os.environ.get("CUT_OFF_SEED") or datetime.date.today().toordinal())
+CHANCE = random.Random(SEED)
 #: A task, and which time it is that it comes in a run.
 Place = tuple[str, int]
 
@@ -69,6 +71,8 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Operation]
     }
 
 
+#: Whose way back changes as much: it is cut off as well, so no run is spent on going back.
+BOTH_WAYS = ("drain", "upgrade", "move_key", "site")
 NAMES = ["drain", "upgrade", "rollback", "move_key", "uninstall", "site"]
 
 
@@ -95,10 +99,13 @@ def cut_off(place: Place, words: tuple[str, ...], seconds: float) -> bool:
 
 
 @pytest.fixture(scope="module")
-def coverage() -> Iterator[dict[str, str]]:
+def coverage(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     tried: dict[str, str] = {}
     yield tried
-    print("\ntasks that change something, cut off: " + ", ".join(f"{name} {what}" for name, what in tried.items()))
+    said = ", ".join(f"{name} {what}" for name, what in tried.items())
+    # Past the capture: what passed is worth reading, too.
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    reporter.write_line(f"\nseed {SEED}; tasks that change something, cut off: {said}")
 
 
 def test_the_site_is_built(lab: Lab) -> None:
@@ -106,6 +113,33 @@ def test_the_site_is_built(lab: Lab) -> None:
     lab.wait("four keys have attested", lambda: len(lab.attested()) == 4, seconds=90)
 
 
+def test_ten_cuts_of_the_day_are_finished(lab: Lab, operations: dict[str, Operation], coverage: dict[str, str]) -> None:
+    for name in CHANCE.sample(BOTH_WAYS, 2):
+        ways = operations[name].forward, operations[name].back
+        places = [changes(lab.play(*words).output) for words in ways]
+        assert all(places), "it changes nothing"
+        chosen = [sorted(CHANCE.sample(there, min(3, len(there))), key=there.index) for there in places]
+        for places_now in itertools.zip_longest(*chosen):
+            for words, place in zip(ways, places_now, strict=True):
+                finish(lab, words, place)
+        coverage[name] = " and ".join(f"{len(c)} of {len(there)}" for c, there in zip(chosen, places, strict=True))
+        assert set(lab.play(*ways[1]).changed.values()) == {0}
+        lab.all_sign_on(seconds=180)
+
+
+def finish(lab: Lab, words: tuple[str, ...], place: Place | None) -> None:
+    """Cut a run off in a place, unless there is none, and let the same command finish it."""
+    if place is not None:
+        print(f"{words[0]} {place}", flush=True)
+        assert cut_off(place, words, CHANCE.uniform(0.2, 2)), f"the run never came to {place}"
+        time.sleep(3)
+        assert lab.judge()["offences"] == [], place
+    finished = lab.play(*words, check=False)
+    assert not finished.failed, f"cut off in {place}: {finished.output[-6000:]}"
+    assert lab.judge()["offences"] == [], place
+
+
+@pytest.mark.by_hand
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_command_finishes_it(
     lab: Lab, operations: dict[str, Operation], coverage: dict[str, str], name: str
@@ -120,12 +154,7 @@ def test_the_same_command_finishes_it(
     chosen = places if ASKED else sorted(CHANCE.sample(places, min(2, len(places))), key=places.index)
     after: Callable[[], None] = lambda: lab.all_sign_on(seconds=180)  # noqa: E731
     for place in chosen:
-        assert cut_off(place, operation.forward, CHANCE.uniform(0.2, 2)), f"the run never came to {place}"
-        time.sleep(3)
-        assert lab.judge()["offences"] == [], place
-        finished = lab.play(*operation.forward, check=False)
-        assert not finished.failed, f"cut off in {place}: {finished.output[-6000:]}"
-        assert lab.judge()["offences"] == [], place
+        finish(lab, operation.forward, place)
         if operation.signs:
             after()
         again = lab.play(*operation.forward)

@@ -52,6 +52,13 @@ def test_a_file_of_by_hand_tests_is_not_taken_for_one_of_every_day() -> None:
         if name.startswith("rehearsal/"):
             text = (ROOT / "tests" / name).read_text(encoding="utf-8")
             assert (unit["when"] == "release") == ("pytestmark = pytest.mark.by_hand" in text), name
+            assert (unit.get("whole") == "release") == ("\n@pytest.mark.by_hand" in text), name
+
+
+def test_a_part_runs_every_day_and_the_whole_before_a_release() -> None:
+    name = "rehearsal/test_05_cut_off.py"
+    assert "not by_hand" in lab_units.command(name, UNITS[name], "test")
+    assert "not by_hand" not in lab_units.command(name, UNITS[name], "release")
 
 
 def test_the_table_fits_the_budget() -> None:
