@@ -13,14 +13,15 @@ description:
     one of them.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-positional: clients, now
+positional: clients
 options:
   _input:
     description:
       - What was read, each part as a module or a role has registered or published it. V(groups) (the inventory's),
         V(machines) (by host, each with V(clock), V(node), V(watch), V(inventory), V(needs)), V(cluster) (V(nodes),
-        V(leases), V(votes), V(tunnels)), V(prysm) (what the role prysm_helm has published), V(storage) (what the role
-        prysm_wallet has published, and V(wallets), the keys of each client).
+        V(leases), V(at), when these were read, in seconds since 1970, V(votes), V(tunnels)), V(prysm) (what the role
+        prysm_helm has published), V(storage) (what the role prysm_wallet has published, and V(wallets), the keys of
+        each client).
       - Any part below these may be missing.
     type: dict
     required: true
@@ -29,16 +30,12 @@ options:
     type: list
     elements: dict
     required: true
-  now:
-    description: The time when the nodes were read, in seconds since 1970.
-    type: float
-    required: true
 """
 
 EXAMPLES = r"""
 - name: Report
   ansible.builtin.debug:
-    msg: "{{ readings | eth2xk8s.staking.site_status(site_clients, now(utc=true).timestamp()) }}"
+    msg: "{{ readings | eth2xk8s.staking.site_status(site_clients) }}"
 """
 
 RETURN = r"""

@@ -134,9 +134,9 @@ def _execution(asked: t.Mapping[str, Reading], problems: t.List[str]) -> t.List[
     ]
 
 
-def _nodes(cluster: Reading, now: float, problems: t.List[str]) -> t.List[Report]:
+def _nodes(cluster: Reading, problems: t.List[str]) -> t.List[Report]:
     nodes = below(cluster, "nodes").get("resources") or []
-    heard = nodes_heard_of(nodes, below(cluster, "leases").get("resources") or [], now)
+    heard = nodes_heard_of(nodes, below(cluster, "leases").get("resources") or [], cluster.get("at", float("inf")))
     found = [
         {
             "name": node["metadata"]["name"],
@@ -249,7 +249,7 @@ def _keys(storage: Reading) -> t.List[str]:
     return wallets_not_read(storage)
 
 
-def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> Report:
+def site_status(readings: Reading, clients: t.Iterable[Reading]) -> Report:
     """The report. What is wrong is in `problems`, in sentences; what is only worth knowing, in `notes`."""
     groups, machines = below(readings, "groups"), below(readings, "machines")
     cluster, prysm, storage = (below(readings, part) for part in ("cluster", "prysm", "storage"))
@@ -268,7 +268,7 @@ def site_status(readings: Reading, clients: t.Iterable[Reading], now: float) -> 
     report["notes"] = merged(asked, "notes")
     if askers and not below(machines, askers[0], "inventory").get("secret_readable", True):
         problems.append("the execution clients were not asked: the JWT secret cannot be read")
-    report["nodes"] = _nodes(cluster, now, problems)
+    report["nodes"] = _nodes(cluster, problems)
     report["voters"] = _voters(cluster, len(control_planes), problems)
     problems += _tunnels(cluster)
     report["pods"] = _pods(below(prysm, "pods"))
