@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import typing as t
 from pathlib import Path
@@ -232,7 +233,36 @@ BLOCK = (
     "# END eth2xk8s: machines of the site\n"
 )
 CLOUD = "/etc/cloud/cloud.cfg.d/99-eth2xk8s-hosts.cfg"
+APT = "/etc/apt/apt.conf.d/99eth2xk8s"
 UTC = {"/etc/localtime": {"type": "link", "target": "/usr/share/zoneinfo/Etc/UTC"}}
+
+
+def base_plan(changes: dict[str, t.Any], differing: list[str], **more: t.Any) -> dict[str, t.Any]:
+    """The plan of the role, for a machine that is as wanted but for the changes and these files."""
+    plain = {"type": "file", "uid": 0, "gid": 0, "mode": "0644"}
+    wanted = {path: f"content of {path}" for path in (APT, CLOUD)}
+    files = {
+        path: {**plain, "sha256": hashlib.sha256(content.encode()).hexdigest()}
+        for path, content in wanted.items()
+        if path not in differing
+    }
+    machine = {
+        "pending": [],
+        "package_lists_age_seconds": 10,
+        "packages": ["ca-certificates", "curl", "unattended-upgrades"],
+        "broken_packages": [],
+        "texts": {},
+        **changes,
+        "paths": {**files, **changes.get("paths", {})},
+    }
+    found = evaluate(
+        "base",
+        "__base_machine | eth2xk8s.staking.base_plan(__base_wanted)",
+        __base_machine=machine,
+        __base_files=wanted,
+        **more,
+    )
+    return t.cast("dict[str, t.Any]", found)
 
 
 @pytest.mark.parametrize(
@@ -248,9 +278,7 @@ UTC = {"/etc/localtime": {"type": "link", "target": "/usr/share/zoneinfo/Etc/UTC
     ],
 )
 def test_when_names_have_to_be_set(hosts: t.Any, text: str, paths: t.Any, differing: list[str], due: bool) -> None:
-    machine = {"texts": {"/etc/hosts": text}, "paths": paths}
-    given = {"base_hosts": hosts, "__base_machine": machine, "__base_differing": differing}
-    assert evaluate("base", "__base_identity_due", **given) is due
+    assert base_plan({"texts": {"/etc/hosts": text}, "paths": paths}, differing, base_hosts=hosts)["identity"] is due
 
 
 @pytest.mark.parametrize(
@@ -266,17 +294,8 @@ def test_when_names_have_to_be_set(hosts: t.Any, text: str, paths: t.Any, differ
     ],
 )
 def test_when_packages_have_to_be_touched(changes: t.Any, due: bool) -> None:
-    machine = {
-        "pending": [],
-        "package_lists_age_seconds": 10,
-        "packages": ["ca-certificates", "curl", "unattended-upgrades"],
-        "broken_packages": [],
-        "paths": {},
-        "differing": [],
-        **changes,
-    }
-    given = {"__base_machine": machine, "__base_differing": machine["differing"]}
-    assert evaluate("base", "__base_packages_due", **given) is due
+    differing = changes.pop("differing", [])
+    assert base_plan(changes, differing)["packages"] is due
 
 
 @pytest.mark.parametrize(
@@ -324,18 +343,51 @@ UNITS = {
 }
 
 
+EXPORTS = "/etc/exports.d/eth2xk8s.exports"
+SYSCTL = "/etc/sysctl.d/60-eth2xk8s-nfs.conf"
+
+
+def planned(server: t.Any, paths: t.Any, units: t.Any, differing: list[str], **more: t.Any) -> dict[str, t.Any]:
+    """The plan of the role, for a machine whose files are as wanted but for those named."""
+    release = {"ansible_facts": RELEASES["debian-13"], "nfs_server_clients": CLIENTS, "nfs_server_directories": []}
+    plain = {"type": "file", "uid": 0, "gid": 0, "mode": "0644"}
+    wanted = {
+        path: f"content of {path}"
+        for path in (EXPORTS, SYSCTL, "/etc/nfs.conf.d/zz-eth2xk8s.conf")
+    }  # fmt: skip
+    files = {
+        path: {**plain, "sha256": "" if path in differing else hashlib.sha256(content.encode()).hexdigest()}
+        for path, content in wanted.items()
+    }
+    machine = {
+        "paths": {path: {**plain, **found} for path, found in {**DISK, **files, **paths}.items() if found is not None},
+        "units": {**UNITS, **units},
+    }
+    return t.cast(
+        "dict[str, t.Any]",
+        evaluate(
+            "nfs_server",
+            "__nfs_server_machine | eth2xk8s.staking.nfs_server_plan(__nfs_server_now, __nfs_server_wanted_here)",
+            __nfs_server_now={**SERVER, **server},
+            __nfs_server_machine=machine,
+            __nfs_server_files=wanted,
+            **{**release, **more},
+        ),
+    )
+
+
 @pytest.mark.parametrize(
     ("server", "paths", "units", "differing", "due"),
     [
         pytest.param({}, {}, {}, [], set(), id="all-as-wanted"),
         pytest.param({"delegations": True}, {}, {}, [], {"configure"}, id="delegations-switched-on"),
-        pytest.param({}, {}, {}, ["/etc/sysctl.d/60-eth2xk8s-nfs.conf"], {"configure"}, id="or-after-the-next-boot"),
+        pytest.param({}, {}, {}, [SYSCTL], {"configure"}, id="or-after-the-next-boot"),
         pytest.param({}, {"/etc/systemd/system/rpcbind.socket": {}}, {}, [], {"configure"}, id="rpcbind-unmasked"),
         pytest.param({}, {"/usr/sbin/rpc.nfsd": None}, {}, [], {"install"}, id="not-installed"),
         pytest.param({}, {"/data/prysm": {**OURS, "mode": "0755"}}, {}, [], {"export"}, id="anybody-may-list-it"),
         pytest.param({}, {"/data/prysm/beacon": {}}, {}, [], {"export"}, id="somebody-else's-directory"),
         pytest.param({}, {"/var/lib/nfs/eth2xk8s-data-id": None}, {}, [], {"export"}, id="not-marked"),
-        pytest.param({}, {}, {}, ["/etc/exports.d/eth2xk8s.exports"], {"export"}, id="another-export"),
+        pytest.param({}, {}, {}, [EXPORTS], {"export"}, id="another-export"),
         pytest.param({"lease_seconds": 90}, {}, {}, [], {"run"}, id="started-with-another-lease"),
         pytest.param({"exports": SERVER["exports"][:1]}, {}, {}, [], {"run"}, id="a-node-is-not-let-in"),
         pytest.param(
@@ -346,25 +398,56 @@ UNITS = {
 def test_what_has_to_be_done_to_the_nfs_server(
     server: t.Any, paths: t.Any, units: t.Any, differing: list[str], due: set[str]
 ) -> None:
-    plain = {"type": "file", "uid": 0, "gid": 0, "mode": "0644"}
-    machine = {
-        "paths": {path: {**plain, **found} for path, found in {**DISK, **paths}.items() if found is not None},
-        "units": {**UNITS, **units},
-    }
-    found = {
-        part
-        for part in ("configure", "install", "export", "run")
-        if evaluate(
-            "nfs_server",
-            f"__nfs_server_{part}_due",
-            ansible_facts=RELEASES["debian-13"],
-            nfs_server_clients=CLIENTS,
-            __nfs_server_now={**SERVER, **server},
-            __nfs_server_machine=machine,
-            __nfs_server_differing=differing,
-        )
-    }
-    assert found == due
+    found = planned(server, paths, units, differing, nfs_server_directories=["/data/prysm/beacon"])
+    assert {step for step in ("configure", "install", "export", "run") if found[step]} == due
+    assert found["as_found"] is not bool(due)
+
+
+def test_nfsv3_s_helpers_may_be_left_to_others() -> None:
+    assert planned({}, {"/etc/systemd/system/rpcbind.socket": {}}, {}, [], nfs_server_mask_rpcbind=False)["as_found"]
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        pytest.param({}, [], id="a-fence"),
+        pytest.param({"running": False, "problems": ["no /proc"]}, ["does not run", "no /proc"], id="not-running"),
+        pytest.param({"problems": ["delegations are on"]}, ["delegations are on"], id="delegations"),
+        pytest.param({"versions": ["3", "4", "4.1", "4.2"]}, ["serves NFS 3, 4, 4.1, 4.2, wanted 4, 4.1"], id="nfsv3"),
+        pytest.param(
+            {"threads": 16, "overrides": [{"file": "/etc/nfs.conf.d/zzz.conf", "key": "threads", "value": "16"}]},
+            ["16 threads, wanted 8", "/etc/nfs.conf.d/zzz.conf sets threads=16"],
+            id="a-file-that-wins",
+        ),
+        pytest.param({"lease_seconds": 90}, ["90 s lease, wanted 15"], id="another-lease"),
+        pytest.param(
+            {"strangers": [{"file": "/etc/exports", "path": "/data", "who": "everybody"}]},
+            ["/etc/exports gives /data to everybody"],
+            id="strangers",
+        ),
+        pytest.param(
+            {"exports": [{"path": "/data/prysm", "client": one, "options": ["rw", "sync"]} for one in CLIENTS]},
+            ["to 172.20.10.11 without no_subtree_check, root_squash", "to 172.20.10.12 without"],
+            id="options",
+        ),
+        pytest.param(
+            {"exports": SERVER["exports"][:1], "rivals": [{"file": "/etc/exports"}, {"file": EXPORTS}]},
+            ["is exported to 172.20.10.11, wanted 172.20.10.11, 172.20.10.12", "also exported by /etc/exports"],
+            id="a-rival",
+        ),
+    ],
+)
+def test_why_a_server_is_no_fence(server: t.Any, words: list[str]) -> None:
+    """As many sentences as there are faults, and none without."""
+    found = evaluate(
+        "nfs_server",
+        "__nfs_server_now | eth2xk8s.staking.nfs_server_faults(__nfs_server_wanted)",
+        nfs_server_clients=CLIENTS,
+        __nfs_server_now={**SERVER, "problems": [], "overrides": [], "rivals": [], **server},
+    )
+    assert len(found) == len(words)
+    for sentence, part in zip(found, words, strict=True):
+        assert part in sentence
 
 
 @pytest.mark.parametrize(
@@ -389,4 +472,4 @@ def test_nothing_of_nfs_starts_as_its_package_would_have_it() -> None:
     included = [task["ansible.builtin.include_role"] for task in yaml.safe_load((TASKS / hook[0]).read_text())]
     assert {role["tasks_from"] for role in included} == {"mask_first.yml", "configure_first.yml"}
     packages = (ROOT / "roles/base/tasks/packages.yml").read_text()
-    assert packages.index("base_before_packages_tasks") < packages.index('name: "{{ __base_missing_packages }}"')
+    assert packages.index("base_before_packages_tasks") < packages.index('name: "{{ __base_plan.missing }}"')
