@@ -199,7 +199,7 @@ def test_an_upgrade_and_the_way_back(lab: Lab, own: Own) -> None:
 def test_what_the_cluster_cannot_do_is_refused(own: Own) -> None:
     for name, words in (
         ("cluster_upgrade", ["-e", "microk8s_channel=1.36/stable"]),
-        ("leave_node", ["-e", "node=worker"]),
+        ("leave_node", ["-e", "leave_node=worker"]),
     ):
         done = own.play(f"playbooks/{name}.yml", *words, check=False)
         assert done.failed, name

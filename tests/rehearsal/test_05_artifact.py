@@ -1,7 +1,8 @@
 """The collection as people install it, tarball and wheel: run from there, where no checkout's ansible.cfg reaches.
 
 ARTIFACTS names the environments that `bin/try-artifact` made (build/artifact-PYTHON-ANSIBLE); without it they are made.
-About 15 minutes, and as many more to make an environment; once a release.
+About 30 minutes, and ten more to make an environment; once a release. With REHEARSAL_KEEP the environments of several
+versions of Ansible share a site: each ends as it began.
 """
 
 from __future__ import annotations
@@ -82,3 +83,41 @@ def test_a_key_is_moved_by_the_tarball_and_stays_for_the_wheel(lab: Lab, environ
     assert MOVED not in metrics_keys(lab, "validator1")
     lab.all_sign_on(seconds=120)
     assert set(installed(lab, environments, "wheel", "move_key", *words).changed.values()) == {0}
+
+
+#: Every other playbook, in an order in which each has something to do.
+LIFE: list[tuple[str, ...]] = [
+    ("machines",),
+    ("upgrade", "-e", "prysm_version=v1.3.4"),
+    ("rollback", "-e", "prysm_version=v1.3.3"),
+    ("flag", "-e", "prysm_emergency_flag=--enable-larger-gossip-history", "-e", "prysm_emergency_on=beacon"),
+    ("flag", "-e", "prysm_emergency_flag=none", "-e", "prysm_emergency_on=beacon"),
+    ("drain", "-e", "node=worker"),
+    ("drain", "-e", "node=worker", "-e", "node_state=uncordoned"),
+    ("cluster_upgrade",),
+    ("leave_node", "-e", "leave_node=worker"),
+    ("site",),
+    ("uninstall", "-e", "prysm_uninstall=eth2prysm"),
+    ("site",),
+]
+
+
+def test_the_key_goes_back_by_the_wheel(lab: Lab, environments: Path) -> None:
+    words = ("-e", f"move_key={MOVED}", "-e", "move_from=validator2", "-e", "move_to=validator1")
+    installed(lab, environments, "wheel", "move_key", *words)
+    assert MOVED in metrics_keys(lab, "validator1")
+
+
+def test_the_release_is_written_as_manifests(lab: Lab, environments: Path, tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    installed(lab, environments, "tarball", "manifests", "-e", f"manifests_file={file}")
+    assert "StatefulSet" in file.read_text()
+
+
+def test_every_other_playbook_runs_from_it(lab: Lab, environments: Path) -> None:
+    names = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
+    assert names == {words[0] for words in LIFE} | {"status", "keys", "move_key", "manifests"}
+    for words in LIFE:
+        installed(lab, environments, "tarball", *words)
+        if words[0] not in ("uninstall", "leave_node"):
+            lab.all_sign_on(seconds=180)
