@@ -183,13 +183,19 @@ def holds(path: str) -> t.List[Hold]:
     return sorted(found)
 
 
+#: Stands for a backslash at the end of a line, in a text that can have no such character.
+_CONTINUED = "\0"
+
+
 def _words(text: str) -> t.Iterator[t.List[str]]:
     """The words of each line of an export table, as exportfs splits them: white space, quotes, `#` before a word."""
     line: t.List[str] = []
     word, quoted, begun = "", False, False
     comment = False
-    # A line that ends in a backslash goes on, also within a comment.
-    for char in text.replace("\\\n", " ") + "\n":
+    # A line that ends in a backslash goes on, but no comment does.
+    for char in re.sub(r"\\\n[ \t]*", _CONTINUED, text) + "\n":
+        if char == _CONTINUED:
+            char = "\n" if comment else " "
         if char == "\n":
             if begun:
                 line.append(word)
@@ -213,15 +219,19 @@ def _words(text: str) -> t.Iterator[t.List[str]]:
 def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:
     """Path, client and options of each line of an export table (etab, exports, *.exports).
 
-    `host (rw)` is two clients: host with the defaults, and everybody with rw. No client at all is everybody.
+    `host (rw)` is two clients: host with the defaults, and everybody with rw. No client at all is everybody, and so are
+    options (`-rw`) that no client follows.
     """
     found = []
     for path, *clients in _words(text):
         common: t.List[str] = []
-        while clients and clients[0].startswith("-"):
-            common += clients.pop(0)[1:].split(",")
-        for word in clients or [""]:
-            client, bracket, options = word.partition("(")
+        if not clients or clients[-1].startswith("-"):
+            clients.append("")
+        for word in clients:
+            if word.startswith("-"):
+                common = word[1:].split(",")
+                continue
+            client, bracket, options = _unescape(word).partition("(")
             given = options.rstrip(")").split(",") if bracket else []
             found.append({"path": _unescape(path), "client": client or "*", "options": common + given})
     return found

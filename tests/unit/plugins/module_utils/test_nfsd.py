@@ -51,6 +51,12 @@ def test_the_host_of_an_address(address: str, host: str) -> None:
         pytest.param("/data node1 @group\n", ["node1", "@group"], id="without-options"),
         pytest.param('"/my data" a(rw)\n', ["a"], id="quoted"),
         pytest.param("# /data *(rw)\n\n", [], id="comment"),
+        # As exportfs 2.6.2 does.
+        pytest.param("#/data a(rw) \\\n/data b(rw)\n", ["b"], id="a-comment-is-not-continued"),
+        pytest.param("/data a(rw) # c \\\n/srv b(rw)\n", ["a", "b"], id="a-comment-ends-the-line"),
+        pytest.param("/data \\052(rw)\n", ["*"], id="everybody-by-number"),
+        pytest.param("/data a(rw) -ro\n", ["a", "*"], id="options-without-a-client"),
+        pytest.param("/data -ro a -rw b\n", ["a", "b"], id="options-before-clients"),
     ],
 )
 def test_who_is_given_what(text: str, clients: list[str]) -> None:
