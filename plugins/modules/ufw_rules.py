@@ -100,7 +100,7 @@ options:
   inside:
     description:
       - The C(network) behind the machine's own interfaces, whose names begin with C(interface); packets from and to it
-        are taken from there.
+        are taken from there. Those of C(services), a network of addresses that become others on the way, may take any.
     type: dict
     default: {}
   prefix:
@@ -316,7 +316,8 @@ class Firewall:
         given = self.module.params["inside"]
         if not given.get("network"):
             return None
-        return _reach.Inside(given["network"], (given.get("interface") or "").rstrip("+") + "+")
+        interface = (given.get("interface") or "").rstrip("+") + "+"
+        return _reach.Inside(given["network"], interface, given.get("services") or "")
 
     def ask_ways(self, addresses: t.Iterable[str]) -> None:
         """Ask for the ways to all of these with one program. What it does not say of one is asked alone."""
@@ -477,7 +478,7 @@ CLOSED = {
     "proto": {"type": "str", "choices": ["tcp", "udp"], "default": "tcp"},
     "port": {"type": "int", "required": True},
 }
-INSIDE = {"network": {"type": "str"}, "interface": {"type": "str"}}
+INSIDE = {"network": {"type": "str"}, "interface": {"type": "str"}, "services": {"type": "str"}}
 
 
 class Effect:

@@ -55,7 +55,7 @@ class FilterError(Exception):
 
 
 class Packet(t.NamedTuple):
-    """The first packet of a connection. An interface that is not known is empty, and no loopback.
+    """The first packet of a connection, or the answer to it. An interface that is not known is empty, and no loopback.
 
     tracked says whether the kernel has looked up its connection; None where that is not certain.
     """
@@ -70,10 +70,24 @@ class Packet(t.NamedTuple):
     mark: int = 0
     source_port: int = 50123
     tracked: t.Optional[bool] = True
+    reply: bool = False
 
     @property
     def family(self) -> int:
         return ipaddress.ip_address(self.source).version
+
+    def answer(self) -> "Packet":
+        """What comes back the same way."""
+        return self._replace(
+            hook={INPUT: OUTPUT, OUTPUT: INPUT}.get(self.hook, self.hook),
+            source=self.target,
+            target=self.source,
+            port=self.source_port,
+            source_port=self.port,
+            interface_in=self.interface_out,
+            interface_out=self.interface_in,
+            reply=not self.reply,
+        )
 
 
 _ALL = 0xFFFFFFFF
@@ -127,6 +141,7 @@ _SHORT = {
     "--destination-port": "port",
     "--sport": "source_port",
     "--sports": "source_port",
+    "--ports": "either_port",
     "--ctstate": "state",
     "--state": "state",
     "--dst-type": "target_type",
@@ -268,8 +283,9 @@ def _mark(value: str, mark: Mark) -> t.Optional[bool]:
 
 
 def _state(packet: Packet) -> t.Optional[str]:
-    """The state of the connection that a packet is the first of; before the kernel has looked, it is none it knows."""
-    return None if packet.tracked is None else "new" if packet.tracked else "invalid"
+    """The state of a packet's connection; before the kernel has looked, it is none it knows."""
+    known = "established" if packet.reply else "new"
+    return None if packet.tracked is None else known if packet.tracked else "invalid"
 
 
 def _type(value: str, local: t.Optional[bool]) -> t.Optional[bool]:
@@ -295,6 +311,8 @@ def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark) -> t.
         found = _proto(value, packet)
     elif kind in ("port", "source_port"):
         found = _port(value, getattr(packet, kind))
+    elif kind == "either_port":
+        found = _any([_port(value, packet.port), _port(value, packet.source_port)])
     elif kind == "state":
         state = _state(packet)
         found = None if state is None else state.upper() in value.upper().split(",")
@@ -307,11 +325,12 @@ def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark) -> t.
     elif kind == "packet_type":
         found = value == "unicast"
     elif kind == "syn":
-        found = packet.proto == "tcp"
+        found = packet.proto == "tcp" and not packet.reply
     elif kind == "flags":
         mask, _space, flags = value.partition(" ")
+        has = {"SYN", "ACK"} if packet.reply else {"SYN"}
         names = {"FIN", "SYN", "RST", "PSH", "ACK", "URG"} if mask == "ALL" else set(mask.split(","))
-        found = packet.proto == "tcp" and names & {"SYN"} == set(flags.replace("NONE", "").split(",")) - {""}
+        found = packet.proto == "tcp" and names & has == set(flags.replace("NONE", "").split(",")) - {""}
     elif kind == "comment":
         return True
     else:
@@ -327,6 +346,10 @@ def _all(found: t.Iterable[t.Optional[bool]]) -> t.Optional[bool]:
         if item is None:
             result = None
     return result
+
+
+def _any(found: t.Sequence[t.Optional[bool]]) -> t.Optional[bool]:
+    return True if True in found else None if None in found else False
 
 
 # --- Walking -------------------------------------------------------------------------------------------------------
@@ -671,6 +694,9 @@ class Ruleset:
                 meets = _device(chain.get("dev"), name)
             if chain.get("type") == "nat" and not (self.tracks and packet.tracked):
                 meets = None
+            if chain.get("type") == "nat" and packet.reply:
+                # Only the first packet of a connection comes here.
+                continue
             if meets is not False:
                 found.append((key, chain, meets is True))
         return sorted(found, key=lambda item: (hooks.index(item[1]["hook"]), _prio(item[1])))

@@ -43,10 +43,20 @@ Fates = t.Callable[[Packet], Fate]
 
 
 class Inside(t.NamedTuple):
-    """The network behind a machine's own interfaces, and their name with a plus."""
+    """The network behind a machine's own interfaces, and their name with a plus.
+
+    services is a network of addresses that become others on the way, so by which interface is not known.
+    """
 
     network: str
     interface: str
+    services: str = ""
+
+    def leads(self, address: str) -> t.Optional[str]:
+        """The interface to an address; None where the machine's routes say."""
+        if _is_in(address, self.network):
+            return self.interface
+        return "" if self.services and _is_in(address, self.services) else None
 
 
 def _hosts(network: str, family: int, inside: t.Optional[Inside], interface: str) -> t.List[str]:
@@ -89,22 +99,26 @@ def packets(
             if rule.route:
                 group += [_passed_on(rule, proto, port, source, target, routes, inside) for target in targets]
             else:
-                group.append(_own(rule, proto, port, source, routes))
+                group.append(_own(rule, proto, port, source, routes, inside))
         made = [packet for packet in group if packet is not None]
         if made:
             groups.append(made)
     return groups
 
 
-def _own(rule: Rule, proto: str, port: int, other: str, routes: Routes) -> t.Optional[Packet]:
+def _own(
+    rule: Rule, proto: str, port: int, other: str, routes: Routes, inside: t.Optional[Inside]
+) -> t.Optional[Packet]:
     route = routes(other)
     if route is None:
         return None
+    led = inside.leads(other) if inside is not None else None
+    interface = route.interface if led is None else led
     if rule.direction == "in":
         own = route.own if rule.target == "any" else str(ipaddress.ip_network(rule.target)[0])
-        return Packet(INPUT, proto, other, own, port, interface_in=rule.interface_in or route.interface)
+        return Packet(INPUT, proto, other, own, port, interface_in=rule.interface_in or interface)
     own = route.own if rule.source == "any" else str(ipaddress.ip_network(rule.source)[0])
-    return Packet(OUTPUT, proto, own, other, port, interface_out=rule.interface_out or route.interface)
+    return Packet(OUTPUT, proto, own, other, port, interface_out=rule.interface_out or interface)
 
 
 def _passed_on(
@@ -115,8 +129,9 @@ def _passed_on(
     def interface(address: str, given: str) -> t.Optional[str]:
         if given:
             return given
-        if inside is not None and _is_in(address, inside.network):
-            return inside.interface
+        led = inside.leads(address) if inside is not None else None
+        if led is not None:
+            return led
         route = routes(address)
         return None if route is None else route.interface
 
@@ -146,11 +161,20 @@ def asked_for(
 
 
 def blocked(groups: t.Iterable[t.Sequence[Packet]], fates: Fates) -> t.Iterator[t.Tuple[Packet, str]]:
-    """For each group none of whose packets gets through: one of them, and what stops it."""
+    """For each group none of whose packets gets through and is answered: one of them, or its answer, and by what."""
     for group in groups:
-        found = [(packet, fates(packet)) for packet in group]
-        if all(fate.passes is False for _packet, fate in found):
-            yield found[0][0], found[0][1].by
+        found = [_stopped(packet, fates) for packet in group]
+        if found and found[0] is not None and None not in found:
+            yield found[0]
+
+
+def _stopped(packet: Packet, fates: Fates) -> t.Optional[t.Tuple[Packet, str]]:
+    """A packet or the answer to it, whichever is stopped, and what stops it."""
+    for one in (packet, packet.answer()):
+        fate = fates(one)
+        if fate.passes is False:
+            return one, fate.by
+    return None
 
 
 def exposed(
@@ -174,4 +198,6 @@ def exposed(
 
 def says(packet: Packet) -> str:
     """A packet in words."""
+    if packet.reply:
+        return "the answer, {0} {1}:{2} -> {3}".format(packet.proto, packet.source, packet.source_port, packet.target)
     return "{0} {1} -> {2}:{3}".format(packet.proto, packet.source, packet.target, packet.port)

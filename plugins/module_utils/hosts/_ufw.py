@@ -68,8 +68,8 @@ class Rule(t.NamedTuple):
         return words
 
     def denies(self) -> bool:
-        """Whether the rule keeps packets out."""
-        return self.action in ("deny", "reject")
+        """Whether the rule keeps packets out; `ufw deny log ...` is written deny_log."""
+        return self.action.partition("_")[0] in ("deny", "reject")
 
     def overlaps(self, other: Rule) -> bool:
         """Whether there may be a packet of both rules."""

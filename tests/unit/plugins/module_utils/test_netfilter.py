@@ -70,6 +70,8 @@ def test_what_ufw_opens_is_open_and_the_rest_is_closed() -> None:
         pytest.param("-A INPUT -s 172.16.0.0/12 -j DROP", False, id="a-network"),
         pytest.param("-A INPUT ! -s 172.16.0.0/12 -j DROP", True, id="not-a-network"),
         pytest.param("-A INPUT -i eth0 -p tcp -m tcp --dport 10000:11000 -j DROP", False, id="a-range-of-ports"),
+        pytest.param("-A INPUT -p tcp -m multiport --ports 111,10250 -j DROP", False, id="a-port-of-either-end"),
+        pytest.param("-A INPUT -p tcp -m multiport --ports 111,2049 -j DROP", True, id="ports-of-neither-end"),
         pytest.param("-A INPUT -i eth1 -j DROP", True, id="another-interface"),
         pytest.param("-A INPUT -i en+ -j DROP", True, id="other-interfaces"),
         pytest.param("-A INPUT -p tcp ! --dport 22 -j REJECT", False, id="all-but-one-port"),
@@ -178,7 +180,7 @@ def routes(address: str) -> _reach.Route | None:
     return None if address in ("172.20.10.12", "10.9.9.9") or ":" in address else _reach.Route("eth0", "172.20.10.12")
 
 
-INSIDE = _reach.Inside("10.1.0.0/16", "cali+")
+INSIDE = _reach.Inside("10.1.0.0/16", "cali+", "10.152.183.0/24")
 
 
 @pytest.mark.parametrize(
@@ -211,10 +213,52 @@ def test_packets_of_a_rule(options: dict[str, t.Any], expected: list[list[Packet
 def test_anybody_is_somebody_in_each_part_of_the_world() -> None:
     (group,) = _reach.packets(_ufw.wanted({"proto": "udp", "port": "13000"}), 4, routes, None)
     assert len(group) == 3
-    blocked = _reach.blocked([group], lambda p: _netfilter.Fate(p.source.startswith("8."), "x"))
+    blocked = _reach.blocked([group], lambda p: _netfilter.Fate("8.8.8.8" in (p.source, p.target), "x"))
     assert list(blocked) == [], "a rule for one part of the world is somebody's own affair"
     assert list(_reach.blocked([group], lambda _p: _netfilter.Fate(False, "-A INPUT -j DROP")))
     assert list(_reach.blocked([group], lambda _p: _netfilter.Fate(None, ""))) == []
+
+
+@pytest.mark.parametrize(
+    ("ahead", "by"),
+    [
+        pytest.param("-A OUTPUT -d 172.16.0.0/12 -j DROP", True, id="private-networks"),
+        pytest.param("-A OUTPUT -d 172.16.0.0/12 -m conntrack --ctstate NEW -j DROP", False, id="new-connections"),
+        pytest.param("-A OUTPUT -p tcp --syn -d 172.16.0.0/12 -j DROP", False, id="first-packets"),
+        pytest.param("-A OUTPUT -p tcp -m tcp --tcp-flags SYN,ACK SYN,ACK -j DROP", True, id="second-packets"),
+        pytest.param("-A OUTPUT -p tcp -m tcp --sport 10250 -j DROP", True, id="from-the-port"),
+        pytest.param("-A OUTPUT -p tcp -m tcp --dport 10250 -j DROP", False, id="to-the-port"),
+        pytest.param("-A OUTPUT -o eth1 -j DROP", False, id="another-interface"),
+        pytest.param("-A OUTPUT -m state --state ESTABLISHED -j ACCEPT\n-A OUTPUT -j DROP", False, id="let-out"),
+    ],
+)
+def test_what_gets_in_must_be_answered(ahead: str, by: bool) -> None:
+    tables = [_netfilter.parse_save(save(ahead))]
+    assert _netfilter.fate(NODE, tables).passes is True
+    found = list(_reach.blocked([[NODE]], lambda packet: _netfilter.fate(packet, tables)))
+    assert [(_reach.says(packet), rule) for packet, rule in found] == (
+        [("the answer, tcp 172.20.10.12:10250 -> 172.20.10.11", ahead)] if by else []
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"proto": "tcp", "port": "16443", "from_ip": "10.1.0.0/16"},
+        {"direction": "out", "to_ip": "10.1.0.0/16"},
+        {"direction": "out", "to_ip": "10.152.183.0/24"},
+    ],
+    ids=str,
+)
+def test_a_guard_against_forged_addresses_stops_no_pod(options: dict[str, t.Any]) -> None:
+    """A usual rule of images: what says it is from a private network does not come from the world's side."""
+    guard = "-A INPUT -i eth0 -s 10.0.0.0/8 -j DROP\n-A OUTPUT -o eth0 -d 10.0.0.0/8 -j DROP"
+    pods = "-A INPUT -s 10.1.0.0/16 -j ACCEPT"
+    for ahead, stops in ((guard, False), (guard.replace("-i eth0 ", "").replace("-o eth0 ", ""), True)):
+        tables = [_netfilter.parse_save(save(f"{ahead}\n{pods}"))]
+        groups = _reach.packets(_ufw.wanted(options), 4, routes, INSIDE)
+        assert groups
+        assert bool(list(_reach.blocked(groups, lambda packet: _netfilter.fate(packet, tables)))) is stops  # noqa: B023
 
 
 def test_sources_that_must_get_through_are_given() -> None:
@@ -259,6 +303,8 @@ RULESETS = {
         "table ip a {{ chain c {{ type filter hook prerouting priority -150;\n{0}\n}}\n"
         "chain d {{ type filter hook input priority 0;\ntcp dport 10250 drop\n}}\n}}"
     ),
+    "answers": "table inet a {{ chain c {{ type filter hook output priority 0; policy accept;\n{0}\n}}\n}}",
+    "nat-answers": "table ip a {{ chain c {{ type nat hook output priority -100; policy accept;\n{0}\n}}\n}}",
     "one-device": (
         "table netdev a {{ chain c {{ type filter hook ingress device eth0 priority 0; policy accept;\n{0}\n}}\n}}"
     ),
@@ -287,6 +333,12 @@ LINES = [
     ("ct state new drop", ("before-connections",)),
     ("ct state invalid drop", ("before-connections", "other-table")),
     ("ct mark 0 drop", ("before-connections",)),
+    ("ip daddr 172.20.10.11 drop", ("answers",)),
+    ("tcp sport 10250 drop", ("answers", "nat-answers")),
+    ("ct state new drop", ("answers",)),
+    ("ct state established tcp sport 25000 drop", ("answers",)),
+    ('oifname "eth0" drop', ("answers",)),
+    ("tcp dport 10250 drop", ("answers",)),
 ]
 #: Of these nothing more is asked than that what is said be so.
 UNSURE = [
@@ -360,6 +412,8 @@ def test_nftables_does_what_is_said_of_it() -> None:
         for (source, port), real in answers:
             packet = NODE._replace(source=source, port=port)
             found = _netfilter.fate(packet, [], ruleset)
+            if found.passes:
+                found = _netfilter.fate(packet.answer(), [], ruleset)
             assert found.passes in (real, None), f"{text}\n{packet}\n{found}"
             assert found.passes is not None or text not in sure, f"not understood: {text}\n{packet}\n{found}"
 
@@ -519,12 +573,14 @@ NODE_FILTER = """\
 :cali-pro-x - [0:0]
 :ufw-user-input - [0:0]
 :ufw-user-forward - [0:0]
+:ufw-before-forward - [0:0]
 -A INPUT -m comment --comment "cali:Cz_u1IQiXIMmKD4c" -j cali-INPUT
 -A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
 -A INPUT -j KUBE-FIREWALL
 -A INPUT -j ufw-user-input
 -A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD
 -A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A FORWARD -j ufw-before-forward
 -A FORWARD -j ufw-user-forward
 -A FORWARD -m comment --comment "cali:S93hcgKJrXEqnTfs" -m mark --mark 0x10000/0x10000 -j ACCEPT
 -A FORWARD -m comment --comment "cali:mp77cMpurHhyjLrM" -j MARK --set-xmark 0x10000/0x10000
@@ -554,6 +610,7 @@ NODE_FILTER = """\
 -A cali-tw-cali0a -j DROP
 -A ufw-user-input -s 172.20.10.11/32 -j ACCEPT
 -A ufw-user-input -i cali+ -j ACCEPT
+-A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A ufw-user-forward -i cali+ -o cali+ -j ACCEPT
 -A ufw-user-forward -s 10.1.0.0/16 -j ACCEPT
 -A ufw-user-forward -p udp -m udp --dport 13000 -j ACCEPT
