@@ -368,7 +368,8 @@ class Firewall:
             if rc != 0:
                 wrong.append("{0} failed: {1}".format(program, err.strip()))
                 continue
-            parsed = _netfilter.parse_save(text, "(iptables-legacy) " if program == legacy else "")
+            sets = self.sets() if "--match-set" in text else None
+            parsed = _netfilter.parse_save(text, "(iptables-legacy) " if program == legacy else "", sets)
             found.append(parsed)
             if program != legacy:
                 # iptables shows the rules of a table that filters nothing as if it did.
@@ -382,6 +383,15 @@ class Firewall:
         if wrong and not found:
             raise _netfilter.FilterError("; ".join(wrong))
         return found, skip
+
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    def sets(self) -> t.Optional[_netfilter.Sets]:
+        """The sets of addresses that rules of iptables may name; without an answer what they hold is not known."""
+        ipset = self.module.get_bin_path("ipset")
+        if ipset is None:
+            return None
+        rc, text, _err = self.module.run_command([ipset, "save"])
+        return _netfilter.Sets(text) if rc == 0 else None
 
     @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
     def nftables(self) -> t.Optional[t.Tuple[t.Any, t.Set[_netfilter.TableName]]]:
@@ -701,7 +711,9 @@ def refuse(module: AnsibleModule, result: t.Dict[str, t.Any]) -> None:
         module.fail_json(
             msg="{0}. Rules of other programs stay as they are; delete each rule named here (`iptables -D ...`, or"
             " `ufw delete ...` for a rule in ufw-user-...), also in the file that loads it at boot, or put it behind"
-            " ufw's chains, then run again.".format(". ".join(wrong)),
+            " ufw's chains, or take the site's addresses out of the set that it names, then run again.".format(
+                ". ".join(wrong)
+            ),
             **result,
         )
 

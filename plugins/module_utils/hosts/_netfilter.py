@@ -100,6 +100,59 @@ class Mark(t.NamedTuple):
     unknown: int
 
 
+class Sets:
+    """The sets of addresses in the answer of `ipset save`."""
+
+    def __init__(self, text: str = "") -> None:
+        self._created: t.Dict[str, t.List[str]] = {}
+        self._elements: t.Dict[str, t.List[t.List[str]]] = {}
+        # Blacklists are long, and each address is asked for often.
+        self._parsed: t.Dict[str, t.Optional[t.List[t.Tuple[int, int, int, bool]]]] = {}
+        self._answers: t.Dict[t.Tuple[str, str], t.Optional[bool]] = {}
+        for line in text.splitlines():
+            words = line.split()
+            if words[:1] == ["create"] and len(words) > 2:
+                self._created[words[1]] = words[2:]
+            elif words[:1] == ["add"] and len(words) > 2:
+                self._elements.setdefault(words[1], []).append(words[2:])
+
+    def has(self, name: str, address: str) -> t.Optional[bool]:
+        """Whether an address is in a set; None where that is not known, as with sets of more than addresses."""
+        if (name, address) not in self._answers:
+            self._answers[name, address] = self._ask(name, address)
+        return self._answers[name, address]
+
+    def _ask(self, name: str, address: str) -> t.Optional[bool]:
+        kind, *options = self._created.get(name) or [""]
+        if kind == "list:set":
+            return _any([self.has(words[0], address) for words in self._elements.get(name, [])])
+        if kind not in ("hash:ip", "hash:net", "bitmap:ip") or {"netmask", "bitmask"} & set(options):
+            return None
+        if name not in self._parsed:
+            self._parsed[name] = _spans(self._elements.get(name, []))
+        spans = self._parsed[name]
+        if spans is None:
+            return None
+        here = ipaddress.ip_address(address)
+        there = int(here)
+        found = [item for item in spans if item[0] == here.version and item[1] <= there <= item[2]]
+        # The narrowest entry counts, and one with nomatch takes its addresses out.
+        return bool(found) and not min(found, key=lambda item: item[2] - item[1])[3]
+
+
+def _spans(elements: t.Sequence[t.Sequence[str]]) -> t.Optional[t.List[t.Tuple[int, int, int, bool]]]:
+    """Version, first and last address of each element of a set, and whether it is an exception."""
+    found: t.List[t.Tuple[int, int, int, bool]] = []
+    try:
+        for words in elements:
+            network = ipaddress.ip_network(words[0], strict=False)
+            ends = int(network.network_address), int(network.broadcast_address)
+            found.append((network.version, *ends, "nomatch" in words[1:]))
+    except ValueError:
+        return None
+    return found
+
+
 class Rule(t.NamedTuple):
     """A rule of a chain: conditions, what it does, and its text."""
 
@@ -108,6 +161,7 @@ class Rule(t.NamedTuple):
     options: t.List[str]
     text: str
     goto: bool = False
+    sets: t.Optional[Sets] = None
 
 
 class Chain(t.NamedTuple):
@@ -152,17 +206,18 @@ _SHORT = {
     "--tcp-flags": "flags",
     "--syn": "syn",
     "--comment": "comment",
+    "--match-set": "set",
     "--src-range": "source_range",
     "--dst-range": "target_range",
 }
-_TWO = ("--tcp-flags",)
+_TWO = ("--tcp-flags", "--match-set")
 _QUOTES = re.compile(r"""["'\\#]""")
 
 
-def parse_save(text: str, label: str = "") -> Tables:
+def parse_save(text: str, label: str = "", sets: t.Optional[Sets] = None) -> Tables:
     """The tables in the answer of iptables-save, or of `iptables -S` for the table filter.
 
-    label is put before the text of each rule.
+    label is put before the text of each rule; sets are those that the rules name.
     """
     tables: Tables = {}
     table = tables.setdefault("filter", {})
@@ -179,7 +234,7 @@ def parse_save(text: str, label: str = "") -> Tables:
             table[line.split()[1]] = Chain("", [])
         elif line.startswith("-A "):
             name, rule = _parse_rule(line)
-            table.setdefault(name, Chain("", [])).rules.append(rule._replace(text=label + rule.text))
+            table.setdefault(name, Chain("", [])).rules.append(rule._replace(text=label + rule.text, sets=sets))
     return tables
 
 
@@ -295,7 +350,7 @@ def _type(value: str, local: t.Optional[bool]) -> t.Optional[bool]:
     return False if kinds <= {"BROADCAST", "MULTICAST", "ANYCAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT"} else None
 
 
-def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark) -> t.Optional[bool]:
+def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark, sets: t.Optional[Sets]) -> t.Optional[bool]:
     kind, wanted, value = condition
     found: t.Optional[bool]
     if kind in ("source", "target"):
@@ -307,6 +362,10 @@ def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark) -> t.
         # What arrives leaves by none, and what leaves has arrived by none.
         none = (kind == "interface_in" and packet.hook == OUTPUT) or (kind == "interface_out" and packet.hook == INPUT)
         found = False if none else _interface(value, name)
+    elif kind == "set":
+        name, _space, flags = value.partition(" ")
+        end = {"src": packet.source, "dst": packet.target}.get(flags)
+        found = None if sets is None or end is None else sets.has(name, end)
     elif kind == "proto":
         found = _proto(value, packet)
     elif kind in ("port", "source_port"):
@@ -403,7 +462,7 @@ class _Walk:
         for rule in self.chains[name].rules:
             if rule.target in (DROP, REJECT) and name.startswith(_MANAGED):
                 continue
-            holds = _all(_holds(condition, self.packet, self.mark) for condition in rule.conditions)
+            holds = _all(_holds(condition, self.packet, self.mark, rule.sets) for condition in rule.conditions)
             if holds is False:
                 continue
             sure = certain and holds is True and not maybe

@@ -127,6 +127,51 @@ def test_a_rule_ahead_of_ufw(ahead: str, passes: bool | None) -> None:
         assert found.by in ahead.splitlines(), "it is named"
 
 
+SETS = _netfilter.Sets("""\
+create fh hash:net family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x877482a6
+add fh 172.16.0.0/12
+add fh 10.0.0.0/8
+add fh 172.20.10.12 nomatch
+create few hash:ip family inet hashsize 1024 maxelem 65536 timeout 100 counters comment
+add few 172.20.10.11 timeout 99 packets 0 bytes 0 comment "a b"
+create block hash:ip family inet hashsize 1024 maxelem 65536 netmask 24
+add block 172.20.10.0
+create pairs hash:ip,port family inet hashsize 1024 maxelem 65536
+add pairs 172.20.10.11,tcp:10250
+create six hash:net family inet6 hashsize 1024 maxelem 65536
+add six fd00::/8
+create none hash:net family inet hashsize 1024 maxelem 65536
+create all list:set size 8
+add all six
+add all few
+""")
+
+
+@pytest.mark.parametrize(
+    ("condition", "passes"),
+    [
+        ("--match-set fh src", False),
+        ("--match-set fh dst", True),
+        ("! --match-set fh src", True),
+        ("! --match-set fh dst", False),
+        ("--match-set few src", False),
+        ("--match-set none src", True),
+        ("! --match-set none src", False),
+        ("--match-set six src", True),
+        ("--match-set all src", False),
+        ("--match-set all dst", True),
+        ("--match-set block src", None),
+        ("--match-set pairs src,dst", None),
+        ("--match-set unknown src", None),
+        ("--match-set few src --packets-gt 5", None),
+        ("--match-set few src --return-nomatch", None),
+    ],
+)
+def test_who_is_in_a_set(condition: str, passes: bool | None) -> None:
+    text = save(f"-A INPUT -m set {condition} -j DROP")
+    assert _netfilter.fate(NODE, [_netfilter.parse_save(text, sets=SETS)]).passes is passes
+
+
 @pytest.mark.parametrize(
     ("table", "by"),
     [

@@ -103,6 +103,21 @@ def test_a_rule_ahead_is_named_with_the_file_that_loads_it(files: dict[str, str]
     assert exposed == []
 
 
+def test_a_set_of_bad_addresses_may_hold_those_of_the_site(files: dict[str, str]) -> None:
+    """Lists of addresses that nobody has in the Internet (bogons, FireHOL level 1) have the private ones."""
+    text = rules("-A INPUT -m set --match-set firehol_level1 src -j DROP\n")
+    listed = "create firehol_level1 hash:net family inet\nadd firehol_level1 172.16.0.0/12\n"
+    assert effect(Machine(iptables_nft_save=text, ipset={"save": listed})) == (
+        [
+            "-A INPUT -m set --match-set firehol_level1 src -j DROP stops MicroK8s from a node (tcp 172.20.10.11 ->"
+            " 172.20.10.12:10250)"
+        ],
+        [],
+    )
+    for unknown in (Machine(iptables_nft_save=text), Machine(iptables_nft_save=text, ipset={"save": (1, "", "no")})):
+        assert effect(unknown) == ([], [])
+
+
 def test_what_is_open_is_named_once_for_each_rule(files: dict[str, str]) -> None:
     blocked, exposed = effect(Machine(iptables_nft_save=rules("-A INPUT -p tcp -j ACCEPT\n")))
     assert blocked == []
