@@ -373,7 +373,7 @@ def own_node(
     """The Node object of this machine: by the machine's identity, whatever name and address it is registered under.
 
     Where that cannot be compared, `member` says that the machine is in this very cluster, and then one under its name
-    or one of its addresses is its own; otherwise only one under both.
+    or one of its addresses is its own; otherwise only one under both. One under both is a member's own in any case.
     """
     mine = {address, *here.get("addresses", [])} - {""}
     found = []
@@ -383,6 +383,8 @@ def own_node(
         placed = bool(mine.intersection(node["addresses"]))
         if same is None:
             same = (named or placed) if member else (named and placed)
+        # Its marks may have been given anew since its kubelet told them; nobody else has name, address and authority.
+        same = same or (member and named and placed)
         if same:
             boot = node.get("boot_id")
             this_boot = bool(boot) and boot == (here.get("identity") or {}).get("boot_id")
@@ -462,13 +464,29 @@ def join_plan(
         return plan("refuse", f"The API of the seed {there['name']} does not answer: {there['api']['reason']}")
 
     node = own_node(here, there["nodes"], address, member=same)
-    conflict = _conflict(here, there, node, address)
+    conflict = _conflict(here, there, node, address, member=same)
     if conflict:
         return plan("refuse", conflict)
     if not same:
         # What is certainly this machine's, but neither its name nor its address, is left to a person.
         if node is None or not (node["name"] == name or address in node["addresses"]):
             return plan("join", "not in the cluster")
+        if not {address, *here.get("addresses", [])}.intersection(node["addresses"]):
+            # `remove-node` takes the address of the object out of the datastore, whoever has it now.
+            where = ", ".join(node["addresses"]) or "no address"
+            moved = (
+                "run again in a minute"
+                if node["ready"]
+                else f"run on the seed: microk8s kubectl delete node {node['name']}"
+            )
+            return plan(
+                "refuse",
+                f"The cluster has a node {node['name']} ({where}) with the name and the machine id of this machine, "
+                "which has none of these addresses: one disk may have been copied to both, and the other machine may "
+                "still run its pods. If so, give this one a host name (hostnamectl set-hostname NAME) and a machine id "
+                "of its own (rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup; reboot). Only if "
+                f"it is this machine that has moved to another address, {moved}",
+            )
         if node["ready"]:
             return plan(
                 "join", "its former installation's Node object looks Ready until its lease ends", remove=node["name"]
@@ -515,6 +533,7 @@ def _conflict(
     there: t.Mapping[str, t.Any],
     node: t.Optional[t.Mapping[str, t.Any]],
     address: str,
+    member: bool,
 ) -> str:
     """Why another machine's Node object stands in the way, or an empty text. One that runs is never to be removed."""
     name = here["name"]
@@ -526,6 +545,12 @@ def _conflict(
             continue
         what = f"the name {name}" if named else f"the address {address}"
         where = ", ".join(other["addresses"]) or "no address"
+        if member and node is not None and not other["ready"] and is_same_machine(here, other):
+            return (
+                f"This machine is the node {node['name']} of the cluster now, and {other['name']} ({where}), which is "
+                "not Ready, is what it was before: both have its machine id. Run on the seed: microk8s kubectl delete "
+                f"node {other['name']}"
+            )
         if other["ready"]:
             remedy = (
                 "That node is Ready: it runs, and its pods may sign. Give one of the two another "
@@ -533,10 +558,16 @@ def _conflict(
                 + ", or a machine id of its own if one was copied from the other (compare /etc/machine-id of both)."
             )
         else:
+            # With --force `remove-node` takes the address of the object out of the datastore, whoever has it now.
+            used = {address, *here.get("addresses", [])} if member else set()
+            used |= {item for one in there["nodes"] if one["ready"] for item in one["addresses"]}
+            if used.intersection(other["addresses"]):
+                command = f"kubectl delete node {other['name']}"
+            else:
+                command = f"remove-node {other['name']}{' --force' if not other.get('worker') else ''}"
             remedy = (
                 "That node is not Ready, but the machine may still run its pods. Only if it is this machine's former "
-                "self, or is switched off for good, run on the seed: microk8s remove-node "
-                f"{other['name']}{' --force' if not other.get('worker') else ''}"
+                f"self, or is switched off for good, run on the seed: microk8s {command}"
             )
         return (
             f"The cluster has a node {other['name']} ({where}) that has {what} of this machine and may be another "

@@ -533,6 +533,48 @@ def test_a_node_object_is_removed_only_for_the_machine_that_was_it(
         assert "remove-node" not in result["reason"]
 
 
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_copy_of_a_disk_with_its_name_does_not_remove_the_other_machine(ready: bool) -> None:
+    """A machine restored from a backup under another address, while the first one hangs and may run its pods."""
+    node = known("worker", "172.20.10.14", COPIED, ready, LONG_AGO)
+    result = plan(identified("single", "own"), among(node))
+    assert (result["action"], result["remove"]) == ("refuse", "")
+    assert "copied to both" in result["reason"]
+    assert "remove-node" not in result["reason"]
+    assert ("delete node worker" in result["reason"]) is not ready
+
+
+@pytest.mark.parametrize("state", ["worker", "control_plane"])
+@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize("ids", [OTHERS, {**IDS, "machine_id": "new"}], ids=["all", "machine-id"])
+def test_marks_given_anew_do_not_make_a_member_another_machine(ids: dict[str, t.Any], ready: bool, state: str) -> None:
+    """The kubelet has not told the cluster yet; the advice was to rename a node that runs, or to remove it."""
+    result = plan(identified(state), among(known("worker", "172.20.10.12", ids, ready)), role=state)
+    assert (result["action"], result["node"]) == ("none" if ready else "wait", "worker")
+
+
+@pytest.mark.parametrize("state", ["worker", "control_plane"])
+def test_what_a_renamed_machine_was_before_is_not_removed_from_the_datastore(state: str) -> None:
+    """`remove-node NAME --force` takes out the address of the object, which is that of a live member."""
+    former = known("old", "172.20.10.12", COPIED, False, LONG_AGO, worker=state == "worker")
+    result = plan(identified(state), among(known("worker", "172.20.10.12", IDS), former), role=state)
+    assert result["action"] == "refuse"
+    assert result["reason"].endswith("microk8s kubectl delete node old")
+
+
+@pytest.mark.parametrize(
+    ("address", "command"),
+    [
+        pytest.param("172.20.10.13", "kubectl delete node worker", id="of-a-live-control-plane"),
+        pytest.param("10.9.9.9", "remove-node worker --force", id="of-nobody"),
+    ],
+)
+def test_the_address_of_a_stale_node_may_be_anothers_now(address: str, command: str) -> None:
+    result = plan(identified("single", "own"), among(known("worker", address, OTHERS, False, worker=False)))
+    assert result["action"] == "refuse"
+    assert result["reason"].endswith(f"microk8s {command}")
+
+
 def test_a_copy_that_runs_is_not_taken_for_this_machine_just_after_its_start() -> None:
     """Both have the ids of the disk that was copied, and this one's kubelet has not told its new boot yet."""
     own = known("worker", "172.20.10.12", COPIED, ready=False, renewed=900.0)
@@ -570,6 +612,7 @@ def test_no_message_advises_to_remove_a_node_that_runs(
         assert result["remove"] == name
         assert here_id == node_id or not (here_id and node_id)
         assert name == "worker" or address == "172.20.10.12"
+        assert address != "10.9.9.9", "a copy of its disk may have its name"
 
 
 def test_a_kubelet_that_does_not_renew_its_lease_is_not_ready() -> None:
