@@ -133,6 +133,14 @@ def values(record: Record) -> dict[str, t.Any]:
         raise ReleaseError(f"the Secret {record.name} cannot be read as a record of Helm: {exc}") from exc
 
 
+def clients(config: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
+    """The clients in values of this collection's chart by name, whether they stand there as a map or as a list."""
+    listed = config.get("validators") or {}
+    if isinstance(listed, list):
+        return {str(entry.get("name")): entry for entry in listed}
+    return {str((entry or {}).get("name") or key): entry or {} for key, entry in listed.items()}
+
+
 def differing(wanted: t.Mapping[str, t.Mapping[str, str]], found: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     """Names of the Secrets that are missing, or do not hold exactly what they should."""
     there = {secret["metadata"]["name"]: secret.get("data") or {} for secret in found}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._release import clients
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _data_dir
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _signers
 
@@ -89,14 +90,6 @@ def _at(values: t.Any, path: t.Sequence[str]) -> t.Any:
     for name in path:
         values = values.get(name) if isinstance(values, dict) else None
     return values
-
-
-def clients(values: Json) -> dict[str, Json]:
-    """The clients of the values by name, whether they stand there as a map or as a list."""
-    listed = values.get("validators") or {}
-    if isinstance(listed, list):
-        return {str(entry.get("name")): entry for entry in listed}
-    return {str((entry or {}).get("name") or key): entry or {} for key, entry in listed.items()}
 
 
 def changed(wanted: Json, final: Json, other_storage: bool = False) -> list[str]:

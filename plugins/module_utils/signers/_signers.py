@@ -17,7 +17,7 @@ import posixpath
 import re
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._release import unpack
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._release import clients, unpack
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _clients, _command_lines
 
@@ -745,7 +745,8 @@ def released(secret: Json, namespace: str, known: Storage) -> list[Signer]:
                 why="its values name it",
                 entry=f"{space}/{name}",
             )
-            for name, entry in (values.get("validators") or {}).items()
+            for name, given in clients(values).items()
+            for entry in ({**(values.get("validatorDefaults") or {}), **given},)
             if values.get("persistentVolumeType", "nfs") == "nfs"
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as exc:

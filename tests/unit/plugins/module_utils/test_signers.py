@@ -157,6 +157,21 @@ def test_reads_the_values_of_a_release() -> None:
     assert seen.wallet == (None, "10.0.0.9:/data/prysm/wallet-v")
 
 
+@pytest.mark.parametrize(
+    "validators",
+    [
+        [{"name": "v", "walletVolumePath": "/data/prysm/wallet-v"}],
+        {"first": {"name": "v", "walletVolumePath": "/data/prysm/wallet-v"}},
+    ],
+    ids=["a-list", "another-name"],
+)
+def test_reads_every_form_of_values_that_the_chart_takes(validators: t.Any) -> None:
+    values = {"nfs": {"serverIp": NFS}, "validators": validators}
+    values["validatorDefaults"] = {"dataVolumePath": "/data/prysm/v"}
+    (seen,) = _signers.released(release(values), "prysm", KNOWN)
+    assert (seen.client, seen.wallet.path, seen.data.path) == ("other/v", "/data/prysm/wallet-v", "/data/prysm/v")
+
+
 @pytest.mark.parametrize("data", [None, {}, {"release": "!"}, {"release": "eA=="}, {"release": "ZUE9PQ=="}])
 def test_a_release_that_cannot_be_read_is_danger(data: t.Any) -> None:
     with pytest.raises(StakingError, match="the Helm release other/site cannot be read"):
