@@ -11,6 +11,7 @@ import fnmatch
 import ipaddress
 import os
 import re
+import shlex
 import typing as t
 
 LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
@@ -35,7 +36,7 @@ def lines_of(text: str, keyword: str) -> t.List[str]:
     """Lines of an sshd configuration file with this keyword, outside Match blocks."""
     found = []
     for line in text.splitlines():
-        words = re.split(r"[\s=]+", line.strip(), maxsplit=1)
+        words = _arguments(line) or [""]
         if words[0].lower() == "match":
             break
         if words[0].lower() == keyword:
@@ -51,7 +52,7 @@ def port_lines(text: str) -> t.List[str]:
 def listen_lines(text: str) -> t.List[str]:
     """Lines that bind an address together with a port, which no other line can then change."""
     return [
-        line for line in lines_of(text, "listenaddress") if re.search(r"(\]|[^:]):\d+(\s|$)", line.split(None, 1)[-1])
+        line for line in lines_of(text, "listenaddress") if re.search(r"(\]|[^:]):\d+$", [*_arguments(line), ""][1])
     ]
 
 
@@ -61,9 +62,13 @@ _DEPTH = 16  # sshd follows no more
 
 
 def _arguments(line: str) -> t.List[str]:
-    """The words of a line as sshd splits them: quotes, and an equals sign after the keyword."""
-    words = re.findall(r'"[^"]*"|[^\s"]+', re.sub(r"^(\s*\w+)\s*=\s*", r"\1 ", line))
-    return [word.strip('"') for word in words]
+    """The words of a line as sshd splits them: quotes, comments, and an equals sign after the keyword."""
+    line = re.sub(r'^\s*"?(\w+)"?\s*=?\s*', r"\1 ", line)
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError:
+        # A quote that does not end: sshd refuses the line.
+        return line.split()
 
 
 def files(main: str, read: Read, find: Find) -> t.List[t.Tuple[str, t.List[str]]]:

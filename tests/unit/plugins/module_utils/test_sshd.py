@@ -34,6 +34,13 @@ def test_ports_of_the_socket(text: str, ports: list[int]) -> None:
         pytest.param("ListenAddress 0.0.0.0:22\n", [], ["ListenAddress 0.0.0.0:22"], id="address-and-port"),
         pytest.param("ListenAddress [::]:22\n", [], ["ListenAddress [::]:22"], id="address-and-port-6"),
         pytest.param("Match User git\n  Port 23\n", [], [], id="inside-match"),
+        pytest.param('"Port" 22 # before\n', ['"Port" 22 # before'], [], id="quoted"),
+        pytest.param(
+            "ListenAddress \"127.0.0.1:22\"\nListenAddress = '[::1]:22' # one\n",
+            [],
+            ['ListenAddress "127.0.0.1:22"', "ListenAddress = '[::1]:22' # one"],
+            id="quoted-address-and-port",
+        ),
     ],
 )
 def test_lines_that_set_a_port(text: str, ports: list[str], listens: list[str]) -> None:
@@ -129,6 +136,12 @@ def configuration(texts: dict[str, str]) -> tuple[dict[str, list[str]], bool]:
             {OWN: ["Port 22"]},
             True,
             id="for-all-again",
+        ),
+        pytest.param(
+            {MAIN: "Match All # again\nInclude '/etc/ssh/sshd_config.d/*.conf' # all\n", OWN: "Port 22\n"},
+            {OWN: ["Port 22"]},
+            True,
+            id="with-comments",
         ),
         pytest.param(
             {MAIN: "Include /m\nPort 22\n", "/m": "Match User git\nX11Forwarding no\n"},
