@@ -143,7 +143,9 @@ snapd:
   type: dict
   sample: {"present": true, "version": "2.68", "can_hold": true}
 snap:
-  description: The row of MicroK8s in C(snap list); null when it is not installed.
+  description:
+    - The row of MicroK8s in C(snap list); null when it is not installed.
+    - A hold that ends within a year does not count as RV(snap.held).
   returned: success
   type: dict
   sample:
@@ -318,6 +320,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s
     parse_offered_revision,
     parse_snap_list,
     parse_snap_version,
+    short_holds,
     shown_addons,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import is_there
@@ -330,6 +333,7 @@ PAUSE_SECONDS = 2.0
 MACHINE_ID = Path("/etc/machine-id")
 SYSTEM_UUID = Path("/sys/class/dmi/id/product_uuid")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SNAPD_STATE = Path("/var/lib/snapd/state.json")
 LANGUAGE = {"LANGUAGE": "C", "LC_ALL": "C"}
 
 
@@ -351,6 +355,11 @@ def read_snap(module: AnsibleModule) -> t.Tuple[Row, t.Optional[Row], t.List[Row
     if code != 0:
         raise Microk8sError(f"snap list failed, so what is installed is unknown: {err.strip() or out.strip()}")
     row, bases = parse_snap_list(out), parse_bases(out)
+    # What is held for a time only is not held: the role does it for good.
+    brief = short_holds(read_text(SNAPD_STATE) or "{}", datetime.now(timezone.utc))
+    for name, held in [("microk8s", row), *((base["name"], base) for base in bases)]:
+        if held and name in brief:
+            held["held"] = False
     if row and row["held"]:
         return {"present": True, "version": None, "can_hold": True}, row, bases
     code, out, err = run(module, snap, "version")

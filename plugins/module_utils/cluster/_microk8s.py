@@ -14,7 +14,7 @@ import json
 import re
 import ssl
 import typing as t
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 SNAP_DATA = Path("/var/snap/microk8s/current")
@@ -96,6 +96,22 @@ def parse_bases(text: str) -> t.List[t.Dict[str, t.Any]]:
             if BASE_NOTES.intersection(row["notes"]) and not row["disabled"]:
                 found.append({"name": line.split()[0], **row})
     return sorted(found, key=lambda row: str(row["name"]))
+
+
+def short_holds(text: str, now: datetime) -> t.Set[str]:
+    """Snaps whose refreshes are held for less than a year, from snapd's state: `snap list` calls these held as well.
+
+    Without an end (`snap refresh --hold`) it ends in some centuries. A snap may be held by several; the last counts.
+    """
+    try:
+        held = (json.loads(text).get("data") or {}).get("snaps-hold") or {}
+        ends = {name: [str(hold["hold-until"])[:10] for hold in by.values()] for name, by in held.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise Microk8sError(
+            f"the state of snapd cannot be read, so how long refreshes are held is unknown: {exc!r}"
+        ) from exc
+    enough = (now + timedelta(days=365)).strftime("%Y-%m-%d")
+    return {name for name, dates in ends.items() if dates and max(dates) < enough}
 
 
 def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:

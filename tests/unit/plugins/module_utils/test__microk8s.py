@@ -667,6 +667,21 @@ def test_what_a_refresh_of_restarts_microk8s_as_well() -> None:
     assert m.parse_bases("") == []
 
 
+def test_the_last_hold_of_a_snap_counts() -> None:
+    held = {
+        "core22": {"system": {"hold-until": "2026-12-02T10:00:00Z"}, "other": {"hold-until": "2318-03-10T09:47:16Z"}},
+        "snapd": {"other": {"hold-until": "2027-01-02T10:00:00Z"}},
+        "core20": {},
+    }
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    assert m.short_holds(json.dumps({"data": {"snaps-hold": held}}), now) == {"snapd"}
+    for text in ("{}", '{"data": {}}', '{"data": null}'):
+        assert m.short_holds(text, now) == set()
+    for text in ("", "[]", '{"data": {"snaps-hold": {"snapd": {"system": {}}}}}'):
+        with pytest.raises(m.Microk8sError, match="how long refreshes are held"):
+            m.short_holds(text, now)
+
+
 STATUS_YAML = """microk8s:
   running: True
 high-availability:

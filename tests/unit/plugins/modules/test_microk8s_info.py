@@ -78,6 +78,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made.program("ip", 'echo "2: eth0    inet 172.20.10.11/20 brd 172.20.15.255 scope global eth0"')
     monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
     monkeypatch.setattr(microk8s_info, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(microk8s_info, "SNAPD_STATE", tmp_path / "state.json")
     monkeypatch.setattr(microk8s_info, "MICROK8S", str(made.bin / "microk8s"))
     monkeypatch.setattr(microk8s_info, "Files", lambda: microk8s_info_files(made.data))
     return made
@@ -106,6 +107,27 @@ def test_a_snapd_that_does_not_answer_is_a_failure_not_a_bare_machine(
     result = machine.run(capsys)
     assert result["failed"] is True
     assert "cannot communicate with server" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("until", "held"),
+    [
+        pytest.param("2026-12-02T10:00:00Z", False, id="for-some-days"),
+        pytest.param("2318-03-10T09:47:16.854775807Z", True, id="for-good"),
+        pytest.param(None, True, id="by-a-snapd-that-does-not-say"),
+    ],
+)
+def test_what_is_held_for_a_time_is_not_held(
+    machine: Machine, capsys: pytest.CaptureFixture[str], until: str | None, held: bool
+) -> None:
+    """`snap list` says held all the same, and snapd refreshes when the time is over."""
+    machine.install("classic,held")
+    hold = {"first-held": "2026-11-29T10:00:00Z", "hold-until": until, "level": 1}
+    state = {"data": {"snaps-hold": {"microk8s": {"system": hold}}} if until else {"auth": {}}}
+    (machine.root / "state.json").write_text(json.dumps(state))
+    result = machine.run(capsys)
+    assert result["snap"]["held"] is held
+    assert result["snapd"]["can_hold"] is True
 
 
 def test_does_not_take_a_workers_excuse_for_an_answer(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
