@@ -70,7 +70,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import is_directory
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._data_dir import DATABASE
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._clients import KEYS, Surroundings, Verdict
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._clients import (
+    KEYS,
+    Surroundings,
+    Verdict,
+    values,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._command_lines import process
 
 _LIMIT = 1 << 20
@@ -170,6 +175,31 @@ def _around(folder: str) -> Surroundings:
     return Surroundings(env, list(env), read)
 
 
+def _keys_of_nimbus(folder: str, words: t.Sequence[str]) -> str:
+    """The directory of a Nimbus beacon node's own that has keys: it signs with these without being told of any."""
+    env = _around(folder).env
+    home = env.get("XDG_CACHE_HOME") or os.path.join(env.get("HOME") or "/root", ".cache")
+    data = (values(words, "datadir") or [os.path.join(home, "nimbus/BeaconNode")])[-1]
+    places = {os.path.join(data, "validators")}
+    # A configuration file may name another one; it has its own history open there.
+    for name in os.listdir(os.path.join(folder, "fd")):
+        try:
+            path = os.readlink(os.path.join(folder, "fd", name))
+        except OSError:
+            continue  # Closed since.
+        if os.path.basename(path).startswith("slashing_protection.sqlite3"):
+            places.add(os.path.dirname(path))
+    for place in sorted(places):
+        base = os.path.join(folder, "root") if place.startswith("/") else os.path.join(folder, "cwd")
+        try:
+            names = os.listdir(os.path.join(base, place.lstrip("/")))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if any(name.startswith("0x") for name in names):
+            return place
+    return ""
+
+
 def verdict(folder: str, names: t.Sequence[str]) -> t.Optional[Verdict]:
     """What a process is; OSError when it cannot be read."""
     comm = _read(os.path.join(folder, "comm")).decode("utf-8", "replace").strip()
@@ -185,6 +215,10 @@ def verdict(folder: str, names: t.Sequence[str]) -> t.Optional[Verdict]:
     found = process(words, [executable, comm], bare, also)
     if found is not None and found.client.role == KEYS:
         found = process(words, [executable, comm], _around(folder), also)
+        if found is not None and found.client.name == "Nimbus" and not found.signs:
+            place = _keys_of_nimbus(folder, words)
+            if place:
+                found = found._replace(signs=True, why="it is Nimbus and has keys in {0}".format(place))
     return found
 
 

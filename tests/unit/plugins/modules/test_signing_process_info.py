@@ -137,6 +137,21 @@ def test_others_are_not(tmp_path: Path, words: list[str]) -> None:
     assert found(tmp_path) == []
 
 
+@pytest.mark.parametrize("how", ["argument", "default", "relative", "its-own-history-open"])
+@pytest.mark.parametrize("keys", [True, False])
+def test_a_beacon_node_of_nimbus_signs_with_the_keys_in_its_directory(tmp_path: Path, how: str, keys: bool) -> None:
+    """Nobody has to tell it of them, and the usual way to run Nimbus is this one."""
+    words = ["/opt/nimbus_beacon_node", "--network=hoodi"]
+    words += {"argument": ["--data-dir=/d/n"], "relative": ["--data-dir", "n"]}.get(how, [])
+    folder = process(tmp_path, 7, "nimbus_beacon_n", *words)
+    place = {"argument": "root/d/n", "default": "root/.cache/nimbus/BeaconNode", "relative": "cwd/n"}.get(how, "root/k")
+    place = folder / place / "validators"
+    (place / ("0x" + "ab" * 48) if keys else place).mkdir(parents=True)
+    if how == "its-own-history-open":
+        (folder / "fd/9").symlink_to("/k/validators/slashing_protection.sqlite3")
+    assert [seen["client"] for seen in found(tmp_path)] == (["Nimbus"] if keys else [])
+
+
 @pytest.mark.parametrize("name", ["validator", "lighthouse", "nimbus_validator_client", "vouch", "web3signer"])
 def test_a_name_is_enough_wherever_it_stands(tmp_path: Path, name: str) -> None:
     process(tmp_path, 1, name, "other", "vc")
