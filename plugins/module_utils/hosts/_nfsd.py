@@ -326,6 +326,12 @@ class Tree:
             return False
         if there[0] == here[0] and covers(there[1], here[1]):
             return True
+        # What is mounted below the directory may be given by another name as well.
+        if any(
+            below(mount.point, other) and mount.device == there[0] and covers(mount.root, there[1])
+            for mount in self.mounts
+        ):
+            return True
         # With crossmnt what is mounted below it is handed out as well.
         return "crossmnt" in options and any(
             below(mount.point, one) and mount.device == here[0] and covers(mount.root, here[1]) for mount in self.mounts

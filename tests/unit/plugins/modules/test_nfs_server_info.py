@@ -157,6 +157,13 @@ def test_a_directory_on_a_mount_of_its_own_is_not_what_the_nodes_see(tmp_path: P
     ]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_disk_below_the_data_may_be_given_by_another_name(tmp_path: Path) -> None:
+    root = machine(tmp_path, **{"etc/exports": "/srv/below *(rw)\n/srv/other *(rw)\n/music *(rw)\n"})
+    found = bound(root, "mount -t tmpfs none {root}/data/prysm/validator1\n")
+    assert {item["path"] for item in found["strangers"]} == {"/srv/below"}
+
+
 def test_a_directory_that_is_a_link_is_not_what_the_nodes_see(tmp_path: Path) -> None:
     root = machine(tmp_path)
     (root / "data/prysm/v2").symlink_to(root / "data/old")
