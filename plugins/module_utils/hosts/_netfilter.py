@@ -786,6 +786,9 @@ class Ruleset:
                 elif kind in _NFT_TRANSLATE:
                     found += [Verdict(verdict, False, _TRANSLATED) for verdict in (ACCEPT, DROP)]
                     leaves = False
+                elif kind == "reject" and not _rejects(value, packet):
+                    holds = False
+                    break
                 elif kind in ("accept", "drop", "reject"):
                     verdict = {"drop": DROP, "reject": REJECT}.get(kind, ACCEPT)
                     text = "chain {2} in table {0} {1}, rule {3}: {4}".format(*key, rule.get("handle", "?"), kind)
@@ -951,6 +954,14 @@ def _at(packet: Packet, chain: t.Mapping[str, Json]) -> Packet:
     if chain["hook"] != "ingress" and _prio(chain) >= _CONNTRACK:
         return packet._replace(tracked=None) if _prio(chain) == _CONNTRACK else packet
     return packet._replace(tracked=False)
+
+
+def _rejects(value: Json, packet: Packet) -> bool:
+    """Whether a rejection is for a packet of this kind. nft leaves out a condition that the kind of answer implies."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "tcp reset":
+        return packet.proto == "tcp"
+    return {"icmp": 4, "icmpv6": 6}.get(str(kind), packet.family) == packet.family
 
 
 def _device(value: Json, interface: str) -> t.Optional[bool]:

@@ -378,6 +378,10 @@ LINES = [
     ("ct state new drop", ("before-connections",)),
     ("ct state invalid drop", ("before-connections", "other-table")),
     ("ct mark 0 drop", ("before-connections",)),
+    ("meta nfproto ipv6 reject", ("other-table", "answers")),
+    ("meta nfproto ipv4 reject with icmp type port-unreachable", ("other-table",)),
+    ("reject with icmpx type admin-prohibited", ("other-table",)),
+    ("meta l4proto udp reject\ntcp dport 10250 reject with tcp reset", ("other-table",)),
     ("ip daddr 172.20.10.11 drop", ("answers",)),
     ("tcp sport 10250 drop", ("answers", "nat-answers")),
     ("ct state new drop", ("answers",)),
@@ -702,6 +706,26 @@ def test_what_kubernetes_writes_stops_nothing_and_hides_nothing(pods: str, ahead
         if list(_reach.blocked(groups, lambda packet: _netfilter.fate(packet, tables))):
             found.add(number)
     assert found == stopped
+
+
+@pytest.mark.parametrize(
+    ("answer", "passes"),
+    [
+        pytest.param(None, False, id="any"),
+        pytest.param({"type": "icmpv6", "expr": "port-unreachable"}, True, id="only-ipv6"),
+        pytest.param({"type": "icmp", "expr": "port-unreachable"}, False, id="only-ipv4"),
+        pytest.param({"type": "icmpx", "expr": "admin-prohibited"}, False, id="both"),
+        pytest.param({"type": "tcp reset"}, False, id="only-tcp"),
+    ],
+)
+def test_a_rejection_is_for_the_packets_that_it_answers(answer: t.Any, passes: bool) -> None:
+    """`meta nfproto ipv6 reject` is listed in JSON as a rejection without a condition."""
+    base = {"family": "inet", "table": "a"}
+    chain = {**base, "name": "c", "type": "filter", "hook": "input", "prio": 0, "policy": "accept"}
+    rule = {**base, "chain": "c", "handle": 2, "expr": [{"reject": answer}]}
+    ruleset = _netfilter.Ruleset({"nftables": [{"chain": chain}, {"rule": rule}]})
+    assert ruleset.fate(NODE).passes is passes
+    assert ruleset.fate(BEACON).passes is (passes or answer == {"type": "tcp reset"})
 
 
 @pytest.mark.parametrize("pods", ["", PODS])
