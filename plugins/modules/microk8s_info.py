@@ -188,7 +188,7 @@ identity:
   sample:
     {"machine_id": "4f5a…", "system_uuid": "03d1…", "boot_id": "9b1c…", "booted": 1763800000.0}
 addresses:
-  description: The machine's own IPv4 addresses.
+  description: The machine's own addresses; of IPv6 those that other machines can reach.
   returned: success
   type: list
   elements: str
@@ -427,12 +427,13 @@ def read_machine() -> t.Dict[str, t.Any]:
 
 
 def read_addresses(module: AnsibleModule) -> t.List[str]:
-    """The machine's own IPv4 addresses, without a need for gathered facts."""
+    """The machine's own addresses, without a need for gathered facts; of IPv6 those that others can reach."""
     ip = module.get_bin_path("ip", required=True)
-    code, out, err = run(module, ip, "-4", "-o", "address", "show")
+    code, out, err = run(module, ip, "-o", "address", "show")
     if code != 0:
         raise Microk8sError(f"ip address show failed: {err.strip()}")
-    return re.findall(r"\binet ([\d.]+)", out)
+    six = re.findall(r"\binet6 ([\da-f:.]+)/\d+ (?:.* )?scope global\b", out)
+    return [*re.findall(r"\binet ([\d.]+)", out), *six]
 
 
 def read_kubernetes_python(venv: t.Optional[str]) -> t.Dict[str, t.Optional[str]]:

@@ -544,6 +544,12 @@ def test_a_copy_of_a_disk_with_its_name_does_not_remove_the_other_machine(ready:
     assert ("delete node worker" in result["reason"]) is not ready
 
 
+def test_a_former_installation_under_ipv6_alone_is_its_own() -> None:
+    here = {**identified("single", "own"), "addresses": ["172.20.10.12", "fd00::c"]}
+    result = plan(here, among(known("worker", "fd00::c", IDS)))
+    assert (result["action"], result["remove"]) == ("join", "worker")
+
+
 @pytest.mark.parametrize("state", ["worker", "control_plane"])
 @pytest.mark.parametrize("ready", [True, False])
 @pytest.mark.parametrize("ids", [OTHERS, {**IDS, "machine_id": "new"}], ids=["all", "machine-id"])

@@ -100,6 +100,25 @@ def test_reads_a_bare_machine(machine: Machine, capsys: pytest.CaptureFixture[st
     assert result["changed"] is False
 
 
+def test_reads_the_addresses_of_both_families(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A node may be registered under IPv6 alone, and is this machine's all the same."""
+    six = "2: eth0    inet6 {0}/64 scope {1} {2}\\       valid_lft forever preferred_lft forever"
+    machine.program(
+        "ip",
+        "\n".join(
+            f"echo '{line}'"
+            for line in (
+                "1: lo    inet6 ::1/128 scope host",
+                "2: eth0    inet 172.20.10.11/20 brd 172.20.15.255 scope global eth0",
+                six.format("2001:db8::12", "global", "dynamic mngtmpaddr"),
+                six.format("fd00::c", "global", "").replace("scope", "metric 512 scope"),
+                six.format("fe80::1", "link", ""),
+            )
+        ),
+    )
+    assert machine.run(capsys)["addresses"] == ["172.20.10.11", "2001:db8::12", "fd00::c"]
+
+
 def test_a_snapd_that_does_not_answer_is_a_failure_not_a_bare_machine(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
