@@ -101,6 +101,14 @@ rivals:
   type: list
   elements: dict
   sample: []
+roots:
+  description: >-
+    Exports, in force or configured, of another directory as the root of NFSv4 (C(fsid=0)) to machines in O(clients),
+    which would look for O(path) below it.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
 real_path:
   description: Where O(path) leads, behind links; empty without one.
   returned: always
@@ -296,6 +304,7 @@ def report(
         "free_bytes": free(path) if path else 0,
         "strangers": [],
         "rivals": [],
+        "roots": [],
         "real_path": "",
         "unseen": [],
     }
@@ -304,6 +313,7 @@ def report(
         tree = _nfsd.Tree(reader.root, _nfsd.parse_mounts(Reader("/").text(MOUNTS[1:])))
         every = exports(reader)
         result["strangers"] = _nfsd.strangers(every, path, allowed, tree)
+        result["roots"] = _nfsd.roots(every, allowed)
         result["rivals"] = [
             item
             for item in every

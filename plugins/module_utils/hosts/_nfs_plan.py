@@ -25,6 +25,7 @@ def exports_in_force(server: Seen, wanted: Seen) -> bool:
     ours = [one for one in server.get("exports") or [] if one["path"] == wanted["export"]]
     return (
         all(one["file"] != IN_FORCE for one in server.get("strangers") or [])
+        and not server.get("roots")
         and sorted(one["client"] for one in ours) == sorted(wanted["clients"])
         and all(set(wanted["options"]) <= set(one["options"]) for one in ours)
     )
@@ -113,6 +114,9 @@ def faults(server: Seen, wanted: Seen) -> t.List[str]:
     if not settings_in_force(server, wanted):
         found += [f"{one['file']} sets {one['key']}={one['value']}" for one in server["overrides"]]
     found += [f"{one['file']} gives {one['path']} to {one['who']}" for one in server["strangers"]]
+    found += [
+        f"{one['path']} is the root of NFSv4 (fsid=0) for {one['who']}, by {one['file']}" for one in server["roots"]
+    ]
     if not exports_in_force(server, wanted):
         ours = [one for one in server["exports"] if one["path"] == wanted["export"]]
         found += [

@@ -357,6 +357,27 @@ def strangers(
     return found
 
 
+def _may_be(client: str, address: str) -> bool:
+    """Whether a client of an export may be the machine at an address; of a name or pattern that is not known."""
+    try:
+        network = ipaddress.ip_network(client, strict=False)
+    except ValueError:
+        return True
+    here = ipaddress.ip_address(canonical(address))
+    return here.version == network.version and here in network
+
+
+def roots(exports: t.Sequence[t.Mapping[str, t.Any]], clients: t.Sequence[str]) -> t.List[t.Mapping[str, t.Any]]:
+    """Exports that are NFSv4's root for one of the clients: it finds every other path below that directory."""
+    return [
+        item
+        for item in exports
+        if {"fsid=0", "fsid=root"} & set(item["options"])
+        and os.path.normpath(str(item["path"])) != "/"
+        and any(_may_be(str(item["client"]), address) for address in clients)
+    ]
+
+
 def unseen(directories: t.Sequence[str], path: str, tree: Tree) -> t.List[str]:
     """Directories of an export that its clients do not see as the server does, and why."""
     top = tree.real(path)

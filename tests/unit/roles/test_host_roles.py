@@ -324,6 +324,7 @@ SERVER = {
     "lease_seconds": 15,
     "grace_seconds": 15,
     "strangers": [],
+    "roots": [],
     "exports": [{"path": "/data/prysm", "client": client, "options": OPTIONS} for client in CLIENTS],
 }
 OURS = {"type": "directory", "uid": 1001, "gid": 2000}
@@ -424,6 +425,11 @@ def test_nfsv3_s_helpers_may_be_left_to_others() -> None:
             {"strangers": [{"file": "/etc/exports", "path": "/data", "who": "everybody"}]},
             ["/etc/exports gives /data to everybody"],
             id="strangers",
+        ),
+        pytest.param(
+            {"roots": [{"file": "/etc/exports", "path": "/srv/nfs4", "who": "everybody"}]},
+            ["/srv/nfs4 is the root of NFSv4 (fsid=0) for everybody, by /etc/exports"],
+            id="another-root",
         ),
         pytest.param(
             {"exports": [{"path": "/data/prysm", "client": one, "options": ["rw", "sync"]} for one in CLIENTS]},

@@ -77,3 +77,21 @@ def test_who_is_given_what(text: str, clients: list[str]) -> None:
 def test_strangers(exported: str, stranger: bool) -> None:
     found = _nfsd.strangers(_nfsd.parse_exports(exported), "/data/prysm", ["172.20.10.11", "172.20.10.12"])
     assert bool(found) is stranger
+
+
+@pytest.mark.parametrize(
+    ("exported", "root"),
+    [
+        pytest.param("/srv/nfs4 *(rw,fsid=0)", True, id="everybody"),
+        pytest.param("/srv/nfs4 172.20.0.0/20(ro,fsid=root)", True, id="the-network"),
+        pytest.param("/srv/nfs4 172.20.10.12(ro,fsid=0)", True, id="a-node"),
+        pytest.param("/srv/nfs4 -fsid=0 worker", True, id="a-name-may-be-a-node"),
+        pytest.param("/srv/nfs4 10.0.0.0/8(ro,fsid=0) fd00::/8(fsid=0)", False, id="others"),
+        pytest.param("/srv/nfs4 *(rw,fsid=10)", False, id="another-number"),
+        pytest.param("/ 172.20.10.11(ro,fsid=0)", False, id="the-usual-root"),
+    ],
+)
+def test_another_root_of_nfsv4(exported: str, root: bool) -> None:
+    """The nodes would look for the data below it."""
+    found = _nfsd.roots(_nfsd.parse_exports(exported), ["172.20.10.11", "172.20.10.12"])
+    assert bool(found) is root

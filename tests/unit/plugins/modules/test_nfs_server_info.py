@@ -184,6 +184,15 @@ def test_everybody_is_said_in_words(tmp_path: Path) -> None:
     assert [item["who"] for item in found] == ["* (everybody)"]
 
 
+@pytest.mark.parametrize("file", ["etc/exports", "etc/exports.d/media.exports", "var/lib/nfs/etab"])
+def test_another_root_of_nfsv4_is_named(tmp_path: Path, file: str) -> None:
+    found = report(machine(tmp_path, **{file: "/data/old *(ro,fsid=0)\n"}))
+    assert [(item["path"], item["file"], item["who"]) for item in found["roots"]] == [
+        ("/data/old", "/" + file, "* (everybody)")
+    ]
+    assert found["strangers"] == []
+
+
 def test_exports_that_cannot_be_read_are_a_problem(tmp_path: Path) -> None:
     root = machine(tmp_path)
     (root / "etc/exports.d/other.exports").mkdir(parents=True)
