@@ -83,6 +83,11 @@ class ActionModule(ActionBase):
             problems.append(_needs.unreadable("prysm_execution_endpoints", why))
         elif not endpoints and network and network != "custom":
             problems.append(_needs.no_endpoint(network))
+        elif boolean(args.get("engine", True)):
+            problems += _needs.of_addresses("prysm_execution_endpoints", endpoints)
+        # One that cannot be had is not needed at every start: what asks for it says so.
+        providers, why = self._value(task_vars.get("prysm_checkpoint_sync_url") or [])
+        problems += [] if why else _needs.of_addresses("prysm_checkpoint_sync_url", providers)
         because, why = self._value(task_vars.get("prysm_no_history_because") or {})
         # Which keys the site has is not known here; a reason that is none need not wait for that.
         wrong = _first_starts.faults(because, (), all_known=False)

@@ -674,6 +674,13 @@ REFUSALS = [
     ),
     pytest.param({"persistentVolumeType": "ceph"}, "persistentVolumeType", id="unknown-storage"),
     pytest.param({"beacon": {"fallbackWeb3Providers": ["http://a:1"]}}, "one execution client only", id="fallback"),
+    pytest.param(
+        {"beacon": {"web3Provider": "http://127.0.0.1:8551"}}, "the pod of the beacon", id="endpoint-loopback"
+    ),
+    pytest.param({"beacon": {"web3Provider": "http://[::1]:8551/"}}, "web3Provider leads to the pod", id="loopback-v6"),
+    pytest.param({"beacon": {"checkpointSyncUrl": "http://localhost:3500"}}, "checkpointSyncUrl leads", id="localhost"),
+    pytest.param({"beacon": {"genesisBeaconApiUrl": "http://0.0.0.0"}}, "genesisBeaconApiUrl leads", id="unspecified"),
+    pytest.param({"beacon": {"web3Provider": "https://u:hunter2@a:8551"}}, "Leave it out", id="endpoint-password"),
     pytest.param({"validators": {"beacon": client("x")}}, "has the beacon's name", id="name-of-the-beacon"),
     pytest.param({"valdators": {}}, "valdators", id="misspelt"),
     pytest.param({"beacon": {"replicas": 2}}, "replicas", id="replicas"),
@@ -693,6 +700,13 @@ def test_refuses_with_the_reason(values: dict[str, t.Any], reason: str) -> None:
 @needs_helm
 def test_a_refused_password_is_not_repeated() -> None:
     assert "hunter2" not in refusal({"validators": {"validator1": {"walletPassword": "hunter2"}}})
+    assert "hunter2" not in refusal({"beacon": {"web3Provider": "https://u:hunter2@a:8551"}})
+
+
+@needs_helm
+@pytest.mark.parametrize("url", ["http://10.127.0.5:8551", "https://localhost.example.org", "http://[fd00::1]:8551"])
+def test_addresses_that_only_look_like_the_pods_own(url: str) -> None:
+    assert f"--execution-endpoint={url}" in args(render({"beacon": {"web3Provider": url}}), "beacon")
 
 
 # ---- Places: one of them used twice is two signers, however it is written.

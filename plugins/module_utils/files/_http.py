@@ -11,6 +11,7 @@ from __future__ import annotations
 import calendar
 import contextlib
 import http.client
+import ipaddress
 import json
 import os
 import socket
@@ -76,6 +77,21 @@ def check(url: str) -> str:
     if parts.query or parts.fragment:
         raise AddressError("has a query or fragment (? or #) in it: leave it out")
     return url.rstrip("/")
+
+
+def leads_back(url: str) -> bool:
+    """Whether a pod that asks this address asks itself, whatever a machine finds there."""
+    try:
+        host = (urllib.parse.urlsplit(url.strip()).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return found.is_loopback or found.is_unspecified
 
 
 def parse(body: bytes) -> t.Any:

@@ -35,6 +35,11 @@ _DECIDED = (
     ("chartDigest",),
     ("standby",),
     ("podManagementPolicy",),
+    # What was proved of others, from each machine: another address would be believed unasked.
+    ("beacon", "web3Provider"),
+    ("beacon", "fallbackWeb3Providers"),
+    ("beacon", "jwtSecretName"),
+    ("beacon", "checkpointSyncUrl"),
 )
 #: The same of each client, and of what is common to all clients.
 _CLIENT = (
@@ -61,6 +66,10 @@ _SAYS = {
     "emergency": "it with playbooks/flag.yml, and not in the inventory,",
     "standby": "prysm_standby, which holds where the lock is proved to be a fence,",
     "podManagementPolicy": "prysm_standby",
+    "web3Provider": "prysm_execution_endpoints",
+    "fallbackWeb3Providers": "prysm_execution_endpoints",
+    "jwtSecretName": "prysm_jwt_secret",
+    "checkpointSyncUrl": "prysm_checkpoint_sync_url",
     "dataVolumePath": "data_dir in prysm_validators",
     "walletVolumePath": "wallet_dir in prysm_validators",
     "name": "name in prysm_validators",

@@ -13,6 +13,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _http
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_file
 
 _ADDRESS = re.compile(r"^0x[0-9a-fA-F]{40}$")
@@ -130,6 +131,17 @@ def no_endpoint(network: str) -> str:
         f"prysm_execution_endpoints is empty: {network} cannot be followed without an execution client, such as "
         "http://172.20.10.20:8551"
     )
+
+
+def of_addresses(name: str, given: t.Any) -> list[str]:
+    """What a machine may reach and the beacon node's pod never does: what listens on the machine's own loopback."""
+    listed = given.split(",") if isinstance(given, str) else given if isinstance(given, (list, tuple)) else []
+    return [
+        f"{name}: {_http.shown(url.strip())} is the pod itself where the beacon node runs: give the address of the "
+        "machine, and have the program there listen on it"
+        for url in listed
+        if isinstance(url, str) and _http.leads_back(url)
+    ]
 
 
 def no_checkpoint(network: str) -> str:

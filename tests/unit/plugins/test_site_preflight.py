@@ -66,6 +66,14 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
         pytest.param({}, [], id="sound"),
         pytest.param({"prysm_network": None}, ["prysm_network is not set"], id="no-network"),
         pytest.param({"prysm_execution_endpoints": []}, ["prysm_execution_endpoints is empty"], id="no-endpoint"),
+        pytest.param(
+            {"prysm_execution_endpoints": ["http://127.0.0.1:8551"], "prysm_checkpoint_sync_url": "http://localhost:3500"},
+            [
+                "prysm_execution_endpoints: http://127.0.0.1:8551 is the pod itself",
+                "prysm_checkpoint_sync_url: http://localhost:3500 is the pod itself",
+            ],
+            id="loopback",
+        ),
         pytest.param({"prysm_no_history_because": {"0x" + "ab" * 48: "a new test chain"}}, [], id="reason"),
         pytest.param(
             {"prysm_no_history_because": {"0x" + "ab" * 48: "new", "0x12": "a new test chain"}},

@@ -38,6 +38,28 @@ def test_no_clients_at_all() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "back"),
+    [
+        ("http://127.0.0.1:8551", True),
+        ("http://127.9.9.9", True),
+        ("https://LocalHost.:3500/", True),
+        ("http://a.localhost", True),
+        ("http://[::1]:8551", True),
+        ("http://0.0.0.0:8551", True),
+        ("http://[::]:8551", True),
+        ("http://10.127.0.1:8551", False),
+        ("http://localhost.example.org", False),
+        ("http://[fd00::1]:8551", False),
+        ("http://172.20.10.20:8551", False),
+        ("http://[bad", False),
+        ("", False),
+    ],
+)
+def test_addresses_that_lead_back_to_the_pod(url: str, back: bool) -> None:
+    assert len(_needs.of_addresses("x", [url, None])) == back == len(_needs.of_addresses("x", f" {url} ,"))
+
+
+@pytest.mark.parametrize(
     ("reason", "words"),
     [
         ("Attempting to decrypt but no vault secrets found", "--ask-vault-pass"),

@@ -45,6 +45,20 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail (printf "Prysm %s talks to one execution client only. Remove beacon.fallbackWeb3Providers." .Values.image.version) -}}
 {{- end -}}
 
+{{- /* Before v3.0 a beacon node starts without one, and the tutorial leaves such addresses in. */ -}}
+{{- $asked := dict "beacon.checkpointSyncUrl" .Values.beacon.checkpointSyncUrl "beacon.genesisBeaconApiUrl" .Values.beacon.genesisBeaconApiUrl -}}
+{{- if include "eth2prysm.has" (list . "executionEndpoint") -}}
+{{- $_ := set $asked "beacon.web3Provider" .Values.beacon.web3Provider -}}
+{{- end -}}
+{{- range $field, $url := $asked -}}
+{{- if regexMatch "^https?://([^/@]*@)?(([^/:]*\\.)?localhost|127\\.[0-9.]+|0\\.0\\.0\\.0|\\[::1?\\])\\.?([:/]|$)" (lower $url) -}}
+{{- fail (printf "%s leads to the pod of the beacon node itself. Give the address of the machine, and have the program there listen on it." $field) -}}
+{{- end -}}
+{{- if regexMatch "^https?://[^/]*@" $url -}}
+{{- fail (printf "%s has a user or password in it, which everybody could read in the arguments of the pod. Leave it out." $field) -}}
+{{- end -}}
+{{- end -}}
+
 {{- $type := .Values.persistentVolumeType -}}
 {{- if and (eq $type "nfs") (not .Values.nfs.serverIp) -}}
 {{- fail "persistentVolumeType is nfs but nfs.serverIp is empty." -}}
