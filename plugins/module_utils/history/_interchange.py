@@ -368,6 +368,12 @@ def _walk(stream: _Stream, take: t.Callable[[Listed], None], inside: bool = Fals
                 # A key manager says of each key whether it is deleted, and what was signed in the field after it.
                 if isinstance(entry, dict) and "status" in entry and "pubkey" not in entry and not inside:
                     is_answer = True
+                    if entry["status"] == "error":
+                        # What it says of that key is not its last word: it goes on signing.
+                        stream.fail(
+                            f"is a key manager's answer that says error of the key in place {i + 1} of the request:"
+                            " it has not deleted that key, and may sign with it. Delete it there, and keep the answer"
+                        )
                     continue
                 try:
                     listed = _listed(entry)

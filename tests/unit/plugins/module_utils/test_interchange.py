@@ -378,6 +378,13 @@ def test_what_other_clients_write_is_read(tmp_path: Path, document: t.Any) -> No
         ({"metadata": PLAIN["metadata"], "data": "x"}, "data is not a list"),
         ({"data": [{"status": "deleted"}]}, "without slashing_protection"),
         (
+            {
+                "data": [{"status": "deleted"}, {"status": "error", "message": "locked"}],
+                "slashing_protection": json.dumps(PLAIN),
+            },
+            "error of the key in place 2 of the request: it has not deleted that key",
+        ),
+        (
             {"data": [{"status": "deleted"}], "slashing_protection": "{}"},
             "(slashing_protection): is not an interchange",
         ),
