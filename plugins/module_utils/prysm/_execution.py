@@ -24,7 +24,11 @@ _TOKEN_SECONDS = 60
 _BEHIND = 2 * 3600
 _SECRET = re.compile(r"^(0x)?[0-9a-fA-F]{64}$")
 
-_OF_TOKENS = re.compile(r"(?i)token|jwt|authenti|unauthori|signature|bearer|stale|\biat\b|secret")
+_OF_TOKENS = re.compile(r"(?i)token|jwt|authenti|authori|signature|bearer|stale|\biat\b|secret")
+
+#: How clients say that they do not have a method, by JSON-RPC's code or Besu's (not enabled at this port), or in words.
+_NO_METHOD = (-32601, -32604)
+_UNKNOWN_METHOD = re.compile(r"(?i)does not exist|not (?:found|available|supported|enabled)|unknown method")
 
 CHAINS = {1: "mainnet", 560048: "hoodi", 11155111: "sepolia", 17000: "holesky", 5: "prater", 100: "gnosis"}
 
@@ -79,6 +83,10 @@ class _Refusal(Exception):
         self.kind = kind
 
 
+class _NoMethod(_Refusal):
+    """It does not have the method at all."""
+
+
 def token(secret: str, now: float) -> str:
     """A token as the engine API has it: HS256, with the time it was made at and nothing else."""
 
@@ -98,6 +106,10 @@ def is_secret(text: str) -> bool:
 
 def _chain(number: int) -> str:
     return f"{number} ({CHAINS[number]})" if number in CHAINS else str(number)
+
+
+def _code(error: t.Any) -> t.Any:
+    return error.get("code") if isinstance(error, dict) else None
 
 
 def _stands_still(block: int, behind: float) -> str:
@@ -154,7 +166,8 @@ class _Endpoint:
             raise _Refusal("strange", "answers, but not in JSON-RPC: that is not an execution client's API")
         if found.get("error"):
             words = found["error"].get("message") if isinstance(found["error"], dict) else found["error"]
-            raise _Refusal("method", f"answers to {method}: {str(words)[:120]}")
+            unknown = _code(found["error"]) in _NO_METHOD or _UNKNOWN_METHOD.search(str(words))
+            raise (_NoMethod if unknown else _Refusal)("method", f"answers to {method}: {str(words)[:120]}")
         return found.get("result")
 
     def unauthorized(self, answer: _http.Answer, with_token: bool) -> _Refusal:
@@ -287,11 +300,12 @@ def _engine(endpoint: _Endpoint) -> None:
             raise
         try:
             endpoint.call("engine_exchangeTransitionConfigurationV1", {}, with_token=True)
-        except _Refusal as older:
-            if "not" in str(older) and any(word in str(older) for word in ("does not exist", "not found", "available")):
-                raise _Refusal(
-                    "open", "takes the token, but has no engine API: give the engine API's own port (8551)"
-                ) from older
+        except _NoMethod as older:
+            raise _Refusal(
+                "open", "takes the token, but has no engine API: give the engine API's own port (8551)"
+            ) from older
+        except _Refusal:
+            pass
 
 
 def report(asked: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:

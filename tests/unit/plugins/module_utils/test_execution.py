@@ -60,6 +60,15 @@ KINDS = {
     "mainnet": (Execution(chain=1), "chain", "follows chain 1 (mainnet), not 560048 (hoodi)"),
     "unknown-chain": (Execution(chain=1337), "chain", "follows chain 1337, not 560048 (hoodi)"),
     "no-engine": (Execution(engine=None), "open", "no engine API"),
+    "no-engine-by-another-word": (
+        Execution(engine=None, errors=dict.fromkeys(
+            ("engine_exchangeCapabilities", "engine_exchangeTransitionConfigurationV1"), "Method not enabled")),
+        "open", "no engine API",
+    ),
+    "refused-in-json-by-another-word": (
+        _reply(200, {"jsonrpc": "2.0", "id": 1, "error": {"code": -40001, "message": "Authorization failed"}}),
+        "method", "Authorization failed",
+    ),
     "syncing": (
         Execution(syncing={"currentBlock": "0x64", "highestBlock": "0x3e8"}, block=100),
         "syncing",
