@@ -119,7 +119,11 @@ class ActionModule(ActionBase):
             return ""
         value, why = self._value(task_vars[name])
         if why:
-            problems.append(_needs.unreadable(name, why))
+            problems.append(
+                _needs.unreadable_secret(name, task_vars[name], why)
+                if name == "prysm_jwt_secret"
+                else _needs.unreadable(name, why)
+            )
             return ""
         wrong = _needs.misread(name, value)
         if wrong:
@@ -158,16 +162,17 @@ class ActionModule(ActionBase):
         if isinstance(raw, str):
             raw, why = self._value(raw)
             if why:
-                return _Found([_needs.unreadable("prysm_validators", why)], [])
+                return _Found([_needs.unreadable_secret("prysm_validators", task_vars["prysm_validators"], why)], [])
         if not isinstance(raw, list):
             return _Found(["prysm_validators has to be a list of validator clients"], [])
         clients = []
         for entry in raw:
             if isinstance(entry, str):
-                entry, why = self._value(entry)
+                value, why = self._value(entry)
                 if why:
-                    found.problems.append(_needs.unreadable("an entry of prysm_validators", why))
+                    found.problems.append(_needs.unreadable_secret("an entry of prysm_validators", entry, why))
                     continue
+                entry = value
             if not isinstance(entry, dict):
                 found.problems.append("an entry of prysm_validators is not a client with a name")
                 continue
@@ -191,7 +196,9 @@ class ActionModule(ActionBase):
                 continue
             value, why = self._value(entry[key])
             if why:
-                problems.append(_needs.unreadable(f"{key} of {found['name']}", why))
+                of = f"{key} of {found['name']}"
+                hidden = key in (*_SECRETS, "keystore_passwords")
+                problems.append(_needs.unreadable_secret(of, entry[key], why) if hidden else _needs.unreadable(of, why))
             elif key in _LISTS and not _needs.is_paths(value):
                 problems.append(f"{key} of {found['name']} has to be a list of paths, each behind a dash")
             elif not _needs.misread(key, value):
@@ -243,8 +250,13 @@ class ActionModule(ActionBase):
     def _text_of(self, path: str, task_vars: dict[str, t.Any]) -> tuple[str, str]:
         """(a file of the controller, why it cannot be had), found where a role would find it."""
         try:
-            return self._lookup("ansible.builtin.file").run([path], task_vars, rstrip=False)[0], ""
-        except (AnsibleError, UnicodeError) as exc:
+            text = self._lookup("ansible.builtin.file").run([path], task_vars, rstrip=False)[0]
+            # Ansible goes on with what it could not decode.
+            text.encode("utf-8")
+            return text, ""
+        except UnicodeError:
+            return "", "is not UTF-8 text"
+        except AnsibleError as exc:
             if _needs.is_locked(str(exc)):
                 return "", "cannot be decrypted: give the vault's password (--ask-vault-pass or --vault-password-file)"
             return "", "cannot be read on this controller"

@@ -41,8 +41,9 @@ class KeystoreError(UnreadableError):
 class WrongPasswordError(KeystoreError):
     """The password does not open the file: its checksum says so."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(place, "the password is wrong (the checksum does not match)")
+    def __init__(self, place: str, oddity: str = "") -> None:
+        more = f"; {oddity}, which may not be meant" if oddity else ""
+        super().__init__(place, f"the password is wrong (the checksum does not match){more}")
 
 
 class Kdf(t.NamedTuple):
@@ -121,7 +122,10 @@ class Keystore(t.NamedTuple):
         return self._replace(pubkey=self._secret(password)[1])
 
     def _secret(self, password: str) -> tuple[bytes, str]:
-        secret = self.crypto.decrypt(*spellings(password))
+        try:
+            secret = self.crypto.decrypt(*spellings(password))
+        except WrongPasswordError as exc:
+            raise WrongPasswordError(self.place, _oddity(password)) from exc
         if len(secret) != 32:
             raise KeystoreError(self.place, f"holds {len(secret)} bytes instead of a 32-byte secret key")
         try:
@@ -148,12 +152,23 @@ def _password_bytes_of_prysm(password: str) -> bytes:
     return "".join(kept).encode("utf-8")
 
 
+def _oddity(password: str) -> str:
+    """What a file or an editor may have done to a password, without the password."""
+    if not password:
+        return "it is empty"
+    if "\n" in password:
+        return "it has more than one line"
+    return "it begins or ends with white space" if password != password.strip() else ""
+
+
 def spellings(password: str) -> tuple[bytes, ...]:
     """What a password may have become in the file, the standard's way first."""
     if all(" " <= c <= "~" for c in password):
         return (password.encode("ascii"),)
+    # The mark that Windows puts before the text of a file is hardly part of a password.
+    texts = (password, password[1:]) if password.startswith(_MARK) else (password,)
     try:
-        return tuple(dict.fromkeys((password_bytes(password), _password_bytes_of_prysm(password))))
+        return tuple(dict.fromkeys(way(text) for text in texts for way in (password_bytes, _password_bytes_of_prysm)))
     except UnicodeEncodeError as exc:
         raise StakingError("a password is not valid text") from exc
 
@@ -161,7 +176,8 @@ def spellings(password: str) -> tuple[bytes, ...]:
 #: What a field must be, in words.
 _TYPES = {int: "a number", str: "a text in quotes", dict: "an object"}
 
-_UTF8 = b"\xef\xbb\xbf"
+_MARK = "\ufeff"
+_UTF8 = _MARK.encode()
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -299,12 +315,15 @@ def is_execution_account(document: t.Any) -> bool:
 
 
 def is_seed(document: t.Any) -> bool:
-    """Whether a document is a wallet of EIP-2386 (ethdo, Lighthouse): a seed that makes accounts, itself none."""
+    """Whether a document is a seed that makes accounts, itself none: EIP-2386 (ethdo, Lighthouse), or Rocket Pool's."""
     cipher = _crypto(document).get("cipher")
     message = cipher.get("message") if isinstance(cipher, dict) else None
-    # A seed is 64 bytes at most; what Prysm signs with is longer.
-    small = isinstance(message, str) and len(message) <= 128
-    return small and document.get("version") == 1 and "nextaccount" in document and "pubkey" not in document
+    if not isinstance(message, str) or "pubkey" in document:
+        return False
+    # A seed is 64 bytes at most; what Prysm signs with is longer, a key is shorter.
+    if document.get("version") == 4:
+        return len(message) == 128 and "next_account" in document
+    return len(message) <= 128 and document.get("version") == 1 and "nextaccount" in document
 
 
 def is_cache(document: t.Any) -> bool:

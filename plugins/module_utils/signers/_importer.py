@@ -189,7 +189,7 @@ def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
             if _keystore.is_execution_account(document) and not claims:
                 return OTHER, "is an account of the execution layer", document
             if _keystore.is_seed(document) and not claims:
-                return OTHER, "is a wallet with a seed (EIP-2386), which no client signs with", document
+                return OTHER, "is a wallet with a seed, which no client signs with", document
             if not claims and (_CACHE.search(name) or _keystore.is_cache(document)):
                 return OTHER, "is a client's cache of its keys", document
             if not claims and _keystore.is_of_another_version(document):

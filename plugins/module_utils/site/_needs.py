@@ -50,6 +50,17 @@ def unreadable(name: str, reason: str) -> str:
     return f"{name} cannot be read: {reason.splitlines()[0][:200] if reason else 'no reason given'}"
 
 
+def unreadable_secret(name: str, raw: t.Any, reason: str) -> str:
+    """The same of a secret, of which Ansible's reason may show a part: `{{` in a password begins a template."""
+    whole = re.fullmatch(r"\W*(\w+)\W*", raw) if isinstance(raw, str) else None
+    if is_locked(reason) or (whole and reason == f"'{whole.group(1)}' is undefined"):
+        return unreadable(name, reason)
+    return (
+        f"{name} cannot be read: Ansible takes {{{{, {{% and {{# in it for a template. Where they belong to the value, "
+        "write !unsafe before it"
+    )
+
+
 def yaml_kind(value: t.Any) -> str:
     """What YAML has made of a value, without the value."""
     if value is None:

@@ -171,6 +171,23 @@ def test_what_the_inventory_lacks(monkeypatch: pytest.MonkeyPatch, changes: dict
     assert "failed" not in result
 
 
+@pytest.mark.parametrize("name", ["wallet_password", "keystore_password", "keystore_passwords", "prysm_jwt_secret"])
+def test_part_of_a_secret_that_is_no_template_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    value = "!hunter2{{x}}"
+    given = {**SOUND, name: value} if name in SOUND else {**SOUND, "prysm_validators": [{**CLIENT, name: value}]}
+    [problem] = preflight(monkeypatch, given)["problems"]
+    assert problem.startswith(name) and "write !unsafe before it" in problem and "hunter" not in problem
+
+
+def test_a_password_file_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = tmp_path / "password"
+    place.write_bytes("hunter2\r\n".encode("utf-16"))
+    given = {**SOUND, "prysm_validators": [{**CLIENT, "keystore_password_file": str(place)}]}
+    assert preflight(monkeypatch, given)["problems"] == [
+        f"keystore_password_file of validator1: {place} is not UTF-8 text"
+    ]
+
+
 def test_an_old_prysm_needs_neither_secret_nor_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {**SOUND, "prysm_jwt_secret": "", "prysm_validators": [{**CLIENT, "fee_recipient": ""}]}
     assert preflight(monkeypatch, given, engine=False, fee_recipient=False)["problems"] == []

@@ -371,6 +371,16 @@ BESIDE = {
             "crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": "00" * 64}},
         }
     ),
+    "wallet-of-rocket-pool": lambda: json.dumps(
+        {
+            "crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": "00" * 64}},
+            "name": "w",
+            "version": 4,
+            "uuid": "0",
+            "derivationPath": "m/44'/60'/0'/0/%d",
+            "next_account": 2,
+        }
+    ),
 }
 
 

@@ -124,6 +124,27 @@ def test_a_wrong_password_is_named_as_that() -> None:
         parse(keystore(0)).open("something else")
 
 
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (f"{KEYSTORE_PASSWORD} ", "it begins or ends with white space"),
+        (f"\t{KEYSTORE_PASSWORD}x", "it begins or ends with white space"),
+        (f"{KEYSTORE_PASSWORD}\nand more", "it has more than one line"),
+        ("", "it is empty"),
+        ("hunter2-hunter2", "does not match)"),
+    ],
+)
+def test_what_an_editor_may_have_done_to_a_password_is_named(typed: str, words: str) -> None:
+    with pytest.raises(_keystore.WrongPasswordError) as refused:
+        parse(keystore(1)).open(typed)
+    assert words in str(refused.value)
+    assert KEYSTORE_PASSWORD not in str(refused.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_password() -> None:
+    assert parse(keystore(1)).open(f"\ufeff{KEYSTORE_PASSWORD}") == SECRETS[1]
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_refuses_a_keystore_under_another_keys_name(number: int) -> None:
     document = keystore(number, pubkey=PUBKEYS[3][2:])

@@ -73,6 +73,22 @@ def test_a_value_that_cannot_be_had(reason: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "reason", "words"),
+    [
+        ("{{ vault_password }}", "'vault_password' is undefined", "'vault_password' is undefined"),
+        ("{{ vault_password }}", "Decryption failed (no vault secrets)", "--ask-vault-pass"),
+        ("{{ vault_password }}", "'cret' is undefined", "!unsafe"),
+        ("se{{cret}}Pass1!", "'cret' is undefined", "!unsafe"),
+        ("se{%cret%}1!", "Syntax error in template: Encountered unknown tag 'cret'.", "!unsafe"),
+        ({"keystore-0.json": "se{{cret}}1!"}, "'cret' is undefined", "!unsafe"),
+    ],
+)
+def test_a_secret_that_is_taken_for_a_template_is_not_shown(raw: t.Any, reason: str, words: str) -> None:
+    said = _needs.unreadable_secret("wallet_password of v1", raw, reason)
+    assert words in said and "cret'" not in said
+
+
+@pytest.mark.parametrize(
     ("seen", "words"),
     [
         ({}, []),
