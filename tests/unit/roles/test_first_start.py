@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 import yaml
 from ansible.template import trust_as_template
 
-from tests.unit.roles.test_host_roles import ROOT, evaluate
+from tests.unit.roles.test_host_roles import ROOT, evaluate, render
 
 pytestmark = pytest.mark.thorough
 
@@ -49,6 +50,36 @@ def say(name: str, **variables: t.Any) -> t.Any:
 def test_one_address_or_several(given: t.Any, found: list[str]) -> None:
     assert say("__prysm_helm_checkpoints", prysm_helm_checkpoint_sync_url=given) == found
     assert say("__prysm_helm_endpoints", prysm_helm_execution_endpoints=given) == found
+
+
+def test_pods_get_the_password_that_the_wallet_was_made_with(tmp_path: Path) -> None:
+    place = tmp_path / "password"
+    place.write_bytes(b"Wallet-Pass-1! \r\n\n")
+    entry = {"name": "v1", "wallet_password_file": str(place)}
+    secrets = say("__prysm_helm_secret_data", prysm_helm_validators=[entry])
+    wallets = evaluate(
+        "prysm_wallet", "__prysm_wallet_password", __prysm_wallet_name="v1", prysm_wallet_validators=[entry]
+    )
+    assert secrets["wallet-password-v1"] == {"password": wallets} == {"password": "Wallet-Pass-1! "}
+
+
+@pytest.mark.parametrize("mirror", ["", "registry.example:5000/busybox:1.37.0-musl"])
+def test_nodes_fetch_every_image_of_the_pods(mirror: str) -> None:
+    """The guard's is of another registry: a client stopped for an upgrade must not find out that it is not given."""
+    release = {"image": {"pullSecrets": [], "beaconImage": "", "beaconDigest": "", "validatorImage": "",
+                         "validatorDigest": ""}}  # fmt: skip
+    images = {kind: f"registry/{kind}" for kind in ("beacon", "validator")}
+    given = {
+        **GIVEN,
+        "prysm_helm_values": {"guard": {"image": mirror}} if mirror else {},
+        "__prysm_helm_release_values": release,
+        "__prysm_helm_wanted": {"images": images},
+        "__prysm_helm_node_name": "worker",
+    }
+    pod = yaml.safe_load("\n".join(render("prysm_helm", "fetch-pod.yml.j2", **given)))
+    values = yaml.safe_load((ROOT / "roles/prysm_helm/files/eth2prysm/values.yaml").read_text(encoding="utf-8"))
+    guard = mirror or values["guard"]["image"]
+    assert [one["image"] for one in pod["spec"]["containers"]] == [*images.values(), guard]
 
 
 @pytest.mark.parametrize(
