@@ -549,6 +549,8 @@ def test_a_private_chain_may_have_lists(config: dict[str, t.Any], lines: list[st
     ("config", "reason"),
     [
         ({"FULU_FORK_EPOCH": 2**64 - 1}, "Write it in quotes"),
+        ({"GENESIS_FORK_VERSION": 0x20000089}, "GENESIS_FORK_VERSION is 5.36871049e+08, a number to YAML"),
+        ({"DEPOSIT_CONTRACT_ADDRESS": int("42" * 20, 16)}, "hexadecimal with 0x"),
         ({"BLOB_SCHEDULE": [{"EPOCH": 2**64 - 1, "MAX_BLOBS_PER_BLOCK": 1}]}, "Write it in quotes"),
         ({"BLOB_SCHEDULE": [1, 2]}, "BLOB_SCHEDULE"),
         ({"BLOB_SCHEDULE": [{"epoch": 1}]}, "BLOB_SCHEDULE"),

@@ -464,6 +464,9 @@ that never comes. (list NAME VALUE)
 */}}
 {{- define "eth2prysm.chainValue" -}}
 {{- $value := index . 1 -}}
+{{- if and (regexMatch "_FORK_VERSION$|_ADDRESS$|_HASH$|^(MESSAGE_)?DOMAIN_" (index . 0)) (not (kindIs "string" $value)) -}}
+{{- fail (printf "customNetwork.chainConfig.%s is %v, a number to YAML, and Prysm ends over it. Write it in quotes, as hexadecimal with 0x." (index . 0) $value) -}}
+{{- end -}}
 {{- if kindIs "float64" $value -}}
 {{- if or (gt $value 9007199254740991.0) (lt $value -9007199254740991.0) -}}
 {{- fail (printf "customNetwork.chainConfig.%s is %v, which is not kept exactly as a number. Write it in quotes." (index . 0) $value) -}}
