@@ -86,6 +86,8 @@ class Collected(t.NamedTuple):
     #: Keys that deposit data names, by file.
     deposits: dict[str, list[str]]
     problems: list[StakingError]
+    #: Keys that a cluster signs for with shares of them, by the file that says so.
+    clusters: dict[str, list[str]]
 
     def unmatched(self) -> dict[str, list[str]]:
         """Keys of deposit data that no keystore here holds, by file."""
@@ -141,8 +143,12 @@ def is_deposit_data(document: t.Any) -> bool:
 
 
 def _deposited(document: t.Any, path: str) -> list[str]:
+    return _normalised((item["pubkey"] for item in document), path)
+
+
+def _normalised(keys: t.Iterable[t.Any], path: str) -> list[str]:
     try:
-        return [normalise(item["pubkey"]) for item in document]
+        return [normalise(key) for key in keys]
     except PubkeyError as exc:
         raise UnreadableError(path, str(exc)) from exc
 
@@ -158,7 +164,7 @@ def deposited(paths: t.Iterable[str]) -> set[str]:
     return keys
 
 
-KEYSTORE, HISTORY, DEPOSIT, OTHER = "keystore", "history", "deposit", "other"
+KEYSTORE, HISTORY, DEPOSIT, CLUSTER, OTHER = "keystore", "history", "deposit", "cluster", "other"
 
 
 def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
@@ -202,6 +208,8 @@ def classify(name: str, data: bytes, place: str) -> tuple[str, str, t.Any]:
         raise _keystore.KeystoreError(place, "holds keystores in a list; write each into a file of its own")
     if is_deposit_data(document):
         return DEPOSIT, "is deposit data", document
+    if _stores.distributed_keys(document):
+        return CLUSTER, "lists keys that a cluster signs for (SSV, Charon)", document
     if claims:
         raise _keystore.KeystoreError(place, "is not an EIP-2335 keystore: crypto is missing")
     return OTHER, companion or "is JSON, but no keystore", document
@@ -226,7 +234,7 @@ def collect(paths: t.Iterable[str], read: Read = _read) -> Collected:
 
     Each path gives at least one keystore, or is a problem; so is a file that claims to be a keystore and is none.
     """
-    into = Collected([], {}, {}, [], [], {}, [])
+    into = Collected([], {}, {}, [], [], {}, [], {})
     for path in paths:
         before = len(into.keystores), len(into.problems)
         try:
@@ -240,6 +248,16 @@ def collect(paths: t.Iterable[str], read: Read = _read) -> Collected:
             if isinstance(exc, UnreadableError) and exc.place == path and _pattern(path, exc.reason):
                 exc = UnreadableError(path, f"{exc.reason} (patterns are not expanded: name the directory)")
             into.problems.append(exc)
+    held = {keystore.pubkey for keystore in into.keystores}
+    for place, keys in into.clusters.items():
+        here = [key for key in keys if key in held]
+        if here:
+            into.problems.append(
+                StakingError(
+                    f"Slashing risk: {place} says that a cluster signs for {here[0]}, whose keystore is here. Make sure"
+                    " that its operators have stopped for good, then move that file away"
+                )
+            )
     return into
 
 
@@ -313,6 +331,8 @@ def _take(path: str, into: Collected, read: Read, named: bool = False, names: t.
         into.histories.append(path)
     elif kind == DEPOSIT:
         into.deposits[path] = _deposited(document, path)
+    elif kind == CLUSTER:
+        into.clusters[path] = _normalised(_stores.distributed_keys(document), path)
     into.passed_over.append(PassedOver(path, reason))
 
 
@@ -334,7 +354,7 @@ def gather(paths: t.Iterable[str], contents: t.Iterable[tuple[str, str]] = ()) -
     found = collected.keystores
     for name, content in contents:
         data = content.encode("utf-8", "surrogateescape")
-        if classify(os.path.basename(name), data, name)[0] not in (DEPOSIT, HISTORY):
+        if classify(os.path.basename(name), data, name)[0] not in (DEPOSIT, HISTORY, CLUSTER):
             found.append(_keystore.parse_keystore(data, name))
     return found
 

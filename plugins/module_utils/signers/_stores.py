@@ -102,6 +102,8 @@ def may_be_sealed(data: bytes) -> bool:
     """
     if _SEALED.search(data) is not None or (b'"pubkey"' in data and b'"url"' in data):
         return True
+    if b'"publicKey"' in data and b'"operators"' in data:
+        return True
     return data[:2] in (b"\xff\xfe", b"\xfe\xff") and b"c\0r\0y\0p\0t\0o" in data
 
 
@@ -147,10 +149,21 @@ def remote_key(document: t.Any, path: str) -> str | None:
 
 
 def distributed_keys(document: t.Any) -> list[str]:
-    """The keys that Charon's cluster lock has a cluster sign for; what lies beside it are shares, with other names."""
-    listed = document.get("distributed_validators") if isinstance(document, dict) else None
-    keys = [item.get("distributed_public_key") for item in listed or [] if isinstance(item, dict)]
-    return [key for key in keys if isinstance(key, str)]
+    """The keys that a cluster signs for: by Charon's cluster lock, whose keystores are shares with other names, and by
+    the shares that an owner has made for operators of SSV.
+    """
+    if not isinstance(document, dict):
+        return []
+    locked = document.get("distributed_validators")
+    found = [item.get("distributed_public_key") for item in _dictionaries(locked)]
+    shares = document.get("shares") if isinstance(document.get("shares"), list) else [document]
+    for data in _dictionaries([item.get("data") for item in _dictionaries(shares)]):
+        found += [data.get("publicKey")] if "operators" in data else []
+    return [key for key in found if isinstance(key, str)]
+
+
+def _dictionaries(listed: t.Any) -> list[dict[str, t.Any]]:
+    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
 
 
 class Listed(t.NamedTuple):

@@ -318,6 +318,28 @@ def test_nothing_in_a_directory_is_silently_left_out(
     assert str(tmp_path / "keys") in str(refused.value)
 
 
+def keyshares(number: int) -> dict[str, t.Any]:
+    """What SSV's tool writes for the owner of a key."""
+    return {
+        "data": {"ownerNonce": 1, "publicKey": PUBKEYS[number], "operators": [{"id": 1, "operatorKey": "LS0t"}]},
+        "payload": {"publicKey": PUBKEYS[number], "operatorIds": [1], "sharesData": "0x"},
+    }
+
+
+@pytest.mark.parametrize("document", [keyshares(1), {"version": "v1.1.0", "shares": [keyshares(5), keyshares(1)]}])
+def test_a_key_that_operators_of_a_cluster_have_shares_of_is_refused(
+    tmp_path: Path, document: dict[str, t.Any]
+) -> None:
+    directory = write_keystores(tmp_path / "keys", 0, 1)
+    (directory / "keyshares-1.json").write_text(json.dumps(document), encoding="ascii")
+    [problem] = _importer.collect([str(directory)]).problems
+    assert str(problem).startswith(f"Slashing risk: {directory / 'keyshares-1.json'} says that a cluster signs for")
+    assert PUBKEYS[1] in str(problem)
+    (directory / "keyshares-1.json").write_text(json.dumps({"data": {"publicKey": "0x12", "operators": []}}))
+    [problem] = _importer.collect([str(directory)]).problems
+    assert "keyshares-1.json: '0x12' is not a 48-byte" in str(problem)
+
+
 BESIDE = {
     "deposit_data-1618800000.json": lambda: json.dumps([{"pubkey": PUBKEYS[0][2:]}]),
     "bls_to_execution_change-1.json": lambda: json.dumps([{"message": {"validator_index": "1"}, "signature": "0x"}]),
@@ -371,6 +393,8 @@ BESIDE = {
             "crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": "00" * 64}},
         }
     ),
+    "keyshares-of-another-key.json": lambda: json.dumps({"shares": [keyshares(3)]}),
+    "cluster-lock.json": lambda: json.dumps({"distributed_validators": [{"distributed_public_key": PUBKEYS[3]}]}),
     "wallet-of-rocket-pool": lambda: json.dumps(
         {
             "crypto": {"kdf": {}, "checksum": {}, "cipher": {"message": "00" * 64}},

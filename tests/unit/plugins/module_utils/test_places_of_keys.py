@@ -463,6 +463,12 @@ def charon_with_its_lock_alone(home: Path) -> None:
     (home / ".charon/cluster-lock.json").write_text(json.dumps({"distributed_validators": validators}))
 
 
+def shares_of_ssv(home: Path) -> None:
+    (home / "ssv").mkdir(parents=True)
+    share = {"data": {"publicKey": K[0], "operators": [{"id": 1}]}, "payload": {"sharesData": "0x"}}
+    (home / "ssv/keyshares-20260101.json").write_text(json.dumps({"version": "v1.1.0", "shares": [share]}))
+
+
 def lighthouse_under_another_name(home: Path) -> None:
     (home / "validators/mine").mkdir(parents=True)
     (home / "validators/mine/voting-keystore.json").write_text(json.dumps(keystore(0)))
@@ -495,6 +501,7 @@ STORES = [
     web3signer_in_a_container,
     charon,
     charon_with_its_lock_alone,
+    shares_of_ssv,
     lighthouse_under_another_name,
     dirk,
 ]
