@@ -22,7 +22,7 @@ _FILES = ("wallet_password_file", "keystore_password_file")
 _OPENING = ("keystore_password", "keystore_password_file", "keystore_passwords")
 _LISTS = ("keystores", "slashing_protection")
 #: What is text in an entry, and what YAML likes to change.
-_TEXTS = ("name", "fee_recipient", "graffiti", *_SECRETS, *_FILES)
+_TEXTS = ("name", "fee_recipient", "graffiti", "keystores_on", *_SECRETS, *_FILES)
 
 
 class _Found(t.NamedTuple):
@@ -183,26 +183,27 @@ class ActionModule(ActionBase):
     def _client(self, entry: dict[str, t.Any], task_vars: dict[str, t.Any], into: _Found) -> dict[str, t.Any]:
         problems = into.problems
         name, why = self._value(entry.get("name") or "an entry of prysm_validators")
-        found: dict[str, t.Any] = {"name": name if not why else "an entry of prysm_validators"}
-        fee, why = self._value(entry.get("fee_recipient") or "")
-        if why:
-            problems.append(_needs.unreadable(f"fee_recipient of {found['name']}", why))
-        found["fee_recipient"] = "0x" + "1" * 40 if why or _needs.misread("", fee) else fee
-        for key in _TEXTS:
-            problems += filter(None, [_needs.misread(f"{key} of {found['name']}", entry.get(key))])
+        named = not why and not _needs.misread("name", name)
+        found: dict[str, t.Any] = {"name": name if named else "an entry of prysm_validators"}
         values: dict[str, t.Any] = {}
-        for key in (*_SECRETS, *_FILES, *_LISTS, "keystores_on", "keystore_passwords"):
+        for key in (*_TEXTS, *_LISTS, "keystore_passwords"):
             if key not in entry:
                 continue
+            of = f"{key} of {found['name']}"
             value, why = self._value(entry[key])
             if why:
-                of = f"{key} of {found['name']}"
                 hidden = key in (*_SECRETS, "keystore_passwords")
                 problems.append(_needs.unreadable_secret(of, entry[key], why) if hidden else _needs.unreadable(of, why))
             elif key in _LISTS and not _needs.is_paths(value):
-                problems.append(f"{key} of {found['name']} has to be a list of paths, each behind a dash")
-            elif not _needs.misread(key, value):
+                problems.append(f"{of} has to be a list of paths, each behind a dash")
+            elif key == "keystore_passwords" and not _needs.is_texts(value):
+                problems.append(f"{of} has to be a dictionary (key or file name: password), all in quotes")
+            elif key in _TEXTS and _needs.misread(of, value):
+                problems.append(_needs.misread(of, value))
+            else:
                 values[key] = value
+        # One that is there and cannot be read is not said to be missing as well.
+        found["fee_recipient"] = values.get("fee_recipient", "0x" + "1" * 40 if "fee_recipient" in entry else "")
         found["has_password"] = "wallet_password" in entry or "wallet_password_file" in entry
         if not values.get("keystores", "keystores" in entry):
             problems.append(f"{found['name']} has no keystores: name files or directories of EIP-2335 keystores")

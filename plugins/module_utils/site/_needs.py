@@ -83,7 +83,11 @@ def yaml_kind(value: t.Any) -> str:
 def misread(name: str, value: t.Any) -> str:
     """The sentence about a value that is meant as text and that YAML reads as something else; empty for text."""
     kind = yaml_kind(value)
-    return f"YAML reads {name} as {kind}: put it in quotes" if kind in ("a boolean", "a number", "a date") else ""
+    if kind in ("text", "nothing"):
+        return ""
+    if kind in ("a boolean", "a number", "a date"):
+        return f"YAML reads {name} as {kind}: put it in quotes"
+    return f"YAML reads {name} as {kind}: it has to be one value, in quotes"
 
 
 def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
@@ -104,6 +108,13 @@ def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
 def is_paths(value: t.Any) -> bool:
     """Whether a value is a list of paths; nothing is an empty one."""
     return value is None or (isinstance(value, list) and all(isinstance(path, str) and path for path in value))
+
+
+def is_texts(value: t.Any) -> bool:
+    """Whether a value is a dictionary of texts; nothing is an empty one."""
+    return value is None or (
+        isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+    )
 
 
 def of_history(name: str, path: str) -> list[str]:
@@ -146,12 +157,14 @@ def no_endpoint(network: str) -> str:
 
 def of_addresses(name: str, given: t.Any) -> list[str]:
     """What a machine may reach and the beacon node's pod never does: what listens on the machine's own loopback."""
-    listed = given.split(",") if isinstance(given, str) else given if isinstance(given, (list, tuple)) else []
+    listed = given.split(",") if isinstance(given, str) else [] if given is None else given
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(url, str) for url in listed):
+        return [f"{name} has to be an address, or a list of addresses, each behind a dash"]
     return [
         f"{name}: {_http.shown(url.strip())} is the pod itself where the beacon node runs: give the address of the "
         "machine, and have the program there listen on it"
         for url in listed
-        if isinstance(url, str) and _http.leads_back(url)
+        if _http.leads_back(url)
     ]
 
 

@@ -104,6 +104,26 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
             ["reads graffiti of validator1 as a date", "reads keystore_password of validator1 as a boolean"],
             id="words-and-dates",
         ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "keystore_password": ["hunter2"], "wallet_password": {"hunter2": 1}}]},
+            ["wallet_password of validator1 as a dictionary", "keystore_password of validator1 as a list"],
+            id="passwords-in-lists",
+        ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "keystore_passwords": ["hunter2"], "keystore_password_file": ["/x"]}]},
+            ["keystore_password_file of validator1 as a list", "has to be a dictionary (key or file name: password)"],
+            id="passwords-as-a-list",
+        ),
+        pytest.param(
+            {"prysm_validators": [{**CLIENT, "name": ["v1"], "keystores_on": 5}]},
+            ["reads name of an entry of prysm_validators as a list", "reads keystores_on of an entry"],
+            id="name-in-a-list",
+        ),
+        pytest.param(
+            {"prysm_network": ["hoodi"], "prysm_execution_endpoints": 8551},
+            ["reads prysm_network as a list", "prysm_execution_endpoints has to be an address"],
+            id="not-even-text",
+        ),
         pytest.param({"prysm_validators": []}, ["prysm_validators is empty"], id="no-clients"),
         pytest.param({"prysm_validators": None}, ["prysm_validators is not set"], id="clients-not-set"),
         pytest.param({"prysm_validators": {"name": "x"}}, ["has to be a list"], id="clients-as-a-map"),

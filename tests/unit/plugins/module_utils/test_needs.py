@@ -56,7 +56,13 @@ def test_no_clients_at_all() -> None:
     ],
 )
 def test_addresses_that_lead_back_to_the_pod(url: str, back: bool) -> None:
-    assert len(_needs.of_addresses("x", [url, None])) == back == len(_needs.of_addresses("x", f" {url} ,"))
+    assert len(_needs.of_addresses("x", [url, ""])) == back == len(_needs.of_addresses("x", f" {url} ,"))
+
+
+@pytest.mark.parametrize("given", [8551, False, {"a": "b"}, ["http://a", 8551], [None]])
+def test_addresses_that_are_none(given: t.Any) -> None:
+    assert _needs.of_addresses("x", given) == ["x has to be an address, or a list of addresses, each behind a dash"]
+    assert _needs.of_addresses("x", None) == []
 
 
 @pytest.mark.parametrize(
