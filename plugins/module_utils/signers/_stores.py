@@ -55,16 +55,17 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.I)
 def may_matter(name: str) -> bool:
     """Whether a file of this name, on a machine's own disk, may hold keys or what they signed.
 
-    Prefixes, suffixes and capitals do not matter: old-validator.db, WALLET.JSON, keystore-0.json.bak.
+    Prefixes, suffixes and capitals do not matter: old-validator.db, WALLET.JSON, keystore-0.json.bak, my.keystore, and
+    prysm_validatordb_1029019.backup, as Prysm calls its own backups.
     """
     name = name.lower()
     if name.endswith(_NOT_OPENED):
         return False
     return (
         ".json" in name
-        or name.startswith("keystore")
+        or "keystore" in name
         or "all-accounts" in name
-        or ("validator" in name and ".db" in name)
+        or ("validator" in name and "db" in name)
         or ("wallet" in name and _PLAIN_END.search(name) is not None)
         or name.endswith((".yaml", ".yml"))
         or _UUID.match(name) is not None

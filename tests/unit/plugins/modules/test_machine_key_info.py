@@ -68,6 +68,21 @@ def test_reads_the_database_of_a_real_prysm(tmp_path: Path) -> None:
     assert {item["key"] for item in result["keys"]} == {key for key, _secret in FIXTURE_KEYS[:4]}
 
 
+@pytest.mark.parametrize("name", ["voting-keystore", "my.keystore", "OLD_Keystore-m_12381.txt", "x.keystore.save"])
+def test_a_keystore_under_any_name_that_says_so_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(json.dumps(keystore(1)), encoding="ascii")
+    assert (K[1], str(tmp_path / name)) in {(key, where) for key, _kind, where in found(search(tmp_path))}
+
+
+def test_a_backup_that_prysm_made_of_its_database_is_found(tmp_path: Path) -> None:
+    """Its own name for it, from the backup webhook."""
+    database = write_database(tmp_path / "made", signed(0))
+    backup = tmp_path / "backups" / "prysm_validatordb_1029019.backup"
+    backup.parent.mkdir()
+    database.rename(backup)
+    assert found(search(tmp_path)) == {(K[0], "history", str(backup))}
+
+
 def test_reads_a_minimal_database(tmp_path: Path) -> None:
     minimal = tmp_path / "validator-client-data"
     (minimal / "slashing-protection").mkdir(parents=True)
