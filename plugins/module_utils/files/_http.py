@@ -24,6 +24,8 @@ import urllib.request
 
 #: Where Debian and Ubuntu keep the authorities, whether or not Python looks there by itself.
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+#: Names that a machine knows by itself. This collection writes those of the site's machines there.
+_HOSTS = "/etc/hosts"
 _CHUNK = 1 << 16
 
 
@@ -76,7 +78,19 @@ def check(url: str) -> str:
         )
     if parts.query or parts.fragment:
         raise AddressError("has a query or fragment (? or #) in it: leave it out")
+    if _named_here(parts.hostname):
+        raise AddressError(
+            f"has a name that this machine knows from {_HOSTS}, which pods do not read: give its address"
+        )
     return url.rstrip("/")
+
+
+def _named_here(host: str) -> bool:
+    try:
+        with open(_HOSTS, encoding="utf-8", errors="replace") as lines:
+            return any(host in line.partition("#")[0].lower().split()[1:] for line in lines)
+    except OSError:
+        return False
 
 
 def leads_back(url: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +143,19 @@ def test_what_is_no_address(url: str) -> None:
     found = examine(url, ENGINE)
     assert found.kind == "address"
     assert "http://HOST:PORT" in found.problem
+
+
+def test_a_name_that_pods_do_not_know_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The machine would find it, and the proof succeed; the beacon node would not."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n172.20.10.12\tWorker worker.lan # geth\n# 172.20.10.13 other\n")
+    monkeypatch.setattr(_http, "_HOSTS", str(hosts))
+    for url in ("http://worker:8551", "http://WORKER.lan:8551/"):
+        found = examine(url, ENGINE)
+        assert found.kind == "address" and "which pods do not read: give its address" in found.problem
+    assert find(Execution()).problem == ""
+    monkeypatch.setattr(_http, "_HOSTS", str(tmp_path / "none"))
+    assert examine("http://worker.invalid:8551", ENGINE).kind == "dead"
 
 
 @pytest.mark.parametrize("url", ["http://a:8551/?apikey=SECRET", "http://a:8551/#SECRET"])
