@@ -46,7 +46,7 @@ class Fit(t.NamedTuple):
     warnings: list[str]
 
 
-_ARGUMENT = re.compile(r"^--([a-z0-9][a-z0-9.-]*)(?:=(?!.*\$\()[!-~]*)?$")
+_ARGUMENT = re.compile(r"^--([a-z0-9][a-z0-9.-]*)(?:=(?!.*\$\()[!-~]*)?\Z")
 #: An epoch that never comes; more than this is one, too.
 FAR_FUTURE = 2**64 - 1
 _DAY = 24 * 3600
