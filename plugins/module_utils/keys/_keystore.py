@@ -334,7 +334,13 @@ def is_cache(document: t.Any) -> bool:
 def is_of_another_version(document: t.Any) -> bool:
     """Whether a document says that it is sealed in another way: Nimbus' network key is (1), and geth's accounts (3)."""
     version = document.get("version") if is_keystore(document) else None
-    return isinstance(version, int) and not isinstance(version, bool) and version != 4
+    if not isinstance(version, int) or isinstance(version, bool) or version == 4:
+        return False
+    try:
+        normalise(document.get("pubkey"))
+    except PubkeyError:
+        return True
+    return False  # With a validator's key it is a keystore all the same, of a draft of EIP-2335 or of what comes after.
 
 
 def looks_sealed(data: bytes) -> bool:

@@ -340,6 +340,14 @@ def test_a_key_that_operators_of_a_cluster_have_shares_of_is_refused(
     assert "keyshares-1.json: '0x12' is not a 48-byte" in str(problem)
 
 
+@pytest.mark.parametrize("version", [3, 5])
+def test_a_keystore_of_another_version_is_not_left_out(tmp_path: Path, version: int) -> None:
+    directory = write_keystores(tmp_path / "keys", 0)
+    (directory / "validator-1.json").write_text(json.dumps(keystore(1, version=version)), encoding="ascii")
+    [problem] = _importer.collect([str(directory)]).problems
+    assert str(problem) == f"{directory / 'validator-1.json'}: is not version 4 of the keystore format"
+
+
 BESIDE = {
     "deposit_data-1618800000.json": lambda: json.dumps([{"pubkey": PUBKEYS[0][2:]}]),
     "bls_to_execution_change-1.json": lambda: json.dumps([{"message": {"validator_index": "1"}, "signature": "0x"}]),
