@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _http
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, is_file
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._address import is_mistyped
 
 _ADDRESS = re.compile(r"^0x[0-9a-fA-F]{40}$")
 _BURN = re.compile(r"^0x0{40}$")
@@ -100,6 +101,11 @@ def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
         given = str(client.get("fee_recipient") or "")
         if fee_recipient and (not _ADDRESS.match(given) or _BURN.match(given)):
             found.append(f"{name} has no fee_recipient: your address for the rewards, 0x and 40 hexadecimal digits")
+        elif fee_recipient and is_mistyped(given):
+            found.append(
+                f"fee_recipient of {name}, {given}, has letters in upper and lower case that are no checksum of it "
+                "(EIP-55): one may be mistyped. Copy your address again; written in lower case it is taken as it is"
+            )
         if not client.get("has_password"):
             found.append(f"{name} has no wallet_password (from Ansible Vault) or wallet_password_file")
     return found

@@ -33,6 +33,15 @@ def test_of_each_client(changes: dict[str, t.Any], words: list[str]) -> None:
     assert _needs.of_keys([{**SOUND, "fee_recipient": ""}], False) == []
 
 
+def test_an_address_with_a_mistyped_letter_is_named() -> None:
+    wrong = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAee"
+    client = {"name": "v1", "has_password": True, "fee_recipient": wrong}
+    (found,) = _needs.of_keys([client], True)
+    assert "fee_recipient of v1" in found and "EIP-55" in found
+    for right in ("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", wrong.lower()):
+        assert _needs.of_keys([{**client, "fee_recipient": right}], True) == []
+
+
 def test_no_clients_at_all() -> None:
     assert "empty" in _needs.of_keys([], True)[0]
 
