@@ -30,6 +30,8 @@ class _Found(t.NamedTuple):
 
     problems: list[str]
     on_nfs: list[tuple[str, str]]
+    #: Whether each entry is a client with a name, so that what it keeps where is known.
+    named: bool
 
 
 class ActionModule(ActionBase):
@@ -93,11 +95,13 @@ class ActionModule(ActionBase):
         wrong = _first_starts.faults(because, (), all_known=False)
         problems += [_needs.unreadable("prysm_no_history_because", why)] if why else wrong
         readable = self._secret(task_vars, network, boolean(args.get("engine", True)), problems)
+        placed = self._placed(task_vars, problems)
         entries = self._clients(task_vars, boolean(args.get("fee_recipient", True)))
         # The path of another's home is not known here.
         on_nfs = [(what, path) for what, path in entries.on_nfs if path.startswith("/")]
         return {
             "problems": problems + entries.problems,
+            "placed": placed and entries.named,
             "secret_readable": readable,
             "on_nfs": on_nfs,
             "nfs_paths": [glob.escape(path) for _what, path in on_nfs],
@@ -113,6 +117,13 @@ class ActionModule(ActionBase):
             return table.fit(str(args["version"]), network, time.time(), str(args.get("untested") or "")).refusals
         except _versions.VersionError as exc:
             return [f"prysm_version: {exc}"]
+
+    def _placed(self, task_vars: dict[str, t.Any], problems: list[str]) -> bool:
+        """Whether the site's data directory is known."""
+        value, why = self._value(task_vars.get("prysm_data_dir"))
+        wrong = _needs.unreadable("prysm_data_dir", why) if why else _needs.of_data_dir(value)
+        problems += filter(None, [wrong])
+        return not wrong
 
     def _text(self, task_vars: dict[str, t.Any], name: str, problems: list[str]) -> str:
         if name not in task_vars:
@@ -155,36 +166,44 @@ class ActionModule(ActionBase):
         return True
 
     def _clients(self, task_vars: dict[str, t.Any], fee_recipient: bool) -> _Found:
-        found = _Found([], [])
         raw = task_vars.get("prysm_validators")
         if raw is None:
-            return _Found(["prysm_validators is not set: name at least one validator client"], [])
+            return _Found(["prysm_validators is not set: name at least one validator client"], [], False)
         if isinstance(raw, str):
             raw, why = self._value(raw)
             if why:
-                return _Found([_needs.unreadable_secret("prysm_validators", task_vars["prysm_validators"], why)], [])
+                problem = _needs.unreadable_secret("prysm_validators", task_vars["prysm_validators"], why)
+                return _Found([problem], [], False)
         if not isinstance(raw, list):
-            return _Found(["prysm_validators has to be a list of validator clients"], [])
-        clients = []
-        for entry in raw:
+            return _Found(["prysm_validators must be a list of validator clients"], [], False)
+        found = _Found([], [], True)
+        clients, named = [], 0
+        for number, entry in enumerate(raw, 1):
+            where = f"entry {number} of prysm_validators"
             if isinstance(entry, str):
                 value, why = self._value(entry)
                 if why:
-                    found.problems.append(_needs.unreadable_secret("an entry of prysm_validators", entry, why))
+                    found.problems.append(_needs.unreadable_secret(where, entry, why))
                     continue
                 entry = value
             if not isinstance(entry, dict):
-                found.problems.append("an entry of prysm_validators is not a client with a name")
+                found.problems.append(f"{where} is {_needs.yaml_kind(entry)}; it must be a dictionary with a name")
                 continue
-            clients.append(self._client(entry, task_vars, found))
+            if entry.get("name"):
+                named += 1
+            else:
+                found.problems.append(f"{where} has no name")
+            clients.append(self._client(entry, where, task_vars, found))
         found.problems.extend(_needs.of_keys(clients, fee_recipient))
-        return found
+        return found._replace(named=named == len(raw))
 
-    def _client(self, entry: dict[str, t.Any], task_vars: dict[str, t.Any], into: _Found) -> dict[str, t.Any]:
+    def _client(
+        self, entry: dict[str, t.Any], where: str, task_vars: dict[str, t.Any], into: _Found
+    ) -> dict[str, t.Any]:
         problems = into.problems
-        name, why = self._value(entry.get("name") or "an entry of prysm_validators")
+        name, why = self._value(entry.get("name") or where)
         named = not why and not _needs.misread("name", name)
-        found: dict[str, t.Any] = {"name": name if named else "an entry of prysm_validators"}
+        found: dict[str, t.Any] = {"name": name if named else where}
         values: dict[str, t.Any] = {}
         for key in (*_TEXTS, *_LISTS, "keystore_passwords"):
             if key not in entry:
@@ -195,9 +214,9 @@ class ActionModule(ActionBase):
                 hidden = key in (*_SECRETS, "keystore_passwords")
                 problems.append(_needs.unreadable_secret(of, entry[key], why) if hidden else _needs.unreadable(of, why))
             elif key in _LISTS and not _needs.is_paths(value):
-                problems.append(f"{of} has to be a list of paths, each behind a dash")
+                problems.append(f"{of} must be a list of paths, each behind a dash")
             elif key == "keystore_passwords" and not _needs.is_texts(value):
-                problems.append(f"{of} has to be a dictionary (key or file name: password), all in quotes")
+                problems.append(f"{of} must be a dictionary (key or file name: password), all in quotes")
             elif key in _TEXTS and _needs.misread(of, value):
                 problems.append(_needs.misread(of, value))
             else:

@@ -88,7 +88,7 @@ def misread(name: str, value: t.Any) -> str:
         return ""
     if kind in ("a boolean", "a number", "a date"):
         return f"YAML reads {name} as {kind}: put it in quotes"
-    return f"YAML reads {name} as {kind}: it has to be one value, in quotes"
+    return f"YAML reads {name} as {kind}: it must be one value, in quotes"
 
 
 def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
@@ -99,8 +99,13 @@ def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
     for client in clients:
         name = client.get("name", "an entry of prysm_validators")
         given = str(client.get("fee_recipient") or "")
-        if fee_recipient and (not _ADDRESS.match(given) or _BURN.match(given)):
-            found.append(f"{name} has no fee_recipient: your address for the rewards, 0x and 40 hexadecimal digits")
+        wanted = "your address for the rewards, 0x and 40 hexadecimal digits"
+        if fee_recipient and not given:
+            found.append(f"{name} has no fee_recipient: {wanted}")
+        elif fee_recipient and not _ADDRESS.match(given):
+            found.append(f"fee_recipient of {name} is not an address: {wanted}")
+        elif fee_recipient and _BURN.match(given):
+            found.append(f"fee_recipient of {name} is the zero address: {wanted}")
         elif fee_recipient and is_mistyped(given):
             found.append(
                 f"fee_recipient of {name}, {given}, has letters in upper and lower case that are no checksum of it "
@@ -108,7 +113,21 @@ def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
             )
         if not client.get("has_password"):
             found.append(f"{name} has no wallet_password (from Ansible Vault) or wallet_password_file")
+    names = [client["name"] for client in clients if "name" in client]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        found.append(f"{names.count(name)} entries of prysm_validators are called {name}: give each a name of its own")
     return found
+
+
+def of_data_dir(value: t.Any) -> str:
+    """What is wrong with the directory that has no default; empty when it can be used."""
+    if value is None or value == "":
+        return (
+            "prysm_data_dir is not set: where wallets and databases are kept, such as /data/prysm. There is no default"
+        )
+    if not isinstance(value, str) or not os.path.isabs(value):
+        return "prysm_data_dir must be an absolute path, such as /data/prysm"
+    return ""
 
 
 def is_paths(value: t.Any) -> bool:
@@ -165,7 +184,7 @@ def of_addresses(name: str, given: t.Any) -> list[str]:
     """What a machine may reach and the beacon node's pod never does: what listens on the machine's own loopback."""
     listed = given.split(",") if isinstance(given, str) else [] if given is None else given
     if not isinstance(listed, (list, tuple)) or not all(isinstance(url, str) for url in listed):
-        return [f"{name} has to be an address, or a list of addresses, each behind a dash"]
+        return [f"{name} must be an address, or a list of addresses, each behind a dash"]
     return [
         f"{name}: {_http.shown(url.strip())} is the pod itself where the beacon node runs: give the address of the "
         "machine, and have the program there listen on it"
@@ -199,7 +218,7 @@ def seen_of(
     unreachable = bool(machine.get("unreachable"))
     failed = ""
     if not played:
-        failed = "a check ended there, see above"
+        failed = "a task ended with the error shown above"
     elif apart is None and not unreachable:
         failed = machine.get("msg", "no answer")
     database = given.get("prysm_helm_beacon_database") or {}
@@ -223,7 +242,7 @@ def of_machine(name: str, seen: Seen) -> list[str]:
     if seen.get("unreachable"):
         return [f"{name} cannot be reached by SSH: {_first(seen['unreachable'])}"]
     if seen.get("failed"):
-        return [f"{name} is reached, but nothing can be run there: {_first(seen['failed'])}"]
+        return [f"{name} is reached, but cannot be checked: {_first(seen['failed'])}"]
     found = list(seen.get("problems") or [])
     apart = seen.get("apart")
     if apart is not None and abs(apart) > CLOCK_SECONDS:

@@ -31,6 +31,7 @@ CLIENT = {
     "keystore_password": "hunter3",
 }
 SOUND = {
+    "prysm_data_dir": "/data/prysm",
     "prysm_network": "hoodi",
     "prysm_execution_endpoints": ["http://a:8551"],
     "prysm_jwt_secret": SECRET,
@@ -111,26 +112,40 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
         ),
         pytest.param(
             {"prysm_validators": [{**CLIENT, "keystore_passwords": ["hunter2"], "keystore_password_file": ["/x"]}]},
-            ["keystore_password_file of validator1 as a list", "has to be a dictionary (key or file name: password)"],
+            ["keystore_password_file of validator1 as a list", "must be a dictionary (key or file name: password)"],
             id="passwords-as-a-list",
         ),
         pytest.param(
             {"prysm_validators": [{**CLIENT, "name": ["v1"], "keystores_on": 5}]},
-            ["reads name of an entry of prysm_validators as a list", "reads keystores_on of an entry"],
+            ["reads name of entry 1 of prysm_validators as a list", "reads keystores_on of entry 1"],
             id="name-in-a-list",
         ),
         pytest.param(
             {"prysm_network": ["hoodi"], "prysm_execution_endpoints": 8551},
-            ["reads prysm_network as a list", "prysm_execution_endpoints has to be an address"],
+            ["reads prysm_network as a list", "prysm_execution_endpoints must be an address"],
             id="not-even-text",
         ),
         pytest.param({"prysm_validators": []}, ["prysm_validators is empty"], id="no-clients"),
+        pytest.param({"prysm_data_dir": None}, ["prysm_data_dir is not set"], id="no-data-dir"),
+        pytest.param({"prysm_data_dir": "prysm"}, ["prysm_data_dir must be an absolute path"], id="relative-data-dir"),
+        pytest.param({"prysm_data_dir": LOCKED}, ["prysm_data_dir cannot be decrypted"], id="locked-data-dir"),
+        pytest.param(
+            {"prysm_validators": [CLIENT, ["a"], "v2", {**CLIENT, "name": ""}]},
+            [
+                "entry 2 of prysm_validators is a list; it must be a dictionary with a name",
+                "entry 3 of prysm_validators is text", "entry 4 of prysm_validators has no name",
+            ],
+            id="entries-that-are-none",
+        ),
+        pytest.param(
+            {"prysm_validators": [CLIENT, CLIENT]}, ["2 entries of prysm_validators are called validator1"], id="twice"
+        ),
         pytest.param({"prysm_validators": None}, ["prysm_validators is not set"], id="clients-not-set"),
-        pytest.param({"prysm_validators": {"name": "x"}}, ["has to be a list"], id="clients-as-a-map"),
+        pytest.param({"prysm_validators": {"name": "x"}}, ["prysm_validators must be a list"], id="clients-as-a-map"),
         pytest.param({"prysm_validators": LOCKED}, ["prysm_validators cannot be decrypted"], id="locked-clients"),
         pytest.param(
             {"prysm_validators": [{**CLIENT, "wallet_password": LOCKED, "fee_recipient": "x"}]},
-            ["wallet_password of validator1 cannot be decrypted", "validator1 has no fee_recipient"],
+            ["wallet_password of validator1 cannot be decrypted", "fee_recipient of validator1 is not an address"],
             id="locked-password-and-no-recipient",
         ),
         pytest.param(
@@ -152,7 +167,7 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
             id="no-such-keystores",
         ),
         pytest.param({"prysm_validators": [{**CLIENT, "keystores": []}]}, ["no keystores"], id="no-keystores"),
-        pytest.param({"prysm_validators": [{**CLIENT, "keystores": KEYS}]}, ["has to be a list"], id="one-path"),
+        pytest.param({"prysm_validators": [{**CLIENT, "keystores": KEYS}]}, ["must be a list of paths"], id="one-path"),
         pytest.param({"prysm_validators": [{**CLIENT, "keystores": LOCKED}]}, ["be decrypted"], id="locked-paths"),
         pytest.param(
             {"prysm_validators": [{key: CLIENT[key] for key in CLIENT if key != "keystore_password"}]},
@@ -206,6 +221,24 @@ def test_a_password_file_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatc
     assert preflight(monkeypatch, given)["problems"] == [
         f"keystore_password_file of validator1: {place} is not UTF-8 text"
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "placed"),
+    [
+        pytest.param({}, True, id="sound"),
+        pytest.param({"prysm_validators": []}, True, id="no-clients"),
+        pytest.param({"prysm_data_dir": ""}, False, id="no-data-dir"),
+        pytest.param({"prysm_validators": [CLIENT, {"keystores": [KEYS]}]}, False, id="no-name"),
+        pytest.param({"prysm_validators": ["v1"]}, False, id="text"),
+        pytest.param({"prysm_validators": "v1"}, False, id="no-list"),
+    ],
+)
+def test_no_machine_is_asked_for_what_the_inventory_gives_no_place(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any], placed: bool
+) -> None:
+    """The roles' questions name directories of clients: their templates would end the look at the NFS server."""
+    assert preflight(monkeypatch, {**SOUND, **changes})["placed"] is placed
 
 
 def test_an_old_prysm_needs_neither_secret_nor_recipient(monkeypatch: pytest.MonkeyPatch) -> None:

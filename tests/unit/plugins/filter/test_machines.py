@@ -55,7 +55,7 @@ def test_what_was_registered_was_seen(variables: dict[str, t.Any], seen: dict[st
 
 def test_a_machine_that_a_task_failed_on_is_not_sound() -> None:
     found = machines_seen(["worker"], {"worker": {"__site_apart": 0}}, [], ["nfs"])
-    assert found["worker"]["failed"] == "a check ended there, see above"
+    assert found["worker"]["failed"] == "a task ended with the error shown above"
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ SOUND = {"name": "validator1", "fee_recipient": FEE, "has_password": True}
         ({}, []),
         ({"fee_recipient": ""}, ["no fee_recipient"]),
         ({"fee_recipient": None}, ["no fee_recipient"]),
-        ({"fee_recipient": "0x" + "0" * 40}, ["no fee_recipient"]),
-        ({"fee_recipient": "vitalik.eth"}, ["no fee_recipient"]),
+        ({"fee_recipient": "0x" + "0" * 40}, ["fee_recipient of validator1 is the zero address"]),
+        ({"fee_recipient": "vitalik.eth"}, ["fee_recipient of validator1 is not an address"]),
         ({"has_password": False}, ["no wallet_password"]),
-        ({"has_password": False, "fee_recipient": "0x1"}, ["no fee_recipient", "no wallet_password"]),
+        ({"has_password": False, "fee_recipient": "0x1"}, ["not an address", "no wallet_password"]),
     ],
 )
 def test_of_each_client(changes: dict[str, t.Any], words: list[str]) -> None:
@@ -70,7 +70,7 @@ def test_addresses_that_lead_back_to_the_pod(url: str, back: bool) -> None:
 
 @pytest.mark.parametrize("given", [8551, False, {"a": "b"}, ["http://a", 8551], [None]])
 def test_addresses_that_are_none(given: t.Any) -> None:
-    assert _needs.of_addresses("x", given) == ["x has to be an address, or a list of addresses, each behind a dash"]
+    assert _needs.of_addresses("x", given) == ["x must be an address, or a list of addresses, each behind a dash"]
     assert _needs.of_addresses("x", None) == []
 
 
@@ -111,7 +111,7 @@ def test_a_secret_that_is_taken_for_a_template_is_not_shown(raw: t.Any, reason: 
         ({"apart": 61.0}, ["61 s ahead of"]),
         ({"apart": -3600.0}, ["3600 s behind"]),
         ({"unreachable": "Failed\nssh: No route to host"}, ["cannot be reached by SSH: ssh: No route to host"]),
-        ({"failed": "Missing sudo password"}, ["nothing can be run there: Missing sudo password"]),
+        ({"failed": "Missing sudo password"}, ["worker is reached, but cannot be checked: Missing sudo password"]),
         ({"taken": [{"port": "13000/tcp", "program": "lighthouse", "pid": 7}]}, ["lighthouse (process 7)"]),
         ({"taken": [{"port": "13000/tcp", "program": "", "pid": 0}]}, ["the kernel"]),
         ({"taken": [{"port": "13000/tcp", "program": "kubelite", "pid": 7}]}, []),
