@@ -62,9 +62,10 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import seen_of
 
-#: What the tasks of the preflight register or set.
+#: What the tasks of the opening and of the preflight register or set.
 _VARIABLES = (
     "__site_apart",
+    "__site_run_taken",
     "prysm_helm_beacon_database",
     "prysm_helm_machine_seen",
 )

@@ -215,9 +215,11 @@ def seen_of(
     played says that none of them has failed there; stores, that it has the data; size is what it should have at least.
     """
     machine, apart = given.get("prysm_helm_machine_seen") or {}, given.get("__site_apart")
+    if not machine and (given.get("__site_run_taken") or {}).get("unreachable"):
+        machine = given["__site_run_taken"]
     unreachable = bool(machine.get("unreachable"))
     failed = ""
-    if not played:
+    if not played and not unreachable:
         failed = "a task ended with the error shown above"
     elif apart is None and not unreachable:
         failed = machine.get("msg", "no answer")

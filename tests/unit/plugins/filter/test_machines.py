@@ -58,6 +58,16 @@ def test_a_machine_that_a_task_failed_on_is_not_sound() -> None:
     assert found["worker"]["failed"] == "a task ended with the error shown above"
 
 
+def test_a_machine_that_was_lost_at_the_run_lock_is_not_reached() -> None:
+    """It plays no part in the preflight: nothing but the first task that wanted it has tried."""
+    lost = {"__site_run_taken": {"unreachable": True, "msg": "No route"}}
+    found = machines_seen(["nfs"], {"nfs": lost}, [], ["nfs"])
+    assert (found["nfs"]["unreachable"], found["nfs"]["failed"]) == ("No route", "")
+    for taken in ({"unreachable": False}, {"skipped": True}):
+        found = machines_seen(["nfs"], {"nfs": {"__site_run_taken": taken}}, [], ["nfs"])
+        assert found["nfs"]["unreachable"] == "" and found["nfs"]["failed"]
+
+
 @pytest.mark.parametrize(
     ("database", "problems"), [({"msg": "torn"}, ["torn"]), ({"msg": "x", "begun": False}, []), ({}, [])]
 )
