@@ -197,6 +197,14 @@ def test_what_looks_well_and_is_not_is_named(given: dict[str, t.Any], problem: s
     assert re.search(problem, found[0]), found
 
 
+def test_a_problem_is_one_line_of_the_list() -> None:
+    lost = "Task failed: Data could not be sent to remote host.\nConnection to nfs port 22 timed out\n"
+    (problem,) = report(hosts={"nfs": {"clock": {"unreachable": True, "msg": lost}}})["problems"]
+    assert problem == (
+        "clock of nfs: not measured: Data could not be sent to remote host. Connection to nfs port 22 timed out"
+    )
+
+
 def test_what_is_no_fault_is_a_note() -> None:
     needs = {"notes": ["the client syncs"], "problems": []}
     found = report(hosts={"cp1": {"needs": needs}, "worker": {"needs": needs}})

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import nodes_heard_of
@@ -279,4 +280,9 @@ def site_status(readings: Reading, clients: t.Iterable[Reading]) -> Report:
     problems += _fence_now(below(prysm, "release"), groups, machines)
     if readings.get("left_out"):
         report["left_out"] = list(readings["left_out"])
-    return {**report, "problems": problems + _keys(storage)}
+    return {**report, "problems": [_one_line(problem) for problem in problems + _keys(storage)]}
+
+
+def _one_line(problem: str) -> str:
+    """A problem, without what Ansible puts before the words of a module or of SSH, and on one line of the list."""
+    return " ".join(re.sub(r"\bTask failed: (?:Module failed: )?", "", problem).split())
