@@ -125,7 +125,8 @@ def watch(name: str, version: str, seconds: float) -> "subprocess.Popen[bytes]":
 def wait(process: "subprocess.Popen[bytes]", token: str, seconds: float) -> t.Tuple[bool, float, str]:
     """Whether the token comes out of a watch in time, after how long, and what came instead."""
     begun = time.monotonic()
-    assert process.stdout is not None
+    if process.stdout is None:
+        raise ProbeError("the output of the watch cannot be read")
     seen = b""
     while True:
         left = begun + seconds - time.monotonic()

@@ -37,7 +37,7 @@ options:
     type: list
     elements: dict
     required: true
-    suboptions:
+    suboptions: &rule
       name:
         description: What the rule is for; becomes its comment, after the prefix.
         type: str
@@ -92,17 +92,42 @@ options:
     type: list
     elements: dict
     default: []
+    suboptions: *rule
   closed:
-    description: Ports that no machine beyond O(rules) may reach, each with C(name), C(proto) and C(port).
+    description: Ports that no machine beyond O(rules) may reach.
     type: list
     elements: dict
     default: []
+    suboptions:
+      name:
+        description: What listens there.
+        type: str
+        required: true
+      proto:
+        description: Protocol.
+        type: str
+        choices: [tcp, udp]
+        default: tcp
+      port:
+        description: The port.
+        type: int
+        required: true
   inside:
     description:
-      - The C(network) behind the machine's own interfaces, whose names begin with C(interface); packets from and to it
-        are taken from there. Those of C(services), a network of addresses that become others on the way, may take any.
+      - The network behind the machine's own interfaces, such as that of its pods; packets from and to it are taken from
+        there.
     type: dict
     default: {}
+    suboptions:
+      network:
+        description: The network. Without one there is none.
+        type: str
+      interface:
+        description: How the names of these interfaces begin.
+        type: str
+      services:
+        description: A network of addresses that become others on the way; packets to it may take any interface.
+        type: str
   prefix:
     description: How the comment of our own rules begins.
     type: str
@@ -350,7 +375,7 @@ class Firewall:
             return None
         return _reach.Route(interface.group(1), own.group(1))
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    @functools.lru_cache(maxsize=len(RULES))  # noqa: B019 - one object a run
     def tables(self, family: int) -> t.Tuple[t.List[_netfilter.Tables], t.Set[t.Tuple[str, str]]]:
         """The rules in force of iptables, in either of its forms, and which tables of nftables these are."""
         begin = "iptables" if family == 4 else "ip6tables"
@@ -384,7 +409,7 @@ class Firewall:
             raise _netfilter.FilterError("; ".join(wrong))
         return found, skip
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - one object a run
     def sets(self) -> t.Optional[_netfilter.Sets]:
         """The sets of addresses that rules of iptables may name; without an answer what they hold is not known."""
         ipset = self.module.get_bin_path("ipset")
@@ -393,7 +418,7 @@ class Firewall:
         rc, text, _err = self.module.run_command([ipset, "save"])
         return _netfilter.Sets(text) if rc == 0 else None
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - one object a run
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - one object a run
     def nftables(self) -> t.Optional[t.Tuple[t.Any, t.Set[_netfilter.TableName]]]:
         """What nft lists, and which tables of it are dormant; a kernel without nftables has none."""
         nft = self.module.get_bin_path("nft")

@@ -182,6 +182,35 @@ def test_what_is_promised_of_ansible_is_what_ci_tests() -> None:
     assert "ansible-core 2.19 to 2.21 on Python 3.11 to 3.13" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+IGNORED = sorted(ROOT.glob("tests/sanity/ignore-*.txt"))
+
+
+@pytest.mark.parametrize("path", IGNORED, ids=lambda path: path.stem)
+def test_what_sanity_ignores_is_there_and_has_a_reason(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines == sorted(set(lines))
+    for line in lines:
+        found = re.fullmatch(r"(\S+) \S+ # \S.*", line)
+        assert found, line
+        assert (ROOT / found[1]).is_file(), line
+    assert lines == IGNORED[0].read_text(encoding="utf-8").splitlines(), "one list for every ansible-core"
+
+
+def test_programs_that_are_no_modules_are_known_to_sanity() -> None:
+    """ansible-test refuses any other first line of a Python file, but only before a release."""
+    lines = IGNORED[0].read_text(encoding="utf-8").splitlines()
+    programs = {
+        str(path.relative_to(ROOT)) for path in ROOT.glob("roles/*/files/**/*.py") if path.read_text().startswith("#!")
+    }
+    assert programs == {line.split()[0] for line in lines if " shebang!skip " in line}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/**/*.py")), ids=lambda path: path.name)
+def test_no_plugin_asserts(path: Path) -> None:
+    """python -O leaves assertions out; ansible-test refuses them before a release."""
+    assert not re.search(r"^ *assert\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def test_ci_has_no_more_than_the_makefile() -> None:
     """What CI calls can be called here as well."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))

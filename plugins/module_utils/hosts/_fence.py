@@ -165,7 +165,7 @@ def of_probe(probe: Probe) -> t.List[str]:
         (probe.write_failed, f"{probe.first} could still write after it had lost the lock"),
     )
     found = [words for seen, words in tried if seen is False]
-    if any(seen is None for seen, _ in tried):
+    if any(seen is None for seen, _words in tried):
         found.append(f"the lock was not tried to its end from {probe.first} and {probe.second}")
     return found
 
