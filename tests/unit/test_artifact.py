@@ -87,18 +87,18 @@ def checkout(place: Path, umask: int) -> Path:
     return place
 
 
-def build(place: Path, umask: int) -> dict[str, Path]:
+def build(place: Path, umask: int, **environment: str) -> dict[str, Path]:
     """The three forms, by the ends of their names."""
-    run(place, umask, [sys.executable, "bin/dist", "build", "out"])
-    run(place, umask, [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", "out/source"])
+    run(place, umask, [sys.executable, "bin/dist", "build", "out"], environment)
+    run(place, umask, [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", "out/source"], environment)
     made = [path for path in (place / "out").glob("**/*") if path.is_file()]
     return {"sdist" if path.parent.name == "source" else path.suffix: path for path in made}
 
 
-def run(place: Path, umask: int, words: list[str]) -> None:
+def run(place: Path, umask: int, words: list[str], environment: dict[str, str]) -> None:
     done = subprocess.run(
         words, cwd=place, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, umask=umask,
-        env={**os.environ, "SOURCE_DATE_EPOCH": "1790000000"},
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1790000000", **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
 
@@ -106,7 +106,10 @@ def run(place: Path, umask: int, words: list[str]) -> None:
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Path]]:
     """What two people build of the same files."""
-    return [build(checkout(tmp_path_factory.mktemp("checkout"), umask), umask) for umask in (0o022, 0o077)]
+    mine, theirs = (checkout(tmp_path_factory.mktemp("check out"), umask) for umask in (0o022, 0o077))
+    for path in theirs.glob("**/*"):
+        os.utime(path, (981173100, 981173100))
+    return [build(mine, 0o022), build(theirs, 0o077, LC_ALL="POSIX", TZ="Pacific/Auckland", PYTHONHASHSEED="7")]
 
 
 def inside(archive: Path) -> set[str]:
