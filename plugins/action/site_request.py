@@ -96,7 +96,7 @@ class ActionModule(ActionBase):
 
     def _wrong(self, name: str, spec: dict[str, t.Any], stored: bool, task_vars: dict[str, t.Any]) -> str:
         if spec.get("typed") and stored:
-            return f"{name} is in the inventory, but names a single act: remove it there, and type -e {spec['say']}"
+            return f"{name} is in the inventory, but names a single act: remove it there, and use -e {spec['say']}"
         given = self._templar.template(task_vars[name]) if name in task_vars else None
         if given is None or given == "":
             return _requests.say(name, "is missing", spec) if spec.get("required") or given == "" else ""
@@ -105,5 +105,5 @@ class ActionModule(ActionBase):
         rules = {name: {key: spec[key] for key in ("type", "choices") if key in spec}}
         checked = ArgumentSpecValidator(rules).validate({name: given})
         if checked.error_messages:
-            return _requests.say(name, "is not of the right form", spec)
+            return _requests.say(name, "has an invalid value", spec)
         return _requests.value(name, checked.validated_parameters[name], spec, task_vars.get("groups", {}))

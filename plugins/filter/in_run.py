@@ -72,7 +72,7 @@ def in_run(jinja: t.Any, pattern: str, opening: bool = False) -> str:
     for option in ("start_at_task", "step"):
         if context.CLIARGS.get(option):
             raise AnsibleFilterError(
-                f"Refused, nothing was changed: --{option.replace('_', '-')} leaves out what has to be checked first. "
+                f"Refused, nothing was changed: --{option.replace('_', '-')} leaves out what must be checked first. "
                 "Run the whole playbook; what is right already stays as it is."
             )
     if opening:

@@ -74,7 +74,7 @@ def _of_entry(entry: t.Any, where: str) -> t.Iterator[str]:
         if not _is_list(entry[field]):
             yield f"{where}: {field} must be a list, each path behind a dash"
         elif not all(isinstance(path, str) and path for path in entry[field]):
-            yield f"{where}: {field} has an entry that is no path; put it in quotes"
+            yield f"{where}: {field} has an entry that is not a path; put it in quotes"
     passwords = entry.get("keystore_passwords", {})
     if not isinstance(passwords, Mapping):
         yield f"{where}: keystore_passwords must be a dictionary (key or file name: password)"

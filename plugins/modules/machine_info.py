@@ -355,7 +355,7 @@ def packages(module: AnsibleModule) -> t.Tuple[t.List[str], t.List[str]]:
     """Installed and interrupted packages."""
     rc, out, err = ask(module, ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\\t${Package}\\n"])
     if rc != 0:
-        module.fail_json(msg="dpkg does not say which packages there are: {0}".format((err or out).strip()))
+        module.fail_json(msg="dpkg cannot list the installed packages: {0}".format((err or out).strip()))
     return parse_packages(out)
 
 

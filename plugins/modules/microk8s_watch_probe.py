@@ -106,7 +106,7 @@ def write_first(module: AnsibleModule, name: str) -> str:
         return str(json.loads(out)["metadata"]["resourceVersion"])
     except (KeyError, TypeError, ValueError) as exc:
         # A worker answers with a sentence and exit code 0.
-        raise ProbeError(out.strip()[:300] or "kubectl says nothing") from exc
+        raise ProbeError(out.strip()[:300] or "kubectl printed nothing") from exc
 
 
 def watch(name: str, version: str, seconds: float) -> "subprocess.Popen[bytes]":

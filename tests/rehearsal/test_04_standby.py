@@ -396,7 +396,7 @@ def test_a_fence_that_is_not_proved_is_one_pod_and_the_reason(lab: Lab, on: tupl
         seen(lab, "where the fence is not proved")
         values = release(lab)
         assert values["enabled"] is False
-        assert "no hard mount" in values["because"]
+        assert "not a hard mount" in values["because"]
         assert [pod.name for pod in pods(lab)] == ["validator1-0", "validator2-0"]
         status = lab.play("playbooks/status.yml", *on, check=False)
         assert status.failed

@@ -277,8 +277,8 @@ def test_an_option_mistyped_is_named_with_the_right_one(variable: str) -> None:
     for option in sorted(ENTRIES[variable]):
         for slip in set(slips(option)) - ENTRIES[variable]:
             (problem,) = _requests.unknown_options(variable, [{slip: "{{ secret }}"}], ENTRIES[variable])
-            assert f"entry 1 of {variable} has an option {slip}" in problem
-            assert "nearest" in problem or len(option) < 4, problem
+            assert f"entry 1 of {variable} has an unknown option {slip} (" in problem
+            assert "did you mean" in problem or len(option) < 4, problem
     for given in (None, "{{ other }}", {}, ["{{ other }}"], 7):
         assert _requests.unknown_options(variable, given, ENTRIES[variable]) == []
 

@@ -48,7 +48,7 @@ def records(secrets: t.Iterable[t.Mapping[str, t.Any]]) -> list[Record]:
         try:
             revision = int(labels["version"])
         except (KeyError, ValueError) as exc:
-            raise ReleaseError(f"the Secret {name} is no record of Helm: it has no label `version`") from exc
+            raise ReleaseError(f"the Secret {name} is not a record of Helm: it has no label `version`") from exc
         found.append(Record(name, revision, labels.get("status", ""), (secret.get("data") or {}).get("release", "")))
     return sorted(found, key=lambda record: record.revision)
 

@@ -86,7 +86,7 @@ def faults(because: t.Any, pubkeys: t.Container[str], all_known: bool = True) ->
             found.append(f"prysm_no_history_because: {exc}; write each key in quotes")
             continue
         if all_known and key not in pubkeys:
-            found.append(f"prysm_no_history_because: {key} is no key of this site; is it misspelt?")
+            found.append(f"prysm_no_history_because: {key} is not a key of this site; is it misspelt?")
         if key in seen:
             found.append(f"prysm_no_history_because: {key} is named twice")
         seen.add(key)

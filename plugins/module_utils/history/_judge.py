@@ -321,7 +321,7 @@ def databases(
                 there = status(path)
                 if name in (DATABASE, _protection.MINIMAL) or _is_a_database(path, there):
                     if there is None:
-                        raise UnreadableError(path, "is a link that leads nowhere")
+                        raise UnreadableError(path, "is a broken symbolic link")
                     if (there.st_dev, there.st_ino) not in given:
                         given.add((there.st_dev, there.st_ino))
                         yield os.path.realpath(path)

@@ -127,7 +127,7 @@ def of_mount(node: str, mount: Mount) -> t.List[str]:
     if values.get("local_lock", "unknown") != "none":
         found.append(f"{where} has local_lock={values.get('local_lock', 'unknown')}: its locks do not reach the server")
     if "hard" not in values:
-        found.append(f"{where} is no hard mount: a write may be lost")
+        found.append(f"{where} is not a hard mount: a write may be lost")
     found += [f"{where} has the option {option}" for option in mount.options if option in _NEVER]
     return found
 

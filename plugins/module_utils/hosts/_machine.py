@@ -228,7 +228,7 @@ def read_units(module: AnsibleModule, wanted: t.Sequence[str]) -> t.Dict[str, t.
         question = ["systemctl", "show", "-p", "Names", "-p", "ActiveState", "-p", "UnitFileState", "--", *units]
         rc, out, err = ask(module, question)
         if rc != 0:
-            module.fail_json(msg="systemd does not say how its units are: {0}".format((err or out).strip()))
+            module.fail_json(msg="systemctl cannot show the units: {0}".format((err or out).strip()))
         units.update({name: state for name, state in parse_units(out).items() if name in units})
     return units
 

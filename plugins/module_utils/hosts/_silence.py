@@ -80,7 +80,7 @@ def read_config(path: str) -> Config:
         locks = {str(name): str(lock) for name, lock in found["locks"].items()}
         silence = found["silence"]
     except (KeyError, TypeError, AttributeError) as exc:
-        raise UnreadableError(path, f"is no configuration of the watcher of silent clients: {exc}") from exc
+        raise UnreadableError(path, f"is not a configuration of the watcher of silent clients: {exc}") from exc
     if not isinstance(silence, int) or isinstance(silence, bool) or silence < LEAST:
         raise UnreadableError(path, f"silence is {silence!r}; it should be a number of seconds, {LEAST} or more")
     return Config(locks, silence)

@@ -103,7 +103,7 @@ def pubkeys(what: str, answer: Answer, url: str) -> list[str] | None:
         return None
     if 300 <= status < 400:
         to = "".join(c for c in answer.location if c.isprintable())[:160]
-        raise KeyManagerError(f"{place} leads elsewhere ({status} to {to!r}); give the client's own address")
+        raise KeyManagerError(f"{place} redirects elsewhere ({status} to {to!r}); give the client's own address")
     if status == 404:
         raise KeyManagerError(
             f"{place} is not there (404): start the client with its key manager API, or mend the address"

@@ -145,16 +145,16 @@ def head_problem(now: Head, first: int | None, slot: int | None, lag: int, why_n
     if slot is None:
         if first is not None and now.slot > first:
             return ""
-        return f"the head stands at slot {now.slot}, and {why_no_clock}"
+        return f"the head is at slot {now.slot}, and {why_no_clock}"
     if now.slot > slot + 1:
         return f"the head is at slot {now.slot}, but by the clock of this machine it is {slot}: set the clock right"
     if slot - now.slot <= lag:
         return ""
     if now.slot == 0:
-        return f"it has not taken in a block yet, {at}: execution client?"
+        return f"it has not taken in a block yet, {at}: check the execution client"
     if first is not None and now.slot > first:
         return f"the head is at slot {now.slot}, {at}: it is catching up"
-    return f"the head stands at slot {now.slot}, {at}: execution client?"
+    return f"the head is at slot {now.slot}, {at}: check the execution client"
 
 
 class Reader(t.Protocol):

@@ -83,7 +83,7 @@ def parse_mounts(text: str) -> list[Mount]:
         fields, _dash, rest = line.partition(" - ")
         words = fields.split(" ")
         if len(words) < 5 or not rest or not words[0].isdigit():
-            raise UnreadableError(_MOUNTS, f"has a line that is no mount: {line[:80]!r}")
+            raise UnreadableError(_MOUNTS, f"has a line that is not a mount: {line[:80]!r}")
         found.append(Mount(int(words[0]), words[2], plain(words[3]), plain(words[4]), rest.split(" ")[0]))
     return found
 

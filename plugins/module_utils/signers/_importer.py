@@ -286,7 +286,7 @@ def _in_directory(path: str, into: Collected, read: Read, depth: int, around: se
             if name.startswith("."):
                 into.passed_over.append(PassedOver(place, "is hidden"))
             elif found is None:
-                raise UnreadableError(place, "is a link that leads nowhere")
+                raise UnreadableError(place, "is a broken symbolic link")
             elif stat.S_ISDIR(found.st_mode):
                 if name == _protection.MINIMAL or _is_leveldb_of_validators(place):
                     into.histories.append(path if name == _protection.MINIMAL else place)

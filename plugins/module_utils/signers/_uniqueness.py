@@ -730,7 +730,7 @@ class Census:
             try:
                 key = normalise(stated)
             except PubkeyError:
-                raise UnreadableError(path, "is a keystore that does not say whose") from None
+                raise UnreadableError(path, "is a keystore without a public key") from None
         store = None
         if (path, _digest(data)) not in self._given:
             store = self._companions.store(path, key, document)

@@ -148,8 +148,8 @@ def of_history(name: str, path: str) -> list[str]:
         if is_file(os.path.realpath(os.path.expanduser(path))):
             return []
         return [
-            f"slashing_protection of {name}: {path} is no file on this controller; of a data directory of Prysm, name "
-            "its validator.db"
+            f"slashing_protection of {name}: {path} is not a file on this controller; of a data directory of Prysm, "
+            "name its validator.db"
         ]
     except StakingError as exc:
         return [f"slashing_protection of {name}: {exc}"]

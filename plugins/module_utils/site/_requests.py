@@ -100,8 +100,8 @@ def unknown_options(variable: str, given: t.Any, known_options: set[str]) -> lis
         for option in sorted(str(one) for one in set(entry) - known_options):
             near = _nearest(option, known_options, 0.6) or _part_of(option, known_options)
             found.append(
-                f"{where} has an option {option}, which is none of this collection"
-                + (f"; {near} is the nearest" if near else f" ({', '.join(sorted(known_options))})")
+                f"{where} has an unknown option {option}"
+                + (_meant(near) if near else f" (known are {', '.join(sorted(known_options))})")
             )
     return found
 
@@ -124,7 +124,7 @@ def options(arguments: t.Mapping[str, t.Any], name: str, root: str, requests: Ta
     """What of the command's options would leave a part out that must not be left out."""
     found = []
     if arguments.get("start_at_task"):
-        found.append("--start-at-task leaves out what has to be checked first; run the whole playbook")
+        found.append("--start-at-task leaves out what must be checked first; run the whole playbook")
     if arguments.get("step"):
         found.append("--step can leave any check out; run the whole playbook")
     roles = requests["playbooks"][name].get("roles") or []
@@ -143,15 +143,15 @@ def options(arguments: t.Mapping[str, t.Any], name: str, root: str, requests: Ta
         near = difflib.get_close_matches(strange[0], allowed, 1, 0.6)
         found.append(
             f"{name}.yml has no tag {', '.join(strange)}"
-            + (f"; {near[0]} is the nearest" if near else "")
+            + _meant(near[0] if near else "")
             + f". Tags are the names of the roles ({', '.join(roles)}) and of their steps (--list-tags)"
         )
     kept = role_tags(root, (role for role in roles if role in _MAY_BE_SKIPPED))
     needed = [tag for tag in skipped if tag in _SPECIAL or (tag in allowed and tag not in kept)]
     if needed:
         found.append(
-            f"--skip-tags {','.join(needed)} leaves out what has to be proved before validators start; name what shall "
-            "be done with --tags instead"
+            f"--skip-tags {','.join(needed)} leaves out what must be proved before validators start; name the steps to "
+            "run with --tags instead"
         )
     return found
 
@@ -214,8 +214,12 @@ def _part_of(name: str, names: t.Iterable[str]) -> str:
     return next((ours for ours in sorted(names) if words <= set(ours.split("_"))), "")
 
 
-def _meant(name: str, near: str) -> str:
-    return f"{name} is not a variable of this collection" + (f"; {near} is the nearest" if near else "")
+def _meant(near: str) -> str:
+    return f" (did you mean {near}?)" if near else ""
+
+
+def _unknown(name: str, near: str) -> str:
+    return f"{name} is not a variable of this collection{_meant(near)}"
 
 
 def unknown_typed(
@@ -239,7 +243,7 @@ def unknown_typed(
                 or (_nearest(given, ours, 0.6) if _plain(given).startswith(prefixes) else "")
             )
             if near or _plain(given).startswith(prefixes):
-                found.append(_meant(given, near))
+                found.append(_unknown(given, near))
     return found
 
 
@@ -255,7 +259,7 @@ def unknown_stored(
             continue
         near = _nearest(given, ours, 0.6 if given.startswith(prefixes) else 0.8)
         if given.startswith(prefixes) or (given.startswith(typed) and near):
-            found.append(f"{_meant(given, near)} (it is a variable of {', '.join(sorted(places[given]))})")
+            found.append(f"{_unknown(given, near)}, and is set for {', '.join(sorted(places[given]))}")
     return found
 
 
@@ -266,20 +270,20 @@ def resembling(names: t.Iterable[str], own: t.Iterable[str], ours: set[str], req
     for given in sorted(set(names) - ours - set(own) - set(requests["owned"])):
         near = "" if given.startswith(prefixes) else _nearest(given, ours, 0.9)
         if near:
-            found.append(f"{given} in the inventory is not a variable of this collection; is {near} meant?")
+            found.append(f"{given} in the inventory is not a variable of this collection{_meant(near)}")
     return found
 
 
 def say(name: str, wrong: str, spec: Table) -> str:
     """What is wrong with a variable, what it is for, and what to type."""
-    return f"{name} {wrong} ({spec['description'].strip().rstrip('.')}): type -e {spec['say']}"
+    return f"{name} {wrong} ({spec['description'].strip().rstrip('.')}): use -e {spec['say']}"
 
 
 def value(name: str, given: t.Any, spec: Table, groups: Groups) -> str:
     """What is wrong with a value that has the right type; nothing when it is right."""
     text = given if isinstance(given, str) else ""
     if spec.get("pattern") and not re.fullmatch(spec["pattern"], text):
-        return say(name, "is not of the right form", spec)
+        return say(name, "has an invalid value", spec)
     hosts = groups.get(spec.get("host_of", "")) or []
     if spec.get("host_of") and text not in hosts:
         names = ", ".join(hosts) or "which is empty"

@@ -169,6 +169,6 @@ def test_the_scenario_of_refusals_names_each() -> None:
     """What only machines can show: a channel without a risk (trap 8), a certificate that ends soon (trap 11)."""
     plays = yaml.safe_load((ROOT / "molecule/microk8s_refusals/verify.yml").read_text(encoding="utf-8"))
     cases = [task.get("vars", {}) for play in plays for task in play.get("tasks", [])]
-    assert {"microk8s_channel": "1.36", "reason": "It has to be a track and a risk"} in cases
+    assert {"microk8s_channel": "1.36", "reason": "It must be a track and a risk"} in cases
     names = [task["name"] for play in plays for task in play.get("tasks", [])]
     assert "Check that the certificate was renewed" in names

@@ -181,7 +181,10 @@ def preflight(monkeypatch: pytest.MonkeyPatch, variables: dict[str, t.Any], **ar
         ),
         pytest.param(
             {"prysm_validators": [{**CLIENT, "slashing_protection": ["/gone.json", KEYS]}]},
-            ["slashing_protection of validator1: /gone.json is no file", "/keystores is no file on this controller"],
+            [
+                "slashing_protection of validator1: /gone.json is not a file",
+                "/keystores is not a file on this controller",
+            ],
             id="no-history",
         ),
         pytest.param(

@@ -197,7 +197,7 @@ def test_a_history_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dir").mkdir()
     result = play(tmp_path, [str(tmp_path / "none.json"), str(tmp_path / "dir")])
     assert result.returncode != 0
-    assert "names what is no file on the controller" in result.stdout and "none.json" in result.stdout
+    assert "names what is not a file on the controller" in result.stdout and "none.json" in result.stdout
 
 
 def test_the_wait_is_the_longest_of_all_clients() -> None:

@@ -17,7 +17,7 @@ def test_a_reason_for_a_key_of_the_site_is_one() -> None:
 @pytest.mark.parametrize(
     ("because", "words"),
     [
-        ({OTHER: "the old disk is broken"}, "is no key of this site"),
+        ({OTHER: "the old disk is broken"}, "is not a key of this site"),
         ({KEY: "yes"}, "say in a few words why"),
         ("yes", "must be a dictionary"),
         ({"0x12": "the old disk is broken"}, "in quotes"),

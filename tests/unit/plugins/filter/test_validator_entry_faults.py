@@ -70,8 +70,8 @@ def test_passwords_by_key_are_looked_at_too(value: str) -> None:
     [
         ("- name: v1\n  keystores: /x\n", "v1: keystores must be a list, each path behind a dash"),
         ("- name: v1\n  keystores: {a: b}\n", "v1: keystores must be a list, each path behind a dash"),
-        ("- name: v1\n  keystores: [5]\n", "v1: keystores has an entry that is no path; put it in quotes"),
-        ("- name: v1\n  keystores: [[a]]\n", "v1: keystores has an entry that is no path; put it in quotes"),
+        ("- name: v1\n  keystores: [5]\n", "v1: keystores has an entry that is not a path; put it in quotes"),
+        ("- name: v1\n  keystores: [[a]]\n", "v1: keystores has an entry that is not a path; put it in quotes"),
         (
             "- name: v1\n  keystore_passwords: x\n",
             "v1: keystore_passwords must be a dictionary (key or file name: password)",

@@ -108,7 +108,7 @@ def test_the_metric_of_the_clock_is_never_used() -> None:
     node.answers["/eth/v1/node/syncing"] = {"data": {"head_slot": "68", "is_syncing": False, "is_optimistic": False}}
     view = chain(node).look(at(95))
     assert (view.slot, view.head) == (95, 68)
-    assert view.problem == "the head stands at slot 68, the clock is at 95: execution client?"
+    assert view.problem == "the head is at slot 68, the clock is at 95: check the execution client"
 
 
 def test_a_dead_execution_client_shows_as_a_head_that_stands_still() -> None:
@@ -116,13 +116,13 @@ def test_a_dead_execution_client_shows_as_a_head_that_stands_still() -> None:
     one = chain(node)
     assert one.look(at(101)).problem == ""
     assert one.look(at(108)).problem == "", "some proposers miss their blocks"
-    assert one.look(at(109)).problem == "the head stands at slot 100, the clock is at 109: execution client?"
+    assert one.look(at(109)).problem == "the head is at slot 100, the clock is at 109: check the execution client"
 
 
 def test_a_head_that_catches_up_is_waited_for() -> None:
     node = Node(STANDARD)
     one = chain(node)
-    assert "stands" in one.look(at(400)).problem
+    assert "the head is at slot" in one.look(at(400)).problem
     node.answers["/eth/v1/node/syncing"] = {"data": {"head_slot": "300", "is_syncing": False}}
     assert "it is catching up" in one.look(at(401)).problem
     node.answers["/eth/v1/node/syncing"] = {"data": {"head_slot": "400", "is_syncing": False}}
@@ -151,7 +151,7 @@ def test_without_a_clock_the_head_has_to_advance() -> None:
     for _ in range(2):
         view = one.look(at(101))
         assert view.slot is None
-        assert "the head stands at slot 100, and the chain's clock cannot be read from beacon-0" in view.problem
+        assert "the head is at slot 100, and the chain's clock cannot be read from beacon-0" in view.problem
     node.answers["/eth/v1/node/syncing"] = {"data": {"head_slot": "101"}}
     assert one.look(at(101)) == (None, 101, "")
 
@@ -211,7 +211,7 @@ def test_a_chain_that_consists_of_this_site_may_stand_still() -> None:
 def test_a_quarter_of_an_epoch_is_allowed_and_at_least_four_slots(epoch: int, seconds: float, lag: int) -> None:
     assert _chain.allowed_lag(epoch, seconds) == lag
     assert _chain.head_problem(Head(100), None, 100 + lag, lag, "") == ""
-    assert "stands" in _chain.head_problem(Head(100), None, 101 + lag, lag, "")
+    assert "the head is at slot" in _chain.head_problem(Head(100), None, 101 + lag, lag, "")
 
 
 def test_the_clock_counts_whole_slots_from_genesis() -> None:

@@ -472,7 +472,7 @@ def test_takes_whatever_is_a_keystore_by_any_name_and_names_the_rest(tmp_path: P
     assert {item.pubkey for item in found.keystores} == {PUBKEYS[i] for i in (0, 1, 2, 4, 5)}
     assert {os.path.relpath(item.path, directory) for item in found.passed_over} == {"sub/deeper", "keystore-pipe.json"}
     (directory / "dangling.json").symlink_to("nowhere")
-    assert "dangling.json: is a link that leads nowhere" in str(_importer.collect([str(directory)]).problems[0])
+    assert "dangling.json: is a broken symbolic link" in str(_importer.collect([str(directory)]).problems[0])
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,9 @@ def test_prysm_with_a_remote_signer_has_only_remote_keys(client: Client) -> None
         pytest.param((500, {"message": "out of\n memory"}), "answers 500: out of memory; which keys", id="500"),
         pytest.param((503, {"message": "not ready"}), "is not ready (503: not ready); run again", id="503"),
         pytest.param((204, b""), "answers 204; which keys it has is not known", id="204"),
-        pytest.param((302, b"", ("Location", "/elsewhere")), "leads elsewhere (302 to '/elsewhere')", id="redirect"),
+        pytest.param(
+            (302, b"", ("Location", "/elsewhere")), "redirects elsewhere (302 to '/elsewhere')", id="redirect"
+        ),
         pytest.param((200, b"<html>"), "is not JSON", id="not-json"),
         pytest.param((200, b'{"data": []'), "is not JSON", id="cut-off"),
         pytest.param((200, []), "answers without a list of keys", id="no-object"),

@@ -166,7 +166,7 @@ def test_attestations_to_a_head_that_stands_still_prove_nothing(run: Run) -> Non
     """A dead execution client: Ready, not syncing, keys attest to the old head."""
     result = prove(run, Site({"keys": keys(("ACTIVE", 99)), "head": 82}), KEYS[:1], timeout=0)
     assert result["failed"]
-    assert "beacon: the head stands at slot 82, the clock is at 100: execution client?" in result["msg"]
+    assert "beacon: the head is at slot 82, the clock is at 100: check the execution client" in result["msg"]
     assert result["msg"].count("execution client") == 1
     assert (result["slot"], result["head_slot"]) == (100, 82)
 
@@ -235,7 +235,7 @@ def test_a_beacon_is_healthy_only_while_its_head_keeps_up(run: Run) -> None:
     site = {"pods": [pod("beacon-0")]}
     assert beacon(run, Site({**site, "head": 98}))["ready"] is True
     result = beacon(run, Site({**site, "head": 82}), timeout=0)
-    assert "the head stands at slot 82, the clock is at 100: execution client?" in result["msg"]
+    assert "the head is at slot 82, the clock is at 100: check the execution client" in result["msg"]
     assert (result["slot"], result["head_slot"]) == (100, 82)
 
 

@@ -93,10 +93,10 @@ def test_a_server_that_is_no_fence(server: dict[str, t.Any], reason: str) -> Non
         ({"mounts": mounts(OPTIONS.replace("vers=4.2,", ""))}, "an unknown version"),
         ({"mounts": mounts(OPTIONS.replace("local_lock=none", "local_lock=flock"))}, "local_lock=flock"),
         ({"mounts": mounts(OPTIONS.replace("local_lock=none,", ""))}, "local_lock=unknown"),
-        ({"mounts": mounts(OPTIONS.replace("hard", "soft"))}, "no hard mount"),
+        ({"mounts": mounts(OPTIONS.replace("hard", "soft"))}, "not a hard mount"),
         ({"mounts": mounts(OPTIONS.replace("hard", "hard,soft"))}, "has the option soft"),
         ({"mounts": mounts(OPTIONS + ",nolock")}, "has the option nolock"),
-        ({"mounts": mounts(OPTIONS.replace("hard", "soft"), source=f"[::ffff:{NFS}]:/data")}, "no hard mount"),
+        ({"mounts": mounts(OPTIONS.replace("hard", "soft"), source=f"[::ffff:{NFS}]:/data")}, "not a hard mount"),
     ],
 )
 def test_a_node_that_is_not_fenced(more: dict[str, t.Any], reason: str) -> None:
