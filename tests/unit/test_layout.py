@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
+import textwrap
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _requests
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -228,6 +232,52 @@ def test_every_command_of_the_documents_is_there(name: str) -> None:
     assert [path for path in re.findall(r"ansible-playbook (\S+\.yml)", text) if not (ROOT / path).is_file()] == []
     assert [path for path in re.findall(r"`((?:docs|tests|lab|bin|inventory)/[\w./-]+)", text)
             if not (ROOT / path).exists()] == []  # fmt: skip
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/**/*.md")])
+SITE = _requests.table(str(ROOT))
+#: In a page as an example of what is refused, or of a variable of the reader's own.
+EXAMPLES = {"prysm_verison", "site_name", "firewall_vendor"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_links_to_what_is_shipped_with_it(path: Path) -> None:
+    shipped = re.findall(r"^    - include (.*)$", (ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.M)
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", path.read_text(encoding="utf-8"))
+    found = {str((path.parent / link).resolve().relative_to(ROOT)) for link in links}
+    assert {
+        name for name in found if name not in shipped and not any(one.startswith(f"{name}/") for one in shipped)
+    } == set()
+
+
+@functools.cache
+def names() -> set[str]:
+    """What may be written like a variable of this collection's: variables, facts, tags, and plugins."""
+    specs = [load(role / "meta/argument_specs.yml")["argument_specs"] for role in ROLES]
+    found = {option for spec in specs for entry in spec.values() for option in entry["options"]}
+    found |= _requests.known(str(ROOT), SITE) | set(SITE["owned"]) | EXAMPLES | set(DESIGNED)
+    found |= _requests.role_tags(str(ROOT), DESIGNED) | {file.stem for file in ROOT.glob("plugins/*/*.py")}
+    for file in ROOT.glob("roles/*/tasks/*.yml"):
+        found |= changed_by(_requests.load(str(file)) or [], {})
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_variables_of_a_page_are_there(path: Path) -> None:
+    code = re.findall(r"`([^`\n]+)`|^    (.*)$", path.read_text(encoding="utf-8"), re.M)
+    words = re.findall(r"(?<![\w./*-])[a-z]+_[a-z0-9_]*[a-z0-9](?![\w.*/-])", "\n".join(map(" ".join, code)))
+    assert {word for word in words if word.startswith(tuple(SITE["prefixes"]))} - names() == set()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_yaml_of_a_page_can_be_copied(path: Path) -> None:
+    entries = _requests.entries(str(ROOT))
+    for block in re.findall(r"^( *)```ya?ml\n(.*?)^\1```", path.read_text(encoding="utf-8"), re.S | re.M):
+        content = yaml.safe_load(textwrap.dedent(block[1]))
+        assert isinstance(content, (dict, list))
+        for name, given in content.items() if isinstance(content, dict) else ():
+            if name in entries:
+                assert _requests.unknown_options(name, given, entries[name]) == [], path
 
 
 Task = dict[str, t.Any]
