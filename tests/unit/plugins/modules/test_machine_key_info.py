@@ -186,7 +186,7 @@ def test_whose_disk_it_is(device: str, point: str, kind: str, local: bool) -> No
 def test_the_kernels_list_is_read_strictly() -> None:
     line = r"30 25 0:27 /a\040b /mnt/c\134d rw,relatime shared:1 - ext4 /dev/x rw"
     assert _disks.parse_mounts(line + "\n") == [Mount(30, "0:27", "/a b", "/mnt/c\\d", "ext4")]
-    with pytest.raises(UnreadableError, match="is no mount"):
+    with pytest.raises(UnreadableError, match="is not a mount"):
         _disks.parse_mounts("30 25 0:27\n")
 
 
