@@ -45,6 +45,9 @@ class ActionModule(ActionBase):
         if C.DEFAULT_STRATEGY not in ("linear", "ansible.builtin.linear"):
             problems.append(f"the strategy is {C.DEFAULT_STRATEGY}; only linear takes one machine after the other")
         problems += _requests.machines(groups, task_vars.get("ansible_play_hosts_all", []), name, requests)
+        problems += _requests.not_given({*stored, *task_vars}, name, requests)
+        if "ansible_host" not in typed:
+            problems += _requests.no_address(_site_layout.layout(groups).prepared, stored.get("ansible_host", ()))
         problems += _requests.unknown_typed(typed, own, name, ours, requests)
         problems += _requests.unknown_stored(stored, own, ours, requests)
         for variable, known_options in _requests.entries(ROOT).items():

@@ -312,6 +312,23 @@ def test_groups_that_say_nothing_clear(changes: dict[str, list[str]], words: str
     assert words in " ".join(_requests.machines({**GROUPS, **changes}, HOSTS, "site", TABLE))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_no_site_can_do_without_is_asked_for(name: str) -> None:
+    """site.yml says it in the list of all that is missing."""
+    missing = [problem.partition(" ")[0] for problem in _requests.not_given({"prysm_version"}, name, TABLE)]
+    expected = {"site": [], "machines": ["prysm_data_dir"]}.get(name, ["prysm_data_dir", "prysm_validators"])
+    assert missing == expected
+    assert _requests.not_given({"prysm_data_dir", "prysm_validators"}, name, TABLE) == []
+    assert set(TABLE["given"]) <= KNOWN
+
+
+def test_machines_without_an_address_are_named() -> None:
+    """Exports, firewall rules and joins are by address; an inventory may call machines by their names alone."""
+    (problem,) = _requests.no_address(HOSTS, {"nfs-server"})
+    assert problem == "ansible_host, the machine's address, is not set in the inventory for master, worker"
+    assert _requests.no_address(HOSTS, set(HOSTS)) == []
+
+
 def test_a_whole_site_is_taken() -> None:
     for name in NAMES:
         assert _requests.machines(GROUPS, HOSTS, name, TABLE) == []

@@ -192,6 +192,21 @@ def machines(groups: Groups, present: t.Iterable[str], name: str, requests: Tabl
     return found + _left_out_of_the_run(groups, present, name, requests)
 
 
+def not_given(names: t.Container[str], name: str, requests: Table) -> list[str]:
+    """What no inventory can do without, and this one lacks: a template would say so in the middle of the work."""
+    return [
+        f"{variable} is not set in the inventory: {spec['description']}"
+        for variable, spec in requests["given"].items()
+        if name not in spec["not_by"] and variable not in names
+    ]
+
+
+def no_address(hosts: t.Iterable[str], having: t.Container[str]) -> list[str]:
+    """The machines that others are told to reach, and whose address nothing gives."""
+    bare = [host for host in hosts if host not in having]
+    return [f"ansible_host, the machine's address, is not set in the inventory for {', '.join(bare)}"] if bare else []
+
+
 def _left_out_of_the_run(groups: Groups, present: t.Iterable[str], name: str, requests: Table) -> list[str]:
     wanted = [host for group in requests["playbooks"][name]["machines"] for host in groups.get(group) or []]
     missing = [host for host in dict.fromkeys(wanted) if host not in set(present)]
