@@ -94,7 +94,7 @@ def test_a_port_where_no_login_succeeds_changes_nothing(host: t.Any) -> None:
     host.check_output(f"rm {closed}")
     assert done.returncode != 0
     said = " ".join((done.stdout + done.stderr).split())
-    assert "SSH on worker stays on 22; it could not move to port 2222: Logging in to worker over port 2222" in said, said
+    assert "SSH on worker stays on 22; it could not move to port 2222: Logging in to worker over port 2222" in said
     assert served() == {22}
     assert not host.file(PORT_FILE).exists
 
