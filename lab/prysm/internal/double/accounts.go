@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/uuid"
 	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
+
+	"eth2xk8s/lab/prysm/internal/flags"
 )
 
 const insecureText = "You are using an insecure gRPC connection. If you are running your beacon node and validator on the " +
@@ -69,7 +71,7 @@ func (a *App) createWallet(dir, password string) (*Wallet, error) {
 }
 
 // openWallet opens the wallet that the flags name; create makes one that is not there.
-func (a *App) openWallet(fs *FlagSet, create bool) (*Wallet, error) {
+func (a *App) openWallet(fs *flags.Set, create bool) (*Wallet, error) {
 	dir := fs.String("wallet-dir", defaultWalletDir())
 	w, err := findWallet(dir, a.V)
 	if errors.Is(err, errNoWallet) {
@@ -98,7 +100,7 @@ func (a *App) openWallet(fs *FlagSet, create bool) (*Wallet, error) {
 	return w, nil
 }
 
-func (a *App) openKeys(fs *FlagSet, create bool) (*Wallet, []Key, error) {
+func (a *App) openKeys(fs *flags.Set, create bool) (*Wallet, []Key, error) {
 	w, err := a.openWallet(fs, create)
 	if err != nil {
 		return nil, nil, err
@@ -110,7 +112,7 @@ func (a *App) openKeys(fs *FlagSet, create bool) (*Wallet, []Key, error) {
 	return w, keys, err
 }
 
-func accountsList(a *App, fs *FlagSet) int {
+func accountsList(a *App, fs *flags.Set) int {
 	w, keys, err := a.openKeys(fs, false)
 	if err != nil {
 		if errors.Is(err, errWrongPassword) {
@@ -212,7 +214,7 @@ func (a *App) readKeystores(dir string) ([]*keystoreFile, error) {
 	return out, nil
 }
 
-func accountsImport(a *App, fs *FlagSet) int {
+func accountsImport(a *App, fs *flags.Set) int {
 	v, log := a.V, a.Log
 	w, have, err := a.openKeys(fs, true)
 	bad := func(err error) int { return a.fail("accounts", "Could not import accounts", err) }
@@ -428,7 +430,7 @@ func chosen(text string, have []Key, strict bool) (map[string]bool, error) {
 	return out, nil
 }
 
-func accountsDelete(a *App, fs *FlagSet) int {
+func accountsDelete(a *App, fs *flags.Set) int {
 	bad := func(err error) int { return a.fail("accounts", "Could not delete account", err) }
 	w, have, err := a.openKeys(fs, false)
 	if err != nil {
@@ -458,7 +460,7 @@ func accountsDelete(a *App, fs *FlagSet) int {
 	return 0
 }
 
-func accountsBackup(a *App, fs *FlagSet) int {
+func accountsBackup(a *App, fs *flags.Set) int {
 	bad := func(err error) int { return a.fail("accounts", "Could not backup accounts", err) }
 	_, have, err := a.openKeys(fs, false)
 	if err != nil {
@@ -520,7 +522,7 @@ func accountsBackup(a *App, fs *FlagSet) int {
 	return 0
 }
 
-func walletCreate(a *App, fs *FlagSet) int {
+func walletCreate(a *App, fs *flags.Set) int {
 	bad := func(err error) int { return a.fail("wallet", "Could not create a wallet", err) }
 	dir := fs.String("wallet-dir", defaultWalletDir())
 	kind := fs.String("keymanager-kind", "direct")

@@ -15,33 +15,37 @@ import (
 	"syscall"
 
 	"gopkg.in/yaml.v3"
+
+	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/logging"
+	"eth2xk8s/lab/prysm/internal/version"
 )
 
 // App is one run of one program of one version.
 type App struct {
 	Binary string // beacon-chain or validator
-	V      Version
+	V      version.Release
 	Chain  string
-	Log    *Logger
+	Log    *logging.Logger
 	Out    io.Writer
 	stop   chan os.Signal
 }
 
 // Main runs the program and returns its exit code.
 func Main(binary string, args []string) int {
-	version := os.Getenv("PRYSM_VERSION")
-	v, err := ParseVersion(version)
+	text := os.Getenv("PRYSM_VERSION")
+	v, err := version.Parse(text)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 64
 	}
-	oldest, _ := ParseVersion(OldestVersion)
-	newest, _ := ParseVersion(NewestVersion)
-	if v.cmp(oldest) < 0 || v.cmp(newest) > 0 {
-		fmt.Fprintf(os.Stderr, "PRYSM_VERSION %s is not between %s and %s\n", version, OldestVersion, NewestVersion)
+	oldest, _ := version.Parse(version.Oldest)
+	newest, _ := version.Parse(version.Newest)
+	if v.Compare(oldest) < 0 || v.Compare(newest) > 0 {
+		fmt.Fprintf(os.Stderr, "PRYSM_VERSION %s is not between %s and %s\n", text, version.Oldest, version.Newest)
 		return 64
 	}
-	a := &App{Binary: binary, V: v, Chain: os.Getenv("PRYSM_CHAIN"), Log: NewLogger(v), Out: os.Stdout}
+	a := &App{Binary: binary, V: v, Chain: os.Getenv("PRYSM_CHAIN"), Log: logging.New(v), Out: os.Stdout}
 	return a.Run(args)
 }
 
@@ -54,8 +58,8 @@ func usage(binary string) string {
 
 // Run parses the command line as urfave/cli does: most mistakes end with exit code 0.
 func (a *App) Run(args []string) int {
-	fs := GlobalFlags(a.Binary, a.V)
-	fs.Add(&Flag{Name: "version", Kind: "bool", Aliases: []string{"v"}})
+	fs := flags.Global(a.Binary, a.V)
+	fs.Add(&flags.Flag{Name: "version", Kind: "bool", Aliases: []string{"v"}})
 	rest, err := fs.Parse(args)
 	if err != nil {
 		word := "Incorrect Usage."
@@ -71,7 +75,7 @@ func (a *App) Run(args []string) int {
 		return 0
 	}
 	if fs.Bool("version") {
-		fmt.Fprintf(a.Out, "%s version %s\n", a.Binary, a.V.full())
+		fmt.Fprintf(a.Out, "%s version %s\n", a.Binary, a.V.Full())
 		return 0
 	}
 	if err := a.before(fs); err != nil {
@@ -94,7 +98,7 @@ func (a *App) Run(args []string) int {
 		if a.Binary == "validator" {
 			name = "Prysm Validator"
 		}
-		a.Log.Info("main", name+" started", "version", a.V.full())
+		a.Log.Info("main", name+" started", "version", a.V.Full())
 	}
 	if err := a.acceptTerms(fs); err != nil {
 		a.Log.Error("main", err.Error())
@@ -124,7 +128,7 @@ func (a *App) Run(args []string) int {
 		return code
 	}
 	if a.V.From(3, 2, 1) {
-		a.Log.write(0, "fatal", "main", err.Error(), nil)
+		a.Log.LastWords("main", err.Error())
 		return 1
 	}
 	a.Log.Error("main", err.Error())
@@ -132,49 +136,28 @@ func (a *App) Run(args []string) int {
 }
 
 // before is what every command does first.
-func (a *App) before(fs *FlagSet) error {
+func (a *App) before(fs *flags.Set) error {
 	if path := fs.String("config-file", ""); path != "" {
 		if err := fs.LoadConfigFile(path); err != nil {
 			return err
 		}
 	}
-	switch format := fs.String("log-format", "text"); format {
-	case "text", "fluentd", "journald":
-	case "json":
-		a.Log.json = true
-	default:
-		return fmt.Errorf("unknown log format %s", format)
+	if err := a.Log.SetFormat(fs.String("log-format", "text")); err != nil {
+		return err
 	}
-	if err := a.Log.setVerbosity(fs.String("verbosity", "info")); err != nil {
+	if err := a.Log.SetVerbosity(fs.String("verbosity", "info")); err != nil {
 		return err
 	}
 	if a.V.From(7, 1, 3) && !fs.Bool("disable-ephemeral-log-file") {
-		if err := a.debugLog(fs.String("datadir", defaultDataDir())); err != nil {
+		if err := a.Log.KeepAll(filepath.Join(fs.String("datadir", defaultDataDir()), "logs"), a.Binary+".log"); err != nil {
 			a.Log.Error("main", "Failed to configure debug log file", "error", err)
 		}
 	}
 	if path := fs.String("log-file", ""); path != "" {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-		if err != nil {
+		if err := a.Log.AlsoTo(path); err != nil {
 			a.Log.Error("main", "Failed to configuring logging to disk.", "error", err)
-		} else {
-			a.Log.out = io.MultiWriter(os.Stderr, f)
 		}
 	}
-	return nil
-}
-
-// debugLog keeps everything down to debug beside the database: up to 250 MB, and one older file.
-func (a *App) debugLog(dataDir string) error {
-	dir := filepath.Join(dataDir, "logs")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, a.Binary+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	a.Log.debug = &rotating{f: f, limit: 250 << 20}
 	return nil
 }
 
@@ -192,7 +175,7 @@ func defaultWalletDir() string {
 }
 
 // acceptTerms wants the terms of use accepted, by flag, by an earlier acceptance or by hand.
-func (a *App) acceptTerms(fs *FlagSet) error {
+func (a *App) acceptTerms(fs *flags.Set) error {
 	dir := fs.String("datadir", defaultDataDir())
 	mark := filepath.Join(dir, "tosaccepted")
 	if _, err := os.Stat(mark); err == nil {
@@ -228,7 +211,7 @@ func (a *App) acceptTerms(fs *FlagSet) error {
 var networks = []string{"mainnet", "toledo", "pyrmont", "prater", "ropsten", "sepolia", "holesky", "hoodi"}
 
 // network is the network that the flags really mean: a flag without effect means mainnet.
-func (a *App) network(fs *FlagSet) string {
+func (a *App) network(fs *flags.Set) string {
 	if fs.IsSet("chain-config-file") {
 		return "custom"
 	}
@@ -236,7 +219,7 @@ func (a *App) network(fs *FlagSet) string {
 		if !fs.Bool(n) {
 			continue
 		}
-		if f := GlobalFlags(a.Binary, a.V).known[n]; f != nil && f.Noop {
+		if f := flags.Global(a.Binary, a.V).Lookup(n); f != nil && f.Noop {
 			continue
 		}
 		return n
@@ -244,7 +227,7 @@ func (a *App) network(fs *FlagSet) string {
 	return "mainnet"
 }
 
-func (a *App) networkFlags(fs *FlagSet) error {
+func (a *App) networkFlags(fs *flags.Set) error {
 	n := 0
 	for _, name := range networks {
 		if fs.IsSet(name) && fs.Bool(name) {
@@ -356,17 +339,17 @@ func (a *App) chainConfig(path string) (map[string]string, error) {
 type command struct {
 	name  string
 	alias string
-	flags []*Flag
+	flags []*flags.Flag
 	subs  []*command
-	run   func(*App, *FlagSet) int
+	run   func(*App, *flags.Set) int
 	terms bool // wants the terms of use accepted
 	quiet bool // says nothing of the network
 }
 
 func (c *command) is(name string) bool { return c.name == name || c.alias != "" && c.alias == name }
 
-func (a *App) runCommand(c *command, path string, parent *FlagSet, args []string) int {
-	fs := NewFlagSet(parent)
+func (a *App) runCommand(c *command, path string, parent *flags.Set, args []string) int {
+	fs := flags.NewSet(parent)
 	for _, f := range c.flags {
 		fs.Add(f)
 	}
@@ -395,7 +378,7 @@ func (a *App) runCommand(c *command, path string, parent *FlagSet, args []string
 		return 3
 	}
 	if a.V.From(7, 0, 0) && a.Binary == "validator" {
-		a.Log.Info("main", "Prysm Validator started", "version", a.V.full())
+		a.Log.Info("main", "Prysm Validator started", "version", a.V.Full())
 	}
 	if len(rest) > 0 && a.V.From(1, 4, 1) {
 		a.Log.Error("main", "unrecognized argument: "+rest[0])

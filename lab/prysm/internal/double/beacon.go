@@ -25,6 +25,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/version"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -97,7 +99,7 @@ type beaconStatus struct {
 type Beacon struct {
 	app   *App
 	chain *jsonClient
-	fs    *FlagSet
+	fs    *flags.Set
 	m     *Metrics
 
 	mu      sync.Mutex
@@ -112,7 +114,7 @@ type Beacon struct {
 	refused bool   // the execution client does not take the token (from v3.0.0)
 }
 
-func (a *App) runBeacon(fs *FlagSet) error {
+func (a *App) runBeacon(fs *flags.Set) error {
 	v, log := a.V, a.Log
 	b := &Beacon{app: a, chain: newClient(a.Chain), fs: fs, m: NewMetrics()}
 	if err := b.checkFiles(); err != nil {
@@ -292,8 +294,8 @@ func (b *Beacon) openDatabase(db *bolt.DB) error {
 	if fresh {
 		meta[string(metaBegun)], meta[string(metaEpoch)] = v.Text, strconv.FormatUint(now, 10)
 	}
-	begun, _ := ParseVersion(meta[string(metaBegun)])
-	newest, err := ParseVersion(meta[string(metaNewest)])
+	begun, _ := version.Parse(meta[string(metaBegun)])
+	newest, err := version.Parse(meta[string(metaNewest)])
 	if err != nil {
 		newest = begun
 	}
@@ -316,7 +318,7 @@ func (b *Beacon) openDatabase(db *bolt.DB) error {
 		}
 		meta[string(metaIndex)] = "done"
 	}
-	if newest.cmp(v) < 0 || meta[string(metaNewest)] == "" {
+	if newest.Compare(v) < 0 || meta[string(metaNewest)] == "" {
 		meta[string(metaNewest)] = v.Text
 	}
 	if err := b.begin(meta, fresh); err != nil {
@@ -423,7 +425,7 @@ func isAddress(s string) bool {
 	return err == nil
 }
 
-func networkKeys(datadir string, v Version) error {
+func networkKeys(datadir string, v version.Release) error {
 	path := filepath.Join(datadir, "network-keys")
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -743,8 +745,8 @@ func (b *Beacon) private(mux *http.ServeMux) {
 	})
 	pass := func(method, path string, check func(*http.Request) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			if client, err := ParseVersion(r.Header.Get(versionHeader)); err == nil {
-				attest, blocks := client.unknownCall(b.app.V)
+			if client, err := version.Parse(r.Header.Get(versionHeader)); err == nil {
+				attest, blocks := client.UnknownCall(b.app.V)
 				if path == "/block" && attest == "" {
 					attest = blocks
 				}
@@ -840,7 +842,7 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 		answer(w, 200, map[string]bool{"syncing": syncing || !started})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/node/version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 200, map[string]string{"version": b.app.V.full(), "metadata": ""})
+		answer(w, 200, map[string]string{"version": b.app.V.Full(), "metadata": ""})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/node/genesis", func(w http.ResponseWriter, _ *http.Request) {
 		c := b.conf()

@@ -1,20 +1,23 @@
 package double
 
-import "eth2xk8s/lab/prysm/internal/wire"
+import (
+	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/wire"
+)
 
-func str(names ...string) []*Flag   { return flagsOf("str", names) }
-func bools(names ...string) []*Flag { return flagsOf("bool", names) }
+func str(names ...string) []*flags.Flag   { return flagsOf("str", names) }
+func bools(names ...string) []*flags.Flag { return flagsOf("bool", names) }
 
-func flagsOf(kind string, names []string) []*Flag {
-	var out []*Flag
+func flagsOf(kind string, names []string) []*flags.Flag {
+	var out []*flags.Flag
 	for _, n := range names {
-		out = append(out, &Flag{Name: n, Kind: kind})
+		out = append(out, &flags.Flag{Name: n, Kind: kind})
 	}
 	return out
 }
 
-func join(lists ...[]*Flag) []*Flag {
-	var out []*Flag
+func join(lists ...[]*flags.Flag) []*flags.Flag {
+	var out []*flags.Flag
 	for _, l := range lists {
 		out = append(out, l...)
 	}
@@ -33,15 +36,15 @@ func (a *App) commands() []*command {
 	if a.Binary != "validator" {
 		return []*command{{name: "db", subs: []*command{{
 			name: "restore", flags: str("restore-source-file", "restore-target-dir"), quiet: true,
-			run: func(a *App, fs *FlagSet) int { return dbRestore(a, fs, "beaconchaindata/beaconchain.db") },
+			run: func(a *App, fs *flags.Set) int { return dbRestore(a, fs, "beaconchaindata/beaconchain.db") },
 		}}}}
 	}
 	// The networks of a sub-command are those that the program itself knows.
-	var nets []*Flag
-	global := GlobalFlags(a.Binary, v)
+	var nets []*flags.Flag
+	global := flags.Global(a.Binary, v)
 	for _, n := range networks {
-		if f := global.known[n]; f != nil {
-			nets = append(nets, &Flag{Name: n, Kind: "bool", Noop: f.Noop, Aliases: f.Aliases})
+		if f := global.Lookup(n); f != nil {
+			nets = append(nets, &flags.Flag{Name: n, Kind: "bool", Noop: f.Noop, Aliases: f.Aliases})
 		}
 	}
 	common := join(str("wallet-dir", "wallet-password-file"), nets, terms)
@@ -73,11 +76,11 @@ func (a *App) commands() []*command {
 	db := &command{name: "db", subs: []*command{
 		{
 			name: "restore", flags: str("restore-source-file", "restore-target-dir"), quiet: true,
-			run: func(a *App, fs *FlagSet) int { return dbRestore(a, fs, storeFile) },
+			run: func(a *App, fs *flags.Set) int { return dbRestore(a, fs, storeFile) },
 		},
 		{name: "migrate", subs: []*command{
-			{name: "up", flags: str("datadir"), quiet: true, run: func(a *App, fs *FlagSet) int { return dbMigrate(a, fs, false) }},
-			{name: "down", flags: str("datadir"), quiet: true, run: func(a *App, fs *FlagSet) int { return dbMigrate(a, fs, true) }},
+			{name: "up", flags: str("datadir"), quiet: true, run: func(a *App, fs *flags.Set) int { return dbMigrate(a, fs, false) }},
+			{name: "down", flags: str("datadir"), quiet: true, run: func(a *App, fs *flags.Set) int { return dbMigrate(a, fs, true) }},
 		}},
 	}}
 	list := []*command{accounts, wallet, history, db}

@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ulikunitz/xz"
-	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
 	bolt "go.etcd.io/bbolt"
 
+	"eth2xk8s/lab/prysm/internal/fixture"
+	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -32,69 +32,6 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", "12")
 	os.Exit(m.Run())
-}
-
-// versions are those whose real programs were run and measured.
-var versions = []string{"v1.2.2", "v1.3.4", "v2.1.4", "v4.2.1", "v5.3.3", "v6.1.4", "v7.1.6"}
-
-const genesisRoot = "0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95"
-
-func fixture(t *testing.T, parts ...string) string {
-	t.Helper()
-	base := os.Getenv("PRYSM_FIXTURES")
-	if base == "" {
-		base = "../../../../tests/fixtures"
-	}
-	path := filepath.Join(append([]string{base}, parts...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("files written by real Prysm are needed: %v", err)
-	}
-	return path
-}
-
-func mustRead(t *testing.T, path string) []byte {
-	t.Helper()
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
-
-func mustWrite(t *testing.T, path string, raw []byte, mode os.FileMode) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, raw, mode); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// unpack writes a packed database into dir/validator.db.
-func unpack(t *testing.T, packed, dir string) {
-	t.Helper()
-	r, err := xz.NewReader(bytes.NewReader(mustRead(t, packed)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if _, err := out.ReadFrom(r); err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, filepath.Join(dir, storeFile), out.Bytes(), 0o600)
-}
-
-func ver(t *testing.T, s string) Version {
-	t.Helper()
-	v, err := ParseVersion(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
 
 type result struct {
@@ -138,61 +75,10 @@ func validator(t *testing.T, version string, args ...string) result {
 	return play(t, version, "validator", args...)
 }
 
-func each(t *testing.T, f func(t *testing.T, version string)) {
-	for _, v := range versions {
-		t.Run(v, func(t *testing.T) { t.Parallel(); f(t, v) })
-	}
-}
-
 // ---- flags
 
-func TestFlagsByVersion(t *testing.T) {
-	for _, c := range []struct {
-		binary, flag, version string
-		known                 bool
-	}{
-		{"validator", "prater", "v1.2.2", false},
-		{"validator", "prater", "v1.3.4", true},
-		{"validator", "prater", "v5.0.4", false},
-		{"validator", "hoodi", "v5.3.1", false},
-		{"validator", "hoodi", "v7.1.6", true},
-		{"beacon-chain", "genesis-state", "v1.2.2", false},
-		{"beacon-chain", "genesis-state", "v1.3.4", true},
-		{"beacon-chain", "http-web3provider", "v3.2.2", true},
-		{"beacon-chain", "http-web3provider", "v4.0.0", false},
-		{"beacon-chain", "execution-endpoint", "v2.1.4", false},
-		{"beacon-chain", "execution-endpoint", "v3.0.0", true},
-		{"beacon-chain", "fallback-web3provider", "v1.3.4", true},
-		{"beacon-chain", "terminal-block-hash-override", "v2.1.0", false}, // gone for a while
-		{"beacon-chain", "terminal-block-hash-override", "v2.1.3", true},
-		{"validator", "enable-doppelganger", "v1.3.4", false},
-		{"validator", "enable-doppelganger", "v1.4.1", true},
-		{"beacon-chain", "supernode", "v7.1.0", true},
-		{"beacon-chain", "subscribe-all-data-subnets", "v7.1.0", true}, // as an alias
-		{"validator", "goerli", "v2.1.3", false},
-		{"validator", "goerli", "v2.1.4", true},
-	} {
-		if got := GlobalFlags(c.binary, ver(t, c.version)).Has(c.flag); got != c.known {
-			t.Errorf("%s --%s at %s: known %v", c.binary, c.flag, c.version, got)
-		}
-	}
-	// What works unchanged from the oldest to the newest.
-	for _, v := range versions {
-		for _, f := range []string{"grpc-gateway-host", "grpc-gateway-port", "rpc-host", "monitoring-host", "p2p-max-peers", "verbosity"} {
-			if !GlobalFlags("beacon-chain", ver(t, v)).Has(f) {
-				t.Errorf("beacon-chain --%s is unknown at %s", f, v)
-			}
-		}
-		for _, f := range []string{"datadir", "wallet-dir", "wallet-password-file", "beacon-rpc-provider", "graffiti", "monitoring-host"} {
-			if !GlobalFlags("validator", ver(t, v)).Has(f) {
-				t.Errorf("validator --%s is unknown at %s", f, v)
-			}
-		}
-	}
-}
-
 func TestMistakesOnTheCommandLine(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
+	fixture.Each(t, func(t *testing.T, v string) {
 		r := validator(t, v, "--no-such-flag")
 		if r.code != 0 || !strings.Contains(r.out, "flag provided but not defined: -no-such-flag") || !strings.Contains(r.out, "Incorrect Usage") {
 			t.Errorf("unknown flag: %s", r)
@@ -215,13 +101,13 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		if r.code != 0 || !strings.Contains(r.err, "could not scan text input") {
 			t.Errorf("terms before the sub-command: %s", r)
 		}
-		if ver(t, v).From(1, 4, 1) {
+		if fixture.Release(t, v).From(1, 4, 1) {
 			r = validator(t, v, "--accept-terms-of-use", "--datadir="+dir, "stray")
 			if r.code != 0 || !strings.Contains(r.err, "unrecognized argument: stray") {
 				t.Errorf("stray argument: %s", r)
 			}
 		}
-		if ver(t, v).From(5, 3, 2) {
+		if fixture.Release(t, v).From(5, 3, 2) {
 			r = validator(t, v, "--accept-terms-of-use", "--datadir="+dir, "--hoodi", "--sepolia")
 			if r.code != 0 || !strings.Contains(r.err, "cannot use more than one network flag") {
 				t.Errorf("two networks: %s", r)
@@ -231,50 +117,26 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 }
 
 func TestAFlagWithoutEffectMeansMainnet(t *testing.T) {
-	a := &App{Binary: "validator", V: ver(t, "v2.1.4")}
-	fs := GlobalFlags("validator", a.V)
+	a := &App{Binary: "validator", V: fixture.Release(t, "v2.1.4")}
+	fs := flags.Global("validator", a.V)
 	if _, err := fs.Parse([]string{"--pyrmont"}); err != nil || a.network(fs) != "mainnet" {
 		t.Fatalf("%v %s", err, a.network(fs))
 	}
-	a.V = ver(t, "v1.3.4")
-	fs = GlobalFlags("validator", a.V)
+	a.V = fixture.Release(t, "v1.3.4")
+	fs = flags.Global("validator", a.V)
 	if _, err := fs.Parse([]string{"--pyrmont"}); err != nil || a.network(fs) != "pyrmont" {
 		t.Fatalf("%v %s", err, a.network(fs))
 	}
 }
 
-func TestConfigFile(t *testing.T) {
-	fs := GlobalFlags("validator", ver(t, "v7.1.6"))
-	path := filepath.Join(t.TempDir(), "c.yaml")
-	mustWrite(t, path, []byte("graffiti: hello\nmonitoring-port: 99\nenable-doppelganger: true\nunknown: 1\n"), 0o600)
-	if _, err := fs.Parse([]string{"--graffiti=mine"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := fs.LoadConfigFile(path); err != nil {
-		t.Fatal(err)
-	}
-	if fs.String("graffiti", "") != "mine" || fs.Int("monitoring-port", 0) != 99 || !fs.Bool("enable-doppelganger") {
-		t.Fatalf("%v", fs.values)
-	}
-	r := validator(t, "v7.1.6", "--config-file="+path+".missing")
+func TestConfigFileThatIsMissing(t *testing.T) {
+	r := validator(t, "v7.1.6", "--config-file="+filepath.Join(t.TempDir(), "c.yaml"))
 	if r.code != 0 || !strings.Contains(r.err, "Unable to create input source") {
 		t.Fatal(r)
 	}
 }
 
 // ---- wallets
-
-type fixtureKey struct {
-	Pubkey, Secret, Password string
-}
-
-func fixtureKeys(t *testing.T) []fixtureKey {
-	var out []fixtureKey
-	if err := json.Unmarshal(mustRead(t, fixture(t, "prysm", "keys.json")), &out); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
 
 var listed = regexp.MustCompile(`0x[0-9a-f]{96}`)
 
@@ -286,35 +148,26 @@ func keySet(text string) string {
 
 func allKeys(t *testing.T) string {
 	var out []string
-	for _, k := range fixtureKeys(t) {
+	for _, k := range fixture.Keys(t) {
 		out = append(out, "0x"+k.Pubkey)
 	}
 	sort.Strings(out)
 	return strings.Join(out, "\n")
 }
 
-// wallet copies a wallet that real Prysm wrote.
-func wallet(t *testing.T, from string) string {
-	dir := filepath.Join(t.TempDir(), "wallet")
-	mustWrite(t, filepath.Join(dir, "direct", accountsFile), mustRead(t, fixture(t, "prysm", from, "wallet", "direct", accountsFile)), 0o600)
-	return dir
-}
-
-func password(t *testing.T) string { return fixture(t, "prysm", "wallet-password.txt") }
-
 func TestWalletsOfAllVersionsOpen(t *testing.T) {
-	for _, v := range versions {
-		w, err := findWallet(wallet(t, v), ver(t, v))
+	for _, v := range fixture.Versions {
+		w, err := findWallet(fixture.Wallet(t, v), fixture.Release(t, v))
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Password = string(mustRead(t, password(t)))
+		w.Password = string(fixture.Read(t, fixture.Password(t)))
 		keys, err := w.Keys()
 		if err != nil {
 			t.Fatal(err)
 		}
 		secrets := map[string]string{}
-		for _, k := range fixtureKeys(t) {
+		for _, k := range fixture.Keys(t) {
 			secrets[k.Pubkey] = k.Secret
 		}
 		for _, k := range keys {
@@ -336,13 +189,13 @@ func TestWalletsOfAllVersionsOpen(t *testing.T) {
 }
 
 func TestAccountsListAsInTheTranscript(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
-		dir := wallet(t, v)
-		r := validator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+password(t), "--accept-terms-of-use")
+	fixture.Each(t, func(t *testing.T, v string) {
+		dir := fixture.Wallet(t, v)
+		r := validator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+fixture.Password(t), "--accept-terms-of-use")
 		if r.code != 0 || keySet(r.out) != allKeys(t) {
 			t.Fatal(r)
 		}
-		transcript := string(mustRead(t, fixture(t, "prysm", v, "transcript.txt")))
+		transcript := string(fixture.Read(t, fixture.Path(t, "prysm", v, "transcript.txt")))
 		plain := regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(r.out, "")
 		for _, line := range strings.Split(plain, "\n") {
 			if !strings.HasPrefix(line, "Account ") && !strings.Contains(transcript, line) {
@@ -350,7 +203,7 @@ func TestAccountsListAsInTheTranscript(t *testing.T) {
 			}
 		}
 		wrong := filepath.Join(t.TempDir(), "p")
-		mustWrite(t, wrong, []byte("not the password"), 0o600)
+		fixture.Write(t, wrong, []byte("not the password"), 0o600)
 		r = validator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+wrong, "--accept-terms-of-use")
 		if r.code != 1 || !strings.Contains(r.err, "Could not list accounts") || !strings.Contains(r.err, "wrong wallet password entered") {
 			t.Error(r)
@@ -367,32 +220,12 @@ type importCase struct {
 	keys  [7]int    // in the wallet afterwards
 }
 
-func cheapKeystore(t *testing.T, n int, pass, prefix string) []byte {
-	raw := mustRead(t, filepath.Join(fixture(t, "prysm", "keystores"), fmt.Sprintf("keystore-m_12381_3600_%d_0_0-161880000%d.json", n, n)))
-	var m map[string]any
-	if err := json.Unmarshal(raw, &m); err != nil {
-		t.Fatal(err)
-	}
-	m["pubkey"] = prefix + m["pubkey"].(string)
-	if pass != "" {
-		secret, err := keystorev4.New().Decrypt(m["crypto"].(map[string]any), "Fixture-pass-1!")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m["crypto"], err = keystorev4.New().Encrypt(secret, pass); err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, _ = json.Marshal(m)
-	return raw
-}
-
 func name(n int) string { return fmt.Sprintf("keystore-m_12381_3600_%d_0_0-1.json", n) }
 
 func TestAccountsImportMatrix(t *testing.T) {
 	two := func(t *testing.T, dir string) {
-		mustWrite(t, filepath.Join(dir, name(0)), cheapKeystore(t, 0, "", ""), 0o400)
-		mustWrite(t, filepath.Join(dir, name(1)), cheapKeystore(t, 1, "", ""), 0o400)
+		fixture.Write(t, filepath.Join(dir, name(0)), fixture.Keystore(t, 0, "", ""), 0o400)
+		fixture.Write(t, filepath.Join(dir, name(1)), fixture.Keystore(t, 1, "", ""), 0o400)
 	}
 	cases := []importCase{
 		{"good", two, "Fixture-pass-1!\n", [7]int{}, [7]string{
@@ -402,45 +235,45 @@ func TestAccountsImportMatrix(t *testing.T) {
 			"Could not import accounts: could not read keystore password", "Password incorrect for key 0x", "Successfully imported",
 			"no accounts were successfully imported", "no accounts", "no accounts", "no accounts"}, [7]int{}},
 		{"one of two passwords wrong", func(t *testing.T, dir string) {
-			mustWrite(t, filepath.Join(dir, name(0)), cheapKeystore(t, 0, "", ""), 0o400)
-			mustWrite(t, filepath.Join(dir, name(1)), cheapKeystore(t, 1, "another-pass", ""), 0o400)
+			fixture.Write(t, filepath.Join(dir, name(0)), fixture.Keystore(t, 0, "", ""), 0o400)
+			fixture.Write(t, filepath.Join(dir, name(1)), fixture.Keystore(t, 1, "another-pass", ""), 0o400)
 		}, "Fixture-pass-1!", [7]int{1, 1}, [7]string{
 			"", "", "\x1b[1;32m2\x1b[0m accounts", "Imported accounts", "incorrect password", "", ""}, [7]int{0, 0, 1, 1, 1, 1, 1}},
 		{"0x before the public key", func(t *testing.T, dir string) {
-			mustWrite(t, filepath.Join(dir, name(0)), cheapKeystore(t, 0, "", "0x"), 0o400)
+			fixture.Write(t, filepath.Join(dir, name(0)), fixture.Keystore(t, 0, "", "0x"), 0o400)
 		}, "Fixture-pass-1!", [7]int{1, 1}, [7]string{
 			"could not decode pubkey", "", "\x1b[1;32m1\x1b[0m accounts", "no accounts", "", "", ""}, [7]int{}},
 		{"empty directory", func(*testing.T, string) {}, "Fixture-pass-1!", [7]int{1, 1, 1, 1, 1, 1, 1}, [7]string{
 			"has no files, cannot import from it"}, [7]int{}},
 		{"only deposit data", func(t *testing.T, dir string) {
-			mustWrite(t, filepath.Join(dir, "deposit_data-1.json"), []byte(`[{"pubkey":"ab"}]`), 0o400)
+			fixture.Write(t, filepath.Join(dir, "deposit_data-1.json"), []byte(`[{"pubkey":"ab"}]`), 0o400)
 		}, "Fixture-pass-1!", [7]int{0, 0, 1, 1, 1, 1, 1}, [7]string{"\x1b[1;32m0\x1b[0m accounts"}, [7]int{}},
 		{"mislabelled", func(t *testing.T, dir string) {
-			raw := cheapKeystore(t, 0, "", "")
-			keys := fixtureKeys(t)
-			mustWrite(t, filepath.Join(dir, name(0)), bytes.Replace(raw, []byte(keys[0].Pubkey), []byte(keys[5].Pubkey), 1), 0o400)
+			raw := fixture.Keystore(t, 0, "", "")
+			keys := fixture.Keys(t)
+			fixture.Write(t, filepath.Join(dir, name(0)), bytes.Replace(raw, []byte(keys[0].Pubkey), []byte(keys[5].Pubkey), 1), 0o400)
 		}, "Fixture-pass-1!", [7]int{}, [7]string{}, [7]int{1, 1, 1, 1, 1, 1, 1}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			each(t, func(t *testing.T, v string) {
-				i := indexOf(v)
+			fixture.Each(t, func(t *testing.T, v string) {
+				i := fixture.Index(v)
 				dir := t.TempDir()
 				keys := filepath.Join(dir, "keys")
 				os.MkdirAll(keys, 0o700)
 				c.setup(t, keys)
 				pass := filepath.Join(dir, "pass")
-				mustWrite(t, pass, []byte(c.pass), 0o600)
-				r := validator(t, v, "accounts", "import", "--wallet-dir="+dir+"/wallet", "--wallet-password-file="+password(t),
+				fixture.Write(t, pass, []byte(c.pass), 0o600)
+				r := validator(t, v, "accounts", "import", "--wallet-dir="+dir+"/wallet", "--wallet-password-file="+fixture.Password(t),
 					"--keys-dir="+keys, "--account-password-file="+pass, "--accept-terms-of-use")
 				if r.code != c.codes[i] || !strings.Contains(r.all(), c.says[i]) {
 					t.Errorf("want exit %d, %q: %s", c.codes[i], c.says[i], r)
 				}
-				w, err := findWallet(dir+"/wallet", ver(t, v))
+				w, err := findWallet(dir+"/wallet", fixture.Release(t, v))
 				if err != nil {
 					t.Fatal(err)
 				}
-				w.Password = string(mustRead(t, password(t)))
+				w.Password = string(fixture.Read(t, fixture.Password(t)))
 				got, err := w.Keys()
 				if err != nil || len(got) != c.keys[i] {
 					t.Errorf("%d keys in the wallet, %v; want %d", len(got), err, c.keys[i])
@@ -450,31 +283,22 @@ func TestAccountsImportMatrix(t *testing.T) {
 	}
 }
 
-func indexOf(v string) int {
-	for i, o := range versions {
-		if o == v {
-			return i
-		}
-	}
-	return -1
-}
-
 func TestAccountsImportOfAKnownKey(t *testing.T) {
 	says := []string{"Successfully imported", "Successfully imported", "Successfully imported", "no accounts", "no accounts", "no accounts", "no accounts"}
-	each(t, func(t *testing.T, v string) {
-		dir := wallet(t, v)
-		args := []string{"accounts", "import", "--wallet-dir=" + dir, "--wallet-password-file=" + password(t),
-			"--keys-dir=" + fixture(t, "prysm", "keystores"), "--account-password-file=" + fixture(t, "prysm", "account-password.txt"),
+	fixture.Each(t, func(t *testing.T, v string) {
+		dir := fixture.Wallet(t, v)
+		args := []string{"accounts", "import", "--wallet-dir=" + dir, "--wallet-password-file=" + fixture.Password(t),
+			"--keys-dir=" + fixture.Path(t, "prysm", "keystores"), "--account-password-file=" + fixture.Path(t, "prysm", "account-password.txt"),
 			"--accept-terms-of-use"}
 		r := validator(t, v, args...)
-		if r.code != 0 || !strings.Contains(r.all(), says[indexOf(v)]) {
+		if r.code != 0 || !strings.Contains(r.all(), says[fixture.Index(v)]) {
 			t.Error(r)
 		}
 		// A wallet that others may read is not written.
 		path := filepath.Join(dir, "direct", accountsFile)
 		fresh := filepath.Join(t.TempDir(), "k")
-		mustWrite(t, filepath.Join(fresh, name(0)), bytes.Replace(cheapKeystore(t, 0, "", ""),
-			[]byte(fixtureKeys(t)[0].Pubkey), bytes.Repeat([]byte("ab"), 48), 1), 0o600)
+		fixture.Write(t, filepath.Join(fresh, name(0)), bytes.Replace(fixture.Keystore(t, 0, "", ""),
+			[]byte(fixture.Keys(t)[0].Pubkey), bytes.Repeat([]byte("ab"), 48), 1), 0o600)
 		os.Chmod(path, 0o640)
 		args[4] = "--keys-dir=" + fresh
 		if r = validator(t, v, args...); r.code != 1 || !strings.Contains(r.err, "without proper 0600 permissions") {
@@ -484,12 +308,12 @@ func TestAccountsImportOfAKnownKey(t *testing.T) {
 }
 
 func TestDeleteBackupAndCreate(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
-		dir := wallet(t, v)
-		common := []string{"--wallet-dir=" + dir, "--wallet-password-file=" + password(t), "--accept-terms-of-use"}
-		key := "0x" + fixtureKeys(t)[3].Pubkey
+	fixture.Each(t, func(t *testing.T, v string) {
+		dir := fixture.Wallet(t, v)
+		common := []string{"--wallet-dir=" + dir, "--wallet-password-file=" + fixture.Password(t), "--accept-terms-of-use"}
+		key := "0x" + fixture.Keys(t)[3].Pubkey
 		out := filepath.Join(t.TempDir(), "backup")
-		r := validator(t, v, append([]string{"accounts", "backup", "--backup-dir=" + out, "--backup-password-file=" + password(t),
+		r := validator(t, v, append([]string{"accounts", "backup", "--backup-dir=" + out, "--backup-password-file=" + fixture.Password(t),
 			"--backup-public-keys=" + key}, common...)...)
 		if st, err := os.Stat(out + "/backup.zip"); r.code != 0 || err != nil || st.Mode().Perm() != 0o644 {
 			t.Error(r, err)
@@ -503,7 +327,7 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 			t.Error(r)
 		}
 		code := 0
-		if ver(t, v).Before(2, 0, 3) {
+		if fixture.Release(t, v).Before(2, 0, 3) {
 			code = 1
 		}
 		r = validator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
@@ -512,11 +336,11 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 		}
 		kind := "imported"
 		code = 0
-		if ver(t, v).Before(2, 1, 0) {
+		if fixture.Release(t, v).Before(2, 1, 0) {
 			code = 1
 		}
 		r = validator(t, v, "wallet", "create", "--wallet-dir="+t.TempDir()+"/w", "--keymanager-kind="+kind,
-			"--wallet-password-file="+password(t), "--accept-terms-of-use")
+			"--wallet-password-file="+fixture.Password(t), "--accept-terms-of-use")
 		if r.code != code || code == 1 && !strings.Contains(r.err, "imported is not an allowed keymanager") {
 			t.Error(r)
 		}
@@ -524,13 +348,13 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 }
 
 func TestAWalletUnderAnotherNameOfItsKindIsNotFound(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
-		dir := wallet(t, v)
+	fixture.Each(t, func(t *testing.T, v string) {
+		dir := fixture.Wallet(t, v)
 		if err := os.Rename(filepath.Join(dir, "direct"), filepath.Join(dir, "imported")); err != nil {
 			t.Fatal(err)
 		}
-		list := []string{"accounts", "list", "--wallet-dir=" + dir, "--wallet-password-file=" + password(t), "--accept-terms-of-use"}
-		if ver(t, v).From(2, 1, 0) {
+		list := []string{"accounts", "list", "--wallet-dir=" + dir, "--wallet-password-file=" + fixture.Password(t), "--accept-terms-of-use"}
+		if fixture.Release(t, v).From(2, 1, 0) {
 			// An empty direct comes to stand beside it.
 			if r := validator(t, v, list...); r.code != 0 || keySet(r.out) != "" {
 				t.Error(r)
@@ -579,7 +403,7 @@ func history(v string) string {
 func exportArgs(t *testing.T, v, dir, to string) []string {
 	t.Helper()
 	args := []string{history(v), "export", "--datadir=" + dir, "--slashing-protection-export-dir=" + to}
-	if ver(t, v).Before(2, 0, 3) {
+	if fixture.Release(t, v).Before(2, 0, 3) {
 		return append([]string{"--accept-terms-of-use"}, args...)
 	}
 	return append(args, "--accept-terms-of-use")
@@ -593,15 +417,15 @@ func export(t *testing.T, v, dir string) (result, string) {
 }
 
 func TestDatabasesOfRealPrysmExportAsTheyDid(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
+	fixture.Each(t, func(t *testing.T, v string) {
 		dir := t.TempDir()
-		unpack(t, fixture(t, "prysm", v, "validator.db.xz"), dir)
+		fixture.Unpack(t, fixture.Path(t, "prysm", v, "validator.db.xz"), dir)
 		r, file := export(t, v, dir)
 		if r.code != 0 {
 			t.Fatal(r)
 		}
-		want := mustRead(t, fixture(t, "prysm", v, "export.json"))
-		if got := mustRead(t, file); records(t, got) != records(t, want) {
+		want := fixture.Read(t, fixture.Path(t, "prysm", v, "export.json"))
+		if got := fixture.Read(t, file); records(t, got) != records(t, want) {
 			t.Errorf("export differs:\n%s", got)
 		}
 		st, _ := os.Stat(file)
@@ -609,7 +433,7 @@ func TestDatabasesOfRealPrysmExportAsTheyDid(t *testing.T) {
 			t.Errorf("mode %o", st.Mode().Perm())
 		}
 	})
-	live, err := filepath.Glob(filepath.Join(fixture(t, "prysm-live"), "*.export-by-*.json"))
+	live, err := filepath.Glob(filepath.Join(fixture.Path(t, "prysm-live"), "*.export-by-*.json"))
 	if err != nil || len(live) == 0 {
 		t.Fatal(err)
 	}
@@ -618,12 +442,12 @@ func TestDatabasesOfRealPrysmExportAsTheyDid(t *testing.T) {
 		by = strings.TrimSuffix(by, ".json")
 		t.Run(base+" by "+by, func(t *testing.T) {
 			dir := t.TempDir()
-			unpack(t, fixture(t, "prysm-live", base+".db.xz"), dir)
+			fixture.Unpack(t, fixture.Path(t, "prysm-live", base+".db.xz"), dir)
 			r, file := export(t, by, dir)
 			if r.code != 0 {
 				t.Fatal(r)
 			}
-			if got := mustRead(t, file); records(t, got) != records(t, mustRead(t, want)) {
+			if got := fixture.Read(t, file); records(t, got) != records(t, fixture.Read(t, want)) {
 				t.Errorf("export differs:\n%s", got)
 			}
 		})
@@ -631,11 +455,11 @@ func TestDatabasesOfRealPrysmExportAsTheyDid(t *testing.T) {
 }
 
 func TestEveryVersionReadsTheNewestDatabase(t *testing.T) {
-	want := records(t, mustRead(t, fixture(t, "prysm", "v7.1.6", "export.json")))
-	each(t, func(t *testing.T, v string) {
+	want := records(t, fixture.Read(t, fixture.Path(t, "prysm", "v7.1.6", "export.json")))
+	fixture.Each(t, func(t *testing.T, v string) {
 		dir := t.TempDir()
-		unpack(t, fixture(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
-		if r, file := export(t, v, dir); r.code != 0 || records(t, mustRead(t, file)) != want {
+		fixture.Unpack(t, fixture.Path(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
+		if r, file := export(t, v, dir); r.code != 0 || records(t, fixture.Read(t, file)) != want {
 			t.Error(r)
 		}
 	})
@@ -647,14 +471,14 @@ func importHistory(t *testing.T, v, dir, file string) result {
 }
 
 func TestHistoryMatrix(t *testing.T) {
-	input := fixture(t, "prysm", "input-interchange.json")
+	input := fixture.Path(t, "prysm", "input-interchange.json")
 	yes, no := true, false
 	creates := [7]bool{yes, no, yes, yes, yes, no, no}
 	codes := func(c ...int) [7]int { return [7]int(c) }
 	missingImport, missingExport := codes(0, 0, 0, 0, 0, 1, 1), codes(0, 0, 1, 1, 1, 1, 1)
 	wrongRoot, againWithout := codes(0, 0, 1, 1, 1, 1, 1), codes(0, 0, 1, 0, 0, 0, 0)
-	each(t, func(t *testing.T, v string) {
-		i := indexOf(v)
+	fixture.Each(t, func(t *testing.T, v string) {
+		i := fixture.Index(v)
 		dir := t.TempDir()
 		r := importHistory(t, v, dir, input)
 		_, err := os.Stat(filepath.Join(dir, storeFile))
@@ -665,16 +489,16 @@ func TestHistoryMatrix(t *testing.T) {
 			t.Errorf("it said something: %s", r)
 		}
 		if v != "v1.2.2" {
-			if r, file := export(t, v, t.TempDir()); r.code != missingExport[i] || fileExists(file) {
+			if r, file := export(t, v, t.TempDir()); r.code != missingExport[i] || fixture.Exists(file) {
 				t.Errorf("export without a database: %s", r)
 			}
 		}
 
 		dir = t.TempDir()
-		unpack(t, fixture(t, "prysm", v, "validator.db.xz"), dir)
+		fixture.Unpack(t, fixture.Path(t, "prysm", v, "validator.db.xz"), dir)
 		wrong := filepath.Join(t.TempDir(), "w.json")
-		raw := mustRead(t, input)
-		mustWrite(t, wrong, bytes.Replace(raw, []byte(genesisRoot), []byte("0x"+strings.Repeat("77", 32)), 1), 0o600)
+		raw := fixture.Read(t, input)
+		fixture.Write(t, wrong, bytes.Replace(raw, []byte(fixture.GenesisRoot), []byte("0x"+strings.Repeat("77", 32)), 1), 0o600)
 		r = importHistory(t, v, dir, wrong)
 		if r.code != wrongRoot[i] || !strings.Contains(r.err, "genesis validators root doesn't match") {
 			t.Errorf("wrong root: %s", r)
@@ -683,7 +507,7 @@ func TestHistoryMatrix(t *testing.T) {
 		if want := wrongRoot[i]; r.code != want {
 			t.Errorf("missing file: %s", r)
 		}
-		mustWrite(t, wrong, bytes.Replace(raw, []byte(`"5"`), []byte(`"4"`), 1), 0o600)
+		fixture.Write(t, wrong, bytes.Replace(raw, []byte(`"5"`), []byte(`"4"`), 1), 0o600)
 		if r = importHistory(t, v, dir, wrong); r.code != wrongRoot[i] || !strings.Contains(r.err, "version '4' is not supported") {
 			t.Errorf("version 4: %s", r)
 		}
@@ -707,7 +531,7 @@ func TestHistoryMatrix(t *testing.T) {
 			}
 		}
 		bare, _ := json.Marshal(in)
-		mustWrite(t, wrong, bare, 0o600)
+		fixture.Write(t, wrong, bare, 0o600)
 		r = importHistory(t, v, dir, wrong)
 		black := len(blacklistOf(t, dir, v))
 		switch {
@@ -723,17 +547,17 @@ func TestHistoryMatrix(t *testing.T) {
 
 // What contradicts itself is kept from v4.2.0 on only; its key is blacklisted everywhere.
 func TestVotesThatContradictEachOther(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
+	fixture.Each(t, func(t *testing.T, v string) {
 		dir := t.TempDir()
-		unpack(t, fixture(t, "prysm", v, "validator.db.xz"), dir)
+		fixture.Unpack(t, fixture.Path(t, "prysm", v, "validator.db.xz"), dir)
 		key := "0x" + strings.Repeat("ab", 48)
 		file := filepath.Join(t.TempDir(), "in.json")
-		mustWrite(t, file, []byte(`{"metadata": {"interchange_format_version": "5", "genesis_validators_root": "`+genesisRoot+`"}, "data": [
+		fixture.Write(t, file, []byte(`{"metadata": {"interchange_format_version": "5", "genesis_validators_root": "`+fixture.GenesisRoot+`"}, "data": [
 			{"pubkey": "`+key+`", "signed_blocks": [{"slot": "7"}], "signed_attestations": [
 			{"source_epoch": "1", "target_epoch": "5"}, {"source_epoch": "2", "target_epoch": "4"}]}]}`), 0o600)
 		r := importHistory(t, v, dir, file)
 		want := 2
-		if ver(t, v).Before(4, 2, 0) {
+		if fixture.Release(t, v).Before(4, 2, 0) {
 			want = 0
 		}
 		if n := len(votesOf(t, dir, v, key)); r.code != 0 || n != want || len(blacklistOf(t, dir, v)) != 1 {
@@ -742,11 +566,9 @@ func TestVotesThatContradictEachOther(t *testing.T) {
 	})
 }
 
-func fileExists(path string) bool { _, err := os.Stat(path); return err == nil }
-
 func open(t *testing.T, dir, v string) *Store {
 	t.Helper()
-	s, err := OpenStore(dir, ver(t, v))
+	s, err := OpenStore(dir, fixture.Release(t, v))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -757,7 +579,7 @@ func votesOf(t *testing.T, dir, v, key string) []vote {
 	s := open(t, dir, v)
 	defer s.Close()
 	var out []vote
-	s.db.View(func(tx *bolt.Tx) error { out = votes(tx, unhex(key)); return nil })
+	s.db.View(func(tx *bolt.Tx) error { out = votes(tx, fixture.Unhex(t, key)); return nil })
 	return out
 }
 
@@ -771,15 +593,9 @@ func blacklistOf(t *testing.T, dir, v string) map[string]bool {
 	return out
 }
 
-func unhex(s string) []byte {
-	var b []byte
-	fmt.Sscanf(strings.TrimPrefix(s, "0x"), "%x", &b)
-	return b
-}
-
 func TestTheBlacklistOfARealDatabase(t *testing.T) {
 	dir := t.TempDir()
-	unpack(t, fixture(t, "prysm-live", "blacklisted-v7.1.6.db.xz"), dir)
+	fixture.Unpack(t, fixture.Path(t, "prysm-live", "blacklisted-v7.1.6.db.xz"), dir)
 	if n := len(blacklistOf(t, dir, "v7.1.6")); n != 4 {
 		t.Fatalf("%d keys", n)
 	}
@@ -790,11 +606,11 @@ func TestExportThatFails(t *testing.T) {
 	says := []string{"current number exceeds max", "current number exceeds max", "", "", "No slashing protection data was found",
 		"No slashing protection data was found", "No slashing protection data was found"}
 	codes := []int{0, 0, 0, 0, 1, 1, 1}
-	each(t, func(t *testing.T, v string) {
-		i := indexOf(v)
+	fixture.Each(t, func(t *testing.T, v string) {
+		i := fixture.Index(v)
 		dir := t.TempDir()
 		s := open(t, dir, v)
-		if err := s.SaveGenesisRoot(unhex(genesisRoot)); err != nil {
+		if err := s.SaveGenesisRoot(fixture.Unhex(t, fixture.GenesisRoot)); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.CheckAndSaveVote(bytes.Repeat([]byte{7}, 48), vote{1, 2, bytes.Repeat([]byte{1}, 32)}); err != nil {
@@ -802,7 +618,7 @@ func TestExportThatFails(t *testing.T) {
 		}
 		s.Close()
 		r, file := export(t, v, dir)
-		if r.code != codes[i] || !strings.Contains(r.err, says[i]) || fileExists(file) != (says[i] == "") {
+		if r.code != codes[i] || !strings.Contains(r.err, says[i]) || fixture.Exists(file) != (says[i] == "") {
 			t.Error(r)
 		}
 		// A file in the way that others may read.
@@ -810,7 +626,7 @@ func TestExportThatFails(t *testing.T) {
 		s.AddPublicKeys([][]byte{bytes.Repeat([]byte{7}, 48)})
 		s.Close()
 		r, file = export(t, v, dir)
-		if r.code != 0 || !fileExists(file) {
+		if r.code != 0 || !fixture.Exists(file) {
 			t.Fatal(r)
 		}
 		os.Chmod(file, 0o644)
@@ -825,7 +641,7 @@ func TestExportThatFails(t *testing.T) {
 		// While somebody has the database.
 		s = open(t, dir, v)
 		defer s.Close()
-		if r, file := export(t, v, dir); r.code != want || !strings.Contains(r.err, errLocked.Error()) || fileExists(file) {
+		if r, file := export(t, v, dir); r.code != want || !strings.Contains(r.err, errLocked.Error()) || fixture.Exists(file) {
 			t.Error(r)
 		}
 	})
@@ -833,8 +649,8 @@ func TestExportThatFails(t *testing.T) {
 
 func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 	dir, real := t.TempDir(), t.TempDir()
-	unpack(t, fixture(t, "prysm", "v1.3.4", "validator.db.xz"), dir)
-	unpack(t, fixture(t, "prysm", "v1.3.4", "validator-migrated-down.db.xz"), real)
+	fixture.Unpack(t, fixture.Path(t, "prysm", "v1.3.4", "validator.db.xz"), dir)
+	fixture.Unpack(t, fixture.Path(t, "prysm", "v1.3.4", "validator-migrated-down.db.xz"), real)
 	r := validator(t, "v1.3.4", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir)
 	if r.code != 0 {
 		t.Fatal(r)
@@ -891,7 +707,7 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 		}
 		s.db.View(func(tx *bolt.Tx) error {
 			bogus := 0
-			for _, a := range votes(tx, unhex(fixtureKeys(t)[0].Pubkey)) {
+			for _, a := range votes(tx, fixture.Unhex(t, fixture.Keys(t)[0].Pubkey)) {
 				if a.source == 0 {
 					bogus++
 				}
@@ -904,14 +720,14 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 		s.Close()
 	}
 	// v1.2.2's own down leaves the newer bucket and says nothing.
-	unpack(t, fixture(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
+	fixture.Unpack(t, fixture.Path(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
 	if r := validator(t, "v1.2.2", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 0 {
 		t.Error(r)
 	}
 }
 
 func TestProtectionIsEnforced(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
+	fixture.Each(t, func(t *testing.T, v string) {
 		s := open(t, t.TempDir(), v)
 		defer s.Close()
 		key, a, b := bytes.Repeat([]byte{1}, 48), bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
@@ -976,16 +792,16 @@ func TestAnOlderVersionsVotesAreMissingAfterwards(t *testing.T) {
 // ---- starting
 
 func TestStartsThatFail(t *testing.T) {
-	each(t, func(t *testing.T, v string) {
+	fixture.Each(t, func(t *testing.T, v string) {
 		late := 0 // errors of the start
-		if ver(t, v).From(3, 2, 1) {
+		if fixture.Release(t, v).From(3, 2, 1) {
 			late = 1
 		}
 		dir := t.TempDir()
 		common := []string{"--accept-terms-of-use", "--datadir=" + dir, "--monitoring-port=0", "--beacon-rpc-provider=127.0.0.1:1"}
-		w := wallet(t, v)
+		w := fixture.Wallet(t, v)
 		with := func(args ...string) []string { return append(append([]string{}, common...), args...) }
-		if ver(t, v).Before(6, 0, 0) {
+		if fixture.Release(t, v).Before(6, 0, 0) {
 			r := validator(t, v, with("--wallet-dir="+dir+"/none")...)
 			if r.code != late || !strings.Contains(r.err, "no wallet found") {
 				t.Errorf("no wallet: %s", r)
@@ -997,15 +813,15 @@ func TestStartsThatFail(t *testing.T) {
 		}
 		s := open(t, dir, v)
 		defer s.Close()
-		r = validator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+password(t))...)
+		r = validator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+fixture.Password(t))...)
 		if r.code != late || !strings.Contains(r.err, errLocked.Error()) {
 			t.Errorf("locked: %s", r)
 		}
 		r = play(t, v, "beacon-chain", "--accept-terms-of-use", "--datadir="+dir, "--chain-config-file="+dir+"/none")
-		if want := max(late, map[bool]int{true: 1}[ver(t, v).Before(3, 0, 0)]); r.code != want {
+		if want := max(late, map[bool]int{true: 1}[fixture.Release(t, v).Before(3, 0, 0)]); r.code != want {
 			t.Errorf("no chain config: %s", r)
 		}
-		if ver(t, v).From(2, 1, 0) {
+		if fixture.Release(t, v).From(2, 1, 0) {
 			r = play(t, v, "beacon-chain", "--accept-terms-of-use", "--datadir="+dir, "--jwt-secret="+dir+"/none")
 			if r.code != late || !strings.Contains(r.err, "JWT secret") {
 				t.Errorf("no JWT: %s", r)

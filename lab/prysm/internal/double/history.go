@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -15,6 +14,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -38,7 +38,7 @@ func (a *App) historyFailure(what string, err error) int {
 // findStore looks for validator.db in a directory and below.
 func findStore(dir string) (string, bool) {
 	found := ""
-	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && d.Name() == storeFile && found == "" {
 			found = filepath.Dir(path)
 		}
@@ -47,9 +47,9 @@ func findStore(dir string) (string, bool) {
 	return found, found != ""
 }
 
-func historyImport(a *App, flags *FlagSet) int {
+func historyImport(a *App, given *flags.Set) int {
 	v, log, p := a.V, a.Log, a.historyPrefix()
-	dir := flags.String("datadir", defaultDataDir())
+	dir := given.String("datadir", defaultDataDir())
 	what := "Could not import slashing protection file"
 	where, found := findStore(dir)
 	switch {
@@ -67,7 +67,7 @@ func historyImport(a *App, flags *FlagSet) int {
 	if v.From(7, 1, 0) {
 		dir = where // before, what lay in a sub-directory was found, and an empty database opened here
 	}
-	file := flags.String("slashing-protection-json-file", "")
+	file := given.String("slashing-protection-json-file", "")
 	if file == "" {
 		return a.historyFailure(what, errors.New("no path to a slashing_protection.json file specified, please retry or "+
 			"you can also specify it with the --slashing-protection-json-file flag"))
@@ -90,7 +90,7 @@ func historyImport(a *App, flags *FlagSet) int {
 	}
 	text := "Slashing protection JSON successfully imported"
 	if v.From(2, 0, 0) {
-		text += " into " + flags.String("datadir", defaultDataDir())
+		text += " into " + given.String("datadir", defaultDataDir())
 	}
 	log.Info(p, text)
 	return 0
@@ -345,14 +345,14 @@ func (s *Store) Export() (*wire.Interchange, error) {
 	return out, err
 }
 
-func historyExport(a *App, flags *FlagSet) int {
+func historyExport(a *App, given *flags.Set) int {
 	v, log, p := a.V, a.Log, a.historyPrefix()
 	what := "Could not export slashing protection file"
 	if v.From(2, 0, 3) {
 		log.Info(p, "This command exports your validator's attestation and proposal history into a file that can then be "+
 			"imported into any other Prysm setup across computers")
 	}
-	dir := flags.String("datadir", defaultDataDir())
+	dir := given.String("datadir", defaultDataDir())
 	where, found := findStore(dir)
 	switch {
 	case v.From(1, 3, 2) && v.Before(2, 0, 0) && !found:
@@ -383,7 +383,7 @@ func historyExport(a *App, flags *FlagSet) int {
 	if err != nil {
 		return a.historyFailure(what, err)
 	}
-	to := flags.String("slashing-protection-export-dir", "")
+	to := given.String("slashing-protection-export-dir", "")
 	if to == "" {
 		return a.historyFailure(what, errors.New("output directory not specified"))
 	}

@@ -15,11 +15,12 @@ import (
 	"strconv"
 	"strings"
 
+	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
 // tokenPath is where the API's token is kept.
-func (a *App) tokenPath(fs *FlagSet) string {
+func (a *App) tokenPath(fs *flags.Set) string {
 	if a.V.Before(5, 0, 4) {
 		return filepath.Join(fs.String("wallet-dir", defaultWalletDir()), "auth-token")
 	}
@@ -28,7 +29,7 @@ func (a *App) tokenPath(fs *FlagSet) string {
 }
 
 // token reads or makes the token. Up to v5.0.3 the file has two lines, the second of which is the token.
-func (a *App) token(fs *FlagSet) (string, error) {
+func (a *App) token(fs *flags.Set) (string, error) {
 	path := a.tokenPath(fs)
 	raw, err := os.ReadFile(path)
 	if err == nil {
@@ -59,7 +60,7 @@ func (a *App) token(fs *FlagSet) (string, error) {
 	return token, os.WriteFile(path, []byte(text), 0o600)
 }
 
-func generateToken(a *App, fs *FlagSet) int {
+func generateToken(a *App, fs *flags.Set) int {
 	path := a.tokenPath(fs)
 	os.Remove(path)
 	if _, err := a.token(fs); err != nil {

@@ -18,7 +18,10 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"eth2xk8s/lab/prysm/internal/chain"
+	"eth2xk8s/lab/prysm/internal/fixture"
+	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/freeport"
+	"eth2xk8s/lab/prysm/internal/logging"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -76,7 +79,7 @@ func (l *lab) validator(version, data, walletDir string, flags ...string) (p *pr
 	l.t.Helper()
 	port = freeport.Find(l.t)
 	return daemon(l.t, prog(version, "validator", l.url, filepath.Join(data, "home"), append([]string{
-		"--accept-terms-of-use", "--datadir=" + data, "--wallet-dir=" + walletDir, "--wallet-password-file=" + password(l.t),
+		"--accept-terms-of-use", "--datadir=" + data, "--wallet-dir=" + walletDir, "--wallet-password-file=" + fixture.Password(l.t),
 		fmt.Sprint("--beacon-rpc-provider=127.0.0.1:", l.rpc), fmt.Sprint("--monitoring-port=", port),
 	}, flags...)...)), port
 }
@@ -143,7 +146,7 @@ func get(t *testing.T, port int, path string) (int, string) {
 func smallWallet(t *testing.T, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "wallet")
-	w := &Wallet{Root: dir, Dir: filepath.Join(dir, "direct"), Password: string(mustRead(t, password(t))), v: ver(t, "v7.1.6")}
+	w := &Wallet{Root: dir, Dir: filepath.Join(dir, "direct"), Password: string(fixture.Read(t, fixture.Password(t))), v: fixture.Release(t, "v7.1.6")}
 	if err := w.Write(someKeys(t, n)); err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +155,8 @@ func smallWallet(t *testing.T, n int) string {
 
 func someKeys(t *testing.T, n int) []Key {
 	var keys []Key
-	for _, k := range fixtureKeys(t)[:n] {
-		keys = append(keys, Key{unhex(k.Secret), unhex(k.Pubkey)})
+	for _, k := range fixture.Keys(t)[:n] {
+		keys = append(keys, Key{fixture.Unhex(t, k.Secret), fixture.Unhex(t, k.Pubkey)})
 	}
 	return keys
 }
@@ -197,7 +200,7 @@ func TestAValidatorsLife(t *testing.T) {
 	t.Logf("stopped in %v", time.Since(start))
 	for _, version := range []string{"v1.3.3", "v1.3.4", "v2.1.4", "v6.1.4"} {
 		var network []string
-		if ver(t, version).From(5, 3, 2) {
+		if fixture.Release(t, version).From(5, 3, 2) {
 			network = []string{"--hoodi"}
 			l.another(version, hoodi(l)...)
 		} else {
@@ -206,7 +209,7 @@ func TestAValidatorsLife(t *testing.T) {
 		p, port := l.validator(version, data, w, network...)
 		l.more(5)
 		if _, m := get(t, port, "/metrics"); !strings.Contains(m, `version="`+version+`"`) ||
-			strings.Contains(m, "index=") != ver(t, version).From(5, 2, 0) {
+			strings.Contains(m, "index=") != fixture.Release(t, version).From(5, 2, 0) {
 			t.Errorf("%s: %s", version, m)
 		}
 		sig := syscall.SIGTERM
@@ -227,7 +230,7 @@ func TestAValidatorsLife(t *testing.T) {
 		t.Fatal(r)
 	}
 	var in wire.Interchange
-	json.Unmarshal(mustRead(t, file), &in)
+	json.Unmarshal(fixture.Read(t, file), &in)
 	for _, d := range in.Data {
 		if k := l.judge().Keys[d.Pubkey]; len(d.Attestations) < k.Attestations || len(d.Blocks) < k.Blocks {
 			t.Errorf("%s: %d and %d records for %+v", d.Pubkey, len(d.Attestations), len(d.Blocks), k)
@@ -260,7 +263,7 @@ func TestAnOlderCopyOfTheDatabaseIsCaught(t *testing.T) {
 	p, _ := l.validator("v7.1.6", data, w)
 	l.more(3)
 	p.end(syscall.SIGTERM, 10*time.Second)
-	mustWrite(t, filepath.Join(old, storeFile), mustRead(t, filepath.Join(data, storeFile)), 0o600)
+	fixture.Write(t, filepath.Join(old, storeFile), fixture.Read(t, filepath.Join(data, storeFile)), 0o600)
 	p, _ = l.validator("v7.1.6", data, w)
 	l.more(4)
 	p.end(syscall.SIGTERM, 10*time.Second)
@@ -348,7 +351,7 @@ func TestDoppelgangerAndForeignDatabase(t *testing.T) {
 
 	foreign := t.TempDir()
 	s := open(t, foreign, "v1.3.4")
-	s.SaveGenesisRoot(unhex(genesisRoot))
+	s.SaveGenesisRoot(fixture.Unhex(t, fixture.GenesisRoot))
 	s.Close()
 	for version, code := range map[string]int{"v1.3.4": 1, "v7.1.6": 0} {
 		q, _ = l.validator(version, foreign, w)
@@ -376,7 +379,7 @@ func TestNoWalletAndNoBeaconStaysUp(t *testing.T) {
 		t.Error("it ended")
 	case <-time.After(2 * time.Second):
 	}
-	if code := p.end(syscall.SIGTERM, 5*time.Second); code != 0 || !fileExists(filepath.Join(data, storeFile)) {
+	if code := p.end(syscall.SIGTERM, 5*time.Second); code != 0 || !fixture.Exists(filepath.Join(data, storeFile)) {
 		t.Errorf("exit %d", code)
 	}
 }
@@ -412,8 +415,8 @@ func TestHotReload(t *testing.T) {
 	data, w := t.TempDir(), smallWallet(t, 1)
 	p, _ := l.validator("v1.3.4", data, w)
 	l.more(2)
-	opened, _ := findWallet(w, ver(t, "v1.3.4"))
-	opened.Password = string(mustRead(t, password(t)))
+	opened, _ := findWallet(w, fixture.Release(t, "v1.3.4"))
+	opened.Password = string(fixture.Read(t, fixture.Password(t)))
 	if err := opened.Write(someKeys(t, 3)); err != nil {
 		t.Fatal(err)
 	}
@@ -517,9 +520,9 @@ func TestABeaconThatGoesAndComes(t *testing.T) {
 func TestNetworksThatDiffer(t *testing.T) {
 	t.Parallel()
 	conf := filepath.Join(t.TempDir(), "conf.yaml")
-	mustWrite(t, conf, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 1\n"), 0o600)
+	fixture.Write(t, conf, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 1\n"), 0o600)
 	other := filepath.Join(t.TempDir(), "conf.yaml")
-	mustWrite(t, other, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 12\n"), 0o600)
+	fixture.Write(t, other, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 12\n"), 0o600)
 	l := newLab(t, "v1.3.4", "--chain-config-file="+conf)
 	w := smallWallet(t, 1)
 	var all []*process
@@ -545,7 +548,7 @@ func TestNetworksThatDiffer(t *testing.T) {
 	for version, text := range map[string]string{
 		"v1.3.4": "SECONDS_PER_SLOT: 1\n", "v7.1.6": "CONFIG_NAME: x\nDENEB_FORK_EPOCH: 18446744073709551615\n" + allForks,
 	} {
-		mustWrite(t, other, []byte(text), 0o600)
+		fixture.Write(t, other, []byte(text), 0o600)
 		bad := newLab(t, version, "--chain-config-file="+other)
 		until(t, "it answers", func() bool { code, _ := get(t, bad.mon, "/healthz"); return code != 0 })
 		time.Sleep(2 * time.Second)
@@ -565,7 +568,7 @@ func failingStore(t *testing.T, dir string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Store{db, ver(t, "v7.1.6")}
+	return &Store{db, fixture.Release(t, "v7.1.6")}
 }
 
 func TestALostDatabaseSignsNothing(t *testing.T) {
@@ -575,14 +578,14 @@ func TestALostDatabaseSignsNothing(t *testing.T) {
 			if strings.Contains(r.URL.Path, "submit") {
 				sent <- r.URL.Path
 			}
-			json.NewEncoder(w).Encode(wire.AttestationData{Slot: 8, Source: 1, Target: 2, Root: genesisRoot})
+			json.NewEncoder(w).Encode(wire.AttestationData{Slot: 8, Source: 1, Target: 2, Root: fixture.GenesisRoot})
 		}))
-		a := &App{Binary: "validator", V: ver(t, "v7.1.6"), Log: NewLogger(ver(t, "v7.1.6"))}
+		a := &App{Binary: "validator", V: fixture.Release(t, "v7.1.6"), Log: logging.New(fixture.Release(t, "v7.1.6"))}
 		key := someKeys(t, 1)[0]
 		val := &Validator{
-			app: a, fs: GlobalFlags("validator", a.V), m: NewMetrics(), store: failingStore(t, os.Getenv("PRYSM_TEST_LOST")),
+			app: a, fs: flags.Global("validator", a.V), m: NewMetrics(), store: failingStore(t, os.Getenv("PRYSM_TEST_LOST")),
 			keys: map[string]*signer{key.Pub(): {key: key}}, beacons: []*jsonClient{newClient(srv.URL)},
-			config: wire.Config{GenesisValidatorsRoot: genesisRoot},
+			config: wire.Config{GenesisValidatorsRoot: fixture.GenesisRoot},
 		}
 		val.keys[key.Pub()].live.Store(true)
 		val.metrics()
@@ -646,7 +649,7 @@ func TestKeymanagerAPI(t *testing.T) {
 	if code, _ := call("GET", nil); code != 403 {
 		t.Errorf("wrong token: %d", code)
 	}
-	raw := mustRead(t, tokenFile)
+	raw := fixture.Read(t, tokenFile)
 	if st, _ := os.Stat(tokenFile); st.Mode().Perm() != 0o600 || strings.Count(strings.TrimSpace(string(raw)), "\n") != 0 {
 		t.Errorf("token file: %o %q", st.Mode().Perm(), raw)
 	}
@@ -654,14 +657,14 @@ func TestKeymanagerAPI(t *testing.T) {
 	until(t, "ready", func() bool { code, _ := call("GET", nil); return code == 200 })
 
 	keys := someKeys(t, 3)
-	stores := []string{string(cheapKeystore(t, 0, "", "")), string(cheapKeystore(t, 1, "", "")), string(cheapKeystore(t, 2, "", ""))}
+	stores := []string{string(fixture.Keystore(t, 0, "", "")), string(fixture.Keystore(t, 1, "", "")), string(fixture.Keystore(t, 2, "", ""))}
 	pass := "Fixture-pass-1!"
 	code, out := call("POST", map[string]any{"keystores": stores, "passwords": []string{pass, pass, "wrong"}})
 	if code != 200 || status(out, 0) != "duplicate" || status(out, 1) != "imported" || status(out, 2) != "error" {
 		t.Errorf("%d %v", code, out)
 	}
 	root := l.chain.Config.GenesisValidatorsRoot
-	wrongRoot := fmt.Sprintf(`{"metadata":{"interchange_format_version":"5","genesis_validators_root":"%s"},"data":[]}`, genesisRoot)
+	wrongRoot := fmt.Sprintf(`{"metadata":{"interchange_format_version":"5","genesis_validators_root":"%s"},"data":[]}`, fixture.GenesisRoot)
 	code, out = call("POST", map[string]any{"keystores": stores[2:], "passwords": []string{pass}, "slashing_protection": wrongRoot})
 	if code != 200 || status(out, 0) != "error" || !strings.Contains(fmt.Sprint(out), "could not import slashing protection: <nil>") {
 		t.Errorf("%d %v", code, out)

@@ -10,6 +10,8 @@ import (
 	"sort"
 
 	bolt "go.etcd.io/bbolt"
+
+	"eth2xk8s/lab/prysm/internal/flags"
 )
 
 // The old form of a key's attestations (before v1.1.0) is one blob: the latest epoch written (8 bytes, little endian),
@@ -201,7 +203,7 @@ func targetsDown(tx *bolt.Tx) error {
 	return tx.Bucket(migrationsBucket).Delete(migrationTargets)
 }
 
-func dbMigrate(a *App, fs *FlagSet, down bool) int {
+func dbMigrate(a *App, fs *flags.Set, down bool) int {
 	dir := fs.String("datadir", defaultDataDir())
 	word := "up"
 	if down {
@@ -232,7 +234,7 @@ func dbMigrate(a *App, fs *FlagSet, down bool) int {
 	return 0
 }
 
-func dbRestore(a *App, fs *FlagSet, name string) int {
+func dbRestore(a *App, fs *flags.Set, name string) int {
 	source, dir := fs.String("restore-source-file", ""), fs.String("restore-target-dir", defaultDataDir())
 	raw, err := os.ReadFile(source)
 	if err == nil {

@@ -9,6 +9,9 @@ import (
 	"sort"
 	"strings"
 	"sync"
+
+	"eth2xk8s/lab/prysm/internal/logging"
+	"eth2xk8s/lab/prysm/internal/version"
 )
 
 // Metrics are gauges with labels, written in Prometheus' text form.
@@ -95,12 +98,12 @@ func (m *Metrics) write(w http.ResponseWriter) {
 func number(f float64) string { return fmt.Sprintf("%g", f) }
 
 // defineVersion publishes prysm_version as this release does: not before v1.3.3, buildDate not on v1.3.
-func (m *Metrics) defineVersion(v Version) {
+func (m *Metrics) defineVersion(v version.Release) {
 	if v.Before(1, 3, 3) {
 		return
 	}
 	m.Define("prysm_version", "gauge", "Version information")
-	kv := []string{"version", v.Text, "commit", v.commit()}
+	kv := []string{"version", v.Text, "commit", v.Commit()}
 	if v.From(2, 0, 0) {
 		kv = append(kv, "buildDate", "Moments ago")
 	}
@@ -114,7 +117,7 @@ type Check struct {
 }
 
 // Monitor serves /metrics and /healthz. A port in use is only a warning, as with Prysm.
-func Monitor(log *Logger, host string, port int, m *Metrics, checks []Check) {
+func Monitor(log *logging.Logger, host string, port int, m *Metrics, checks []Check) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) { m.write(w) })
 	mux.HandleFunc("/goroutinez", func(w http.ResponseWriter, _ *http.Request) {

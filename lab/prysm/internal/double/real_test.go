@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"eth2xk8s/lab/prysm/internal/fixture"
 	"eth2xk8s/lab/prysm/internal/freeport"
+	"eth2xk8s/lab/prysm/internal/logging"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -75,10 +77,10 @@ func TestAForkVersionOfMainnetEndsACustomChain(t *testing.T) {
 		{"v7.1.6", nil, ""},
 	} {
 		conf := filepath.Join(t.TempDir(), "conf.yaml")
-		mustWrite(t, conf, []byte(without(c.drop...)), 0o600)
-		v := ver(t, c.version)
+		fixture.Write(t, conf, []byte(without(c.drop...)), 0o600)
+		v := fixture.Release(t, c.version)
 		for _, binary := range []string{"beacon-chain", "validator"} {
-			app := &App{Binary: binary, V: v, Log: &Logger{v: v, out: os.Stderr}}
+			app := &App{Binary: binary, V: v, Log: logging.New(v)}
 			_, err := app.chainConfig(conf)
 			if (err != nil) != (c.fork != "") {
 				t.Errorf("%s %s without %v: %v", c.version, binary, c.drop, err)
@@ -93,7 +95,7 @@ func TestAForkVersionOfMainnetEndsACustomChain(t *testing.T) {
 		}
 	}
 	conf := filepath.Join(t.TempDir(), "conf.yaml")
-	mustWrite(t, conf, []byte(without("FULU")), 0o600)
+	fixture.Write(t, conf, []byte(without("FULU")), 0o600)
 	for _, binary := range []string{"beacon-chain", "validator"} {
 		code, log := short(t, "v7.1.6", binary, "http://127.0.0.1:1", "--datadir="+t.TempDir(), "--chain-config-file="+conf)
 		if code != 1 || !strings.Contains(log, "version 0x06000000 for fork fulu in config rehearsal conflicts") {
@@ -106,7 +108,7 @@ func TestQuotedHexIsNoConfiguration(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"GENESIS_FORK_VERSION: '0x20000089'\n", "GENESIS_FORK_VERSION: \"0x20000089\"\n"} {
 		conf := filepath.Join(t.TempDir(), "conf.yaml")
-		mustWrite(t, conf, []byte("CONFIG_NAME: x\nDEPOSIT_CONTRACT_ADDRESS: \"0x42\"\n"+text), 0o600)
+		fixture.Write(t, conf, []byte("CONFIG_NAME: x\nDEPOSIT_CONTRACT_ADDRESS: \"0x42\"\n"+text), 0o600)
 		for _, v := range []string{"v1.2.2", "v1.3.4", "v6.1.4", "v7.1.6"} {
 			code, log := short(t, v, "beacon-chain", "http://127.0.0.1:1", "--datadir="+t.TempDir(), "--chain-config-file="+conf)
 			if code != 1 || !strings.Contains(log, "Failed to parse chain config yaml file.") {
@@ -331,24 +333,6 @@ func TestOldClientsShowNoNextDuty(t *testing.T) {
 	}
 }
 
-func TestPairsOfVersions(t *testing.T) {
-	for _, c := range []struct {
-		validator, beacon string
-		attests, proposes bool
-	}{
-		{"v1.3.4", "v1.2.2", true, true}, {"v1.3.4", "v2.1.4", true, true}, {"v1.3.4", "v3.2.2", true, false},
-		{"v1.3.4", "v4.2.1", true, false}, {"v1.3.4", "v5.3.3", false, false}, {"v1.2.2", "v7.1.6", false, false},
-		{"v2.1.4", "v1.3.4", false, true}, {"v2.1.4", "v7.1.6", true, true}, {"v4.2.1", "v4.1.1", false, true},
-		{"v4.2.1", "v7.1.6", true, true}, {"v6.1.4", "v7.1.6", true, true}, {"v7.1.6", "v6.1.4", true, true},
-		{"v7.1.6", "v5.0.1", false, true}, {"v7.1.6", "v1.3.4", false, true},
-	} {
-		attest, blocks := ver(t, c.validator).unknownCall(ver(t, c.beacon))
-		if (attest == "") != c.attests || (blocks == "") != c.proposes {
-			t.Errorf("%s on %s: %q, %q", c.validator, c.beacon, attest, blocks)
-		}
-	}
-}
-
 func TestAClientOfAnotherEraAttestsNothingFloodsAndPanics(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "v1.3.4")
@@ -445,13 +429,13 @@ func TestADebugLogLiesBesideTheDatabase(t *testing.T) {
 	} {
 		data := t.TempDir()
 		p, _ := l.validator(c.version, data, smallWallet(t, 1), c.flags...)
-		until(t, "it runs", func() bool { return fileExists(filepath.Join(data, storeFile)) })
+		until(t, "it runs", func() bool { return fixture.Exists(filepath.Join(data, storeFile)) })
 		p.end(syscall.SIGTERM, 10*time.Second)
-		if fileExists(filepath.Join(data, "logs", "validator.log")) != c.written {
+		if fixture.Exists(filepath.Join(data, "logs", "validator.log")) != c.written {
 			t.Errorf("%s %v", c.version, c.flags)
 		}
 	}
-	if !fileExists(filepath.Join(l.beaconData, "logs", "beacon-chain.log")) {
+	if !fixture.Exists(filepath.Join(l.beaconData, "logs", "beacon-chain.log")) {
 		t.Error("no log of the beacon")
 	}
 }
@@ -477,7 +461,7 @@ func TestDoppelgangerNeverWaits(t *testing.T) {
 	}
 	// On a phase 0 chain nobody is asked.
 	conf := filepath.Join(t.TempDir(), "conf.yaml")
-	mustWrite(t, conf, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 1\nALTAIR_FORK_EPOCH: 10000000\n"+allForks), 0o600)
+	fixture.Write(t, conf, []byte("CONFIG_NAME: x\nSECONDS_PER_SLOT: 1\nALTAIR_FORK_EPOCH: 10000000\n"+allForks), 0o600)
 	l := newLab(t, "v7.1.6", "--chain-config-file="+conf)
 	p, _ := l.validator("v7.1.6", t.TempDir(), smallWallet(t, 1), "--chain-config-file="+conf, "--enable-doppelganger")
 	l.more(1)
@@ -487,16 +471,7 @@ func TestDoppelgangerNeverWaits(t *testing.T) {
 	}
 }
 
-func TestFlagsOfV718(t *testing.T) {
-	old, now := ver(t, "v7.1.6"), ver(t, "v7.1.8")
-	for _, f := range []string{"beacon-rest", "enable-rest", "beacon-grpc"} {
-		if GlobalFlags("validator", old).Has(f) || !GlobalFlags("validator", now).Has(f) {
-			t.Error(f)
-		}
-	}
-	if GlobalFlags("validator", old).known["interop-num-validators"].Noop || !GlobalFlags("validator", now).known["interop-num-validators"].Noop {
-		t.Error("interop")
-	}
+func TestAClientOfV718(t *testing.T) {
 	l := newLab(t, "v7.1.8")
 	p, _ := l.validator("v7.1.8", t.TempDir(), smallWallet(t, 1), "--beacon-rpc-provider=127.0.0.1:1",
 		fmt.Sprint("--beacon-rest=http://127.0.0.1:", l.http))
@@ -522,7 +497,7 @@ func TestKeysAndGenesisOverTheBeaconsInterface(t *testing.T) {
 			setStatuses(t, l, map[string]string{
 				keys[0].Pub(): "active", keys[1].Pub(): "pending", keys[2].Pub(): "slashing",
 			})
-			if ver(t, v).Before(5, 1, 1) {
+			if fixture.Release(t, v).Before(5, 1, 1) {
 				code, body := get(t, l.http, "/eth/v1alpha1/node/genesis")
 				if want := time.Unix(l.chain.Config.GenesisTime, 0).UTC().Format(time.RFC3339); code != 200 || !strings.Contains(body, want) {
 					t.Errorf("%d %s", code, body)
@@ -532,7 +507,7 @@ func TestKeysAndGenesisOverTheBeaconsInterface(t *testing.T) {
 				}
 				query := ""
 				for _, k := range []string{keys[0].Pub(), keys[1].Pub(), keys[2].Pub(), unknown} {
-					raw := unhex(strings.TrimPrefix(k, "0x"))
+					raw := fixture.Unhex(t, strings.TrimPrefix(k, "0x"))
 					query += "&public_keys=" + url.QueryEscape(base64.StdEncoding.EncodeToString(raw))
 				}
 				var st struct {
@@ -553,7 +528,7 @@ func TestKeysAndGenesisOverTheBeaconsInterface(t *testing.T) {
 					t.Error(body)
 				}
 			}
-			if ver(t, v).Before(2, 0, 0) {
+			if fixture.Release(t, v).Before(2, 0, 0) {
 				if code, _ := get(t, l.http, "/eth/v1/beacon/genesis"); code != 404 {
 					t.Errorf("genesis %d", code)
 				}
@@ -605,7 +580,7 @@ func TestAnInheritedLockIsKept(t *testing.T) {
 		}
 		data := t.TempDir()
 		c := prog("v7.1.6", binary, l.url, data, "--accept-terms-of-use", "--datadir="+data, "--wallet-dir="+smallWallet(t, 1),
-			"--wallet-password-file="+password(t), fmt.Sprint("--beacon-rpc-provider=127.0.0.1:", l.rpc),
+			"--wallet-password-file="+fixture.Password(t), fmt.Sprint("--beacon-rpc-provider=127.0.0.1:", l.rpc),
 			fmt.Sprint("--monitoring-port=", freeport.Find(t)))
 		if binary == "beacon-chain" {
 			c.Args = append(c.Args[:1], "--accept-terms-of-use", "--datadir="+data, fmt.Sprint("--rpc-port=", freeport.Find(t)),

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -14,6 +13,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"eth2xk8s/lab/prysm/internal/version"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -48,12 +48,12 @@ var errLocked = errors.New("cannot obtain database lock, database may be in use 
 // Store is a validator.db, open and locked.
 type Store struct {
 	db *bolt.DB
-	v  Version
+	v  version.Release
 }
 
 // OpenStore opens or makes validator.db in a directory and takes its lock, for which it waits one second.
-func OpenStore(dir string, v Version) (*Store, error) {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+func OpenStore(dir string, v version.Release) (*Store, error) {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -369,7 +369,7 @@ func (s *Store) CheckAndSaveVote(key []byte, a vote) error {
 }
 
 // saveVote writes a vote as every version does: roots by target, targets by source, from v1.3.0 also sources by target.
-func saveVote(tx *bolt.Tx, key []byte, a vote, v Version) error {
+func saveVote(tx *bolt.Tx, key []byte, a vote, v version.Release) error {
 	pk, err := tx.Bucket(pubkeysBucket).CreateBucketIfNotExists(key)
 	if err != nil {
 		return err

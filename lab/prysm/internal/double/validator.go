@@ -22,6 +22,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/logging"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -35,7 +37,7 @@ const (
 // Validator is a validator client with its keys, its database and its duties.
 type Validator struct {
 	app    *App
-	fs     *FlagSet
+	fs     *flags.Set
 	m      *Metrics
 	store  *Store
 	wallet *Wallet
@@ -71,12 +73,7 @@ type signer struct {
 	live atomic.Bool // false once the key is taken away
 }
 
-func (a *App) prefix() string {
-	if a.V.Before(4, 2, 0) {
-		return "validator"
-	}
-	return "client"
-}
+func (a *App) prefix() string { return logging.ClientPrefix(a.V) }
 
 // startFailure is an error after the node was built, which every version ends in its own way.
 func (a *App) startFailure(what string, err error) int {
@@ -84,11 +81,11 @@ func (a *App) startFailure(what string, err error) int {
 		a.Log.Error(a.prefix(), "Could not create validator runner", "error", err)
 		return 0
 	}
-	a.Log.write(0, "fatal", a.prefix(), what, []any{"error", err})
+	a.Log.LastWords(a.prefix(), what, "error", err)
 	return 1
 }
 
-func (a *App) runValidator(fs *FlagSet) (int, error) {
+func (a *App) runValidator(fs *flags.Set) (int, error) {
 	v, log := a.V, a.Log
 	val := &Validator{
 		app: a, fs: fs, m: NewMetrics(), keys: map[string]*signer{}, changed: make(chan struct{}, 1),
@@ -256,7 +253,7 @@ func (val *Validator) defaultStoreDir(walletDir string) string {
 }
 
 // walletPassword finds the password of an existing wallet.
-func (a *App) walletPassword(fs *FlagSet, dir string) (string, error) {
+func (a *App) walletPassword(fs *flags.Set, dir string) (string, error) {
 	if a.V.From(1, 0, 0) {
 		if raw, err := os.ReadFile(filepath.Join(dir, "walletpassword.txt")); err == nil {
 			return strings.TrimRight(string(raw), "\r\n"), nil

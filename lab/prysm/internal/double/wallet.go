@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
+
+	"eth2xk8s/lab/prysm/internal/version"
 )
 
 // accountsFile is the one file of an imported or derived wallet, under the directory of its kind.
@@ -27,7 +29,7 @@ type Wallet struct {
 	Root     string
 	Kind     string // direct or derived
 	Password string
-	v        Version
+	v        version.Release
 }
 
 // Key is one account.
@@ -40,7 +42,7 @@ type Key struct {
 func (k Key) Pub() string { return "0x" + hex.EncodeToString(k.Public) }
 
 // walletKinds are the names of directories that make a directory a wallet.
-func walletKinds(v Version) []string {
+func walletKinds(v version.Release) []string {
 	kinds := []string{"direct", "derived", "remote"}
 	if v.From(2, 1, 0) {
 		kinds = append(kinds, "imported", "local", "web3signer")
@@ -50,7 +52,7 @@ func walletKinds(v Version) []string {
 
 // findWallet looks for a wallet: errNoWallet if there is not exactly one (also when the directory is missing or holds
 // other things).
-func findWallet(dir string, v Version) (*Wallet, error) {
+func findWallet(dir string, v version.Release) (*Wallet, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errNoWallet

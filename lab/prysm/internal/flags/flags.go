@@ -1,20 +1,26 @@
-package double
+// Package flags is Prysm's command line: which flags each release of each program knows, and how they are read. The
+// table flags.txt says from which release to which a flag is there; parsing, mistakes and the help text are those of
+// urfave/cli, which Prysm uses.
+package flags
 
 import (
 	_ "embed"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"eth2xk8s/lab/prysm/internal/version"
 )
 
 //go:embed flags.txt
-var flagTable string
+var table string
 
 // Flag is a flag that one version of one program (or of a sub-command) knows.
 type Flag struct {
@@ -24,73 +30,78 @@ type Flag struct {
 	Aliases []string
 }
 
-// FlagSet is what one level of the command line knows and was given. A sub-command looks into its parents for flags that
+// Set is what one level of the command line knows and was given. A sub-command looks into its parents for flags that
 // it does not have itself.
-type FlagSet struct {
+type Set struct {
 	known  map[string]*Flag // by name and alias
 	list   []*Flag
 	values map[string][]string // by canonical name
-	parent *FlagSet
+	parent *Set
 }
 
-// Interval tells whether v lies in "first..last" (NEW means: still there).
-func inInterval(v Version, s string) bool {
+// inInterval tells whether v lies in "first..last" (NEW means: still there).
+func inInterval(v version.Release, s string) bool {
 	first, last, ok := strings.Cut(s, "..")
 	if !ok {
 		return false
 	}
-	f, err := ParseVersion(first)
-	if err != nil || v.cmp(f) < 0 {
+	f, err := version.Parse(first)
+	if err != nil || v.Compare(f) < 0 {
 		return false
 	}
 	if last == "NEW" {
 		return true
 	}
-	l, err := ParseVersion(last)
-	return err == nil && v.cmp(l) <= 0
+	l, err := version.Parse(last)
+	return err == nil && v.Compare(l) <= 0
 }
 
-// GlobalFlags are the flags of the program itself.
-func GlobalFlags(binary string, v Version) *FlagSet {
-	set := NewFlagSet(nil)
+// Global are the flags of the program itself.
+func Global(binary string, v version.Release) *Set {
+	set := NewSet(nil)
 	which := binary[:1]
-	for _, line := range strings.Split(flagTable, "\n") {
-		f := strings.Fields(line)
-		if len(f) != 6 || f[0] != which {
+	for _, line := range strings.Split(table, "\n") {
+		row := strings.Fields(line)
+		if len(row) != 6 || row[0] != which {
 			continue
 		}
-		for _, iv := range strings.Split(f[3], ",") {
-			if !inInterval(v, iv) {
-				continue
-			}
-			fl := &Flag{Name: f[1], Kind: f[2]}
-			if f[4] != "-" {
-				fl.Noop = inInterval(v, f[4]+"..NEW")
-			}
-			if f[5] != "-" {
-				for _, group := range strings.Split(f[5], ";") {
-					names, since, _ := strings.Cut(group, "@")
-					if inInterval(v, since+"..NEW") {
-						fl.Aliases = append(fl.Aliases, strings.Split(names, ",")...)
-					}
-				}
-			}
-			set.Add(fl)
-			break
+		if f := rowAt(row, v); f != nil {
+			set.Add(f)
 		}
 	}
 	return set
 }
 
-// NewFlagSet makes an empty set. It always knows help.
-func NewFlagSet(parent *FlagSet) *FlagSet {
-	s := &FlagSet{known: map[string]*Flag{}, values: map[string][]string{}, parent: parent}
+// rowAt is the flag of a row of the table as one release knows it, or nil if it does not.
+func rowAt(row []string, v version.Release) *Flag {
+	name, kind, known, noopFrom, aliases := row[1], row[2], row[3], row[4], row[5]
+	if !slices.ContainsFunc(strings.Split(known, ","), func(interval string) bool { return inInterval(v, interval) }) {
+		return nil
+	}
+	f := &Flag{Name: name, Kind: kind}
+	if noopFrom != "-" {
+		f.Noop = inInterval(v, noopFrom+"..NEW")
+	}
+	if aliases != "-" {
+		for _, group := range strings.Split(aliases, ";") {
+			names, since, _ := strings.Cut(group, "@")
+			if inInterval(v, since+"..NEW") {
+				f.Aliases = append(f.Aliases, strings.Split(names, ",")...)
+			}
+		}
+	}
+	return f
+}
+
+// NewSet makes an empty set. It always knows help.
+func NewSet(parent *Set) *Set {
+	s := &Set{known: map[string]*Flag{}, values: map[string][]string{}, parent: parent}
 	s.Add(&Flag{Name: "help", Kind: "bool", Aliases: []string{"h"}})
 	return s
 }
 
 // Add makes a flag known, unless an older name of it is in the way.
-func (s *FlagSet) Add(f *Flag) {
+func (s *Set) Add(f *Flag) {
 	if s.known[f.Name] != nil {
 		return
 	}
@@ -109,7 +120,7 @@ type UsageError struct{ Msg string }
 func (e *UsageError) Error() string { return e.Msg }
 
 // Parse reads flags up to the first argument that is none and returns the rest, as Go's flag package does.
-func (s *FlagSet) Parse(args []string) ([]string, error) {
+func (s *Set) Parse(args []string) ([]string, error) {
 	for len(args) > 0 {
 		arg := args[0]
 		if len(arg) < 2 || arg[0] != '-' {
@@ -166,15 +177,18 @@ func (f *Flag) check(value string) error {
 	return err
 }
 
+// Lookup is the flag of that name or alias on this level, or nil.
+func (s *Set) Lookup(name string) *Flag { return s.known[name] }
+
 // IsSet tells whether a flag was given, on the level that has it.
-func (s *FlagSet) IsSet(name string) bool { return len(s.All(name)) > 0 }
+func (s *Set) IsSet(name string) bool { return len(s.All(name)) > 0 }
 
 // Has tells whether the flag exists here.
-func (s *FlagSet) Has(name string) bool { return s.known[name] != nil }
+func (s *Set) Has(name string) bool { return s.known[name] != nil }
 
 // All returns every value given on the innermost level that has the flag: what was given further out, before a
 // sub-command that has it too, is not seen there.
-func (s *FlagSet) All(name string) []string {
+func (s *Set) All(name string) []string {
 	for ; s != nil; s = s.parent {
 		if s.known[name] != nil {
 			return s.values[name]
@@ -184,7 +198,7 @@ func (s *FlagSet) All(name string) []string {
 }
 
 // String returns the last value given, or the default.
-func (s *FlagSet) String(name, dflt string) string {
+func (s *Set) String(name, dflt string) string {
 	if v := s.All(name); len(v) > 0 {
 		return v[len(v)-1]
 	}
@@ -192,13 +206,13 @@ func (s *FlagSet) String(name, dflt string) string {
 }
 
 // Bool tells whether a switch is on.
-func (s *FlagSet) Bool(name string) bool {
+func (s *Set) Bool(name string) bool {
 	on, _ := strconv.ParseBool(s.String(name, "false"))
 	return on
 }
 
 // Int returns a number, or the default.
-func (s *FlagSet) Int(name string, dflt int) int {
+func (s *Set) Int(name string, dflt int) int {
 	n, err := strconv.ParseInt(s.String(name, ""), 0, 64)
 	if err != nil {
 		return dflt
@@ -207,7 +221,7 @@ func (s *FlagSet) Int(name string, dflt int) int {
 }
 
 // Noops lists the flags given that have no effect in this version.
-func (s *FlagSet) Noops() []string {
+func (s *Set) Noops() []string {
 	var out []string
 	for _, f := range s.list {
 		if f.Noop && len(s.values[f.Name]) > 0 {
@@ -218,7 +232,7 @@ func (s *FlagSet) Noops() []string {
 }
 
 // LoadConfigFile fills in what a YAML file says and the command line does not.
-func (s *FlagSet) LoadConfigFile(path string) error {
+func (s *Set) LoadConfigFile(path string) error {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("Unable to create input source with context: inner error: \n'%s'", err)
@@ -253,7 +267,7 @@ func (s *FlagSet) LoadConfigFile(path string) error {
 }
 
 // Help lists the flags, as the programs do after a mistake.
-func (s *FlagSet) Help(name, usage string) string {
+func (s *Set) Help(name, usage string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "NAME:\n   %s - %s\n\nUSAGE:\n   %s [options] command [command options] [arguments...]\n\nOPTIONS:\n", name, usage, name)
 	list := append([]*Flag{}, s.list...)
