@@ -8,16 +8,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"sort"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
 
 	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/wallet"
 )
 
 const insecureText = "You are using an insecure gRPC connection. If you are running your beacon node and validator on the " +
@@ -30,34 +28,11 @@ func (a *App) fail(prefix, what string, err error) int {
 	return 1
 }
 
-// newPassword is what a password for a new wallet has to be.
-func (a *App) newPassword(pass string) error {
-	if len(pass) < 8 {
-		return errors.New("password must have at least 8 characters")
-	}
-	if a.V.From(2, 0, 3) {
-		return nil
-	}
-	var letter, number, special bool
-	for _, c := range pass {
-		letter = letter || unicode.IsLetter(c)
-		number = number || unicode.IsNumber(c)
-		special = special || unicode.IsPunct(c) || unicode.IsSymbol(c)
-	}
-	if !letter || !number || !special {
-		return errors.New("password must have at least 8 characters, at least 1 alphabetical character, 1 unicode symbol, and 1 number")
-	}
-	return nil
-}
-
 // createWallet makes the directory of a new wallet.
-func (a *App) createWallet(dir, password string) (*Wallet, error) {
-	if err := a.newPassword(password); err != nil {
+func (a *App) createWallet(dir, password string) (*wallet.Wallet, error) {
+	w, err := wallet.Create(dir, password, a.V)
+	if err != nil {
 		return nil, err
-	}
-	w := &Wallet{Root: dir, Dir: filepath.Join(dir, "direct"), Kind: "direct", Password: password, v: a.V}
-	if err := os.MkdirAll(w.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("could not create wallet directory: %w", err)
 	}
 	prefix, field := "accounts", "wallet-path"
 	if a.V.From(4, 2, 0) {
@@ -71,10 +46,10 @@ func (a *App) createWallet(dir, password string) (*Wallet, error) {
 }
 
 // openWallet opens the wallet that the flags name; create makes one that is not there.
-func (a *App) openWallet(fs *flags.Set, create bool) (*Wallet, error) {
+func (a *App) openWallet(fs *flags.Set, create bool) (*wallet.Wallet, error) {
 	dir := fs.String("wallet-dir", defaultWalletDir())
-	w, err := findWallet(dir, a.V)
-	if errors.Is(err, errNoWallet) {
+	w, err := wallet.Find(dir, a.V)
+	if errors.Is(err, wallet.ErrNone) {
 		if !create {
 			return nil, errors.New(noWalletText)
 		}
@@ -82,7 +57,7 @@ func (a *App) openWallet(fs *flags.Set, create bool) (*Wallet, error) {
 		if path == "" {
 			return nil, errors.New("could not read password: inappropriate ioctl for device")
 		}
-		pass, err := readPassword(path)
+		pass, err := wallet.ReadPassword(path)
 		if err != nil {
 			return nil, err
 		}
@@ -100,13 +75,13 @@ func (a *App) openWallet(fs *flags.Set, create bool) (*Wallet, error) {
 	return w, nil
 }
 
-func (a *App) openKeys(fs *flags.Set, create bool) (*Wallet, []Key, error) {
+func (a *App) openKeys(fs *flags.Set, create bool) (*wallet.Wallet, []wallet.Key, error) {
 	w, err := a.openWallet(fs, create)
 	if err != nil {
 		return nil, nil, err
 	}
 	keys, err := w.Keys()
-	if errors.Is(err, errWrongPassword) {
+	if errors.Is(err, wallet.ErrWrongPassword) {
 		return nil, nil, fmt.Errorf("could not initialize imported keymanager: failed to initialize account store: %w", err)
 	}
 	return w, keys, err
@@ -115,7 +90,7 @@ func (a *App) openKeys(fs *flags.Set, create bool) (*Wallet, []Key, error) {
 func accountsList(a *App, fs *flags.Set) int {
 	w, keys, err := a.openKeys(fs, false)
 	if err != nil {
-		if errors.Is(err, errWrongPassword) {
+		if errors.Is(err, wallet.ErrWrongPassword) {
 			err = fmt.Errorf("could not initialize keymanager: wrong wallet password entered: %w", err)
 		}
 		return a.fail("accounts", "Could not list accounts", err)
@@ -151,69 +126,6 @@ func accountsList(a *App, fs *flags.Set) int {
 	return 0
 }
 
-var derivation = regexp.MustCompile(`m_12381_3600_([0-9]+)_([0-9]+)_([0-9]+)`)
-
-// readKeystores finds the keystores that --keys-dir names. What is no keystore is passed over.
-func (a *App) readKeystores(dir string) ([]*keystoreFile, error) {
-	st, err := os.Stat(dir)
-	if err != nil {
-		return nil, fmt.Errorf("could not determine if path is a directory: %w", err)
-	}
-	var files []string
-	if !st.IsDir() {
-		files = []string{dir}
-	} else {
-		var walk func(string, int) error
-		walk = func(d string, depth int) error {
-			entries, err := os.ReadDir(d)
-			if err != nil {
-				return err
-			}
-			if len(entries) == 0 {
-				return fmt.Errorf("directory %s has no files, cannot import from it", d)
-			}
-			for _, e := range entries {
-				path := filepath.Join(d, e.Name())
-				if !e.IsDir() {
-					files = append(files, path)
-				} else if a.V.From(4, 2, 0) && depth < 2 {
-					if err := walk(path, depth+1); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		}
-		if err := walk(dir, 0); err != nil {
-			return nil, err
-		}
-	}
-	index := func(path string) int {
-		if m := derivation.FindStringSubmatch(filepath.Base(path)); m != nil {
-			n, _ := strconv.Atoi(m[1])
-			return n
-		}
-		return -1
-	}
-	sort.SliceStable(files, func(i, j int) bool { return index(files[i]) < index(files[j]) })
-	var out []*keystoreFile
-	for _, path := range files {
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		k := &keystoreFile{file: path}
-		if json.Unmarshal(raw, k) != nil || k.Pubkey == "" {
-			if !st.IsDir() {
-				return nil, errors.New("could not decode keystore json: not a keystore")
-			}
-			continue
-		}
-		out = append(out, k)
-	}
-	return out, nil
-}
-
 func accountsImport(a *App, fs *flags.Set) int {
 	v, log := a.V, a.Log
 	w, have, err := a.openKeys(fs, true)
@@ -235,7 +147,7 @@ func accountsImport(a *App, fs *flags.Set) int {
 		log.Info("accounts", "importing validator keystores...")
 		log.Info("accounts", "checking directory for keystores: "+dir)
 	}
-	files, err := a.readKeystores(dir)
+	files, err := wallet.ReadKeystores(dir, v)
 	if err != nil {
 		return bad(err)
 	}
@@ -258,7 +170,7 @@ func accountsImport(a *App, fs *flags.Set) int {
 	for i := range passwords {
 		passwords[i] = string(pass)
 	}
-	statuses, err := importKeystores(w, have, files, passwords)
+	statuses, err := w.Import(have, files, passwords)
 	if err != nil {
 		return bad(err)
 	}
@@ -270,7 +182,7 @@ func accountsImport(a *App, fs *flags.Set) int {
 		}
 		switch s.Status {
 		case "imported":
-			good = append(good, s.key.Pub())
+			good = append(good, s.Key.Pub())
 		case "duplicate":
 			log.Warn("accounts", fmt.Sprintf("Duplicate key %s found in import request, skipped", short))
 		default:
@@ -296,27 +208,27 @@ func accountsImport(a *App, fs *flags.Set) int {
 }
 
 // importAllOrNothing is the way up to v2.0.4.
-func (a *App) importAllOrNothing(w *Wallet, have []Key, files []*keystoreFile, pass string, bad func(error) int) int {
+func (a *App) importAllOrNothing(w *wallet.Wallet, have []wallet.Key, files []*wallet.Keystore, pass string, bad func(error) int) int {
 	known := map[string]bool{}
 	for _, k := range have {
 		known[k.Pub()] = true
 	}
-	all := append([]Key{}, have...)
+	all := append([]wallet.Key{}, have...)
 	seen := map[string]bool{}
 	for _, f := range files {
 		pub, err := hex.DecodeString(f.Pubkey)
 		if err != nil {
 			return bad(fmt.Errorf("could not decode pubkey from keystore: %w", err))
 		}
-		secret, err := decryptKeystore(f, pass)
+		secret, err := f.Decrypt(pass)
 		if err != nil {
-			if strings.Contains(err.Error(), "invalid checksum") {
+			if wallet.WrongPassword(err) {
 				fmt.Fprintf(a.Out, "Password incorrect for key 0x%s, input correct password\n", f.Pubkey)
 				return bad(errors.New("could not read keystore password: could not read password: inappropriate ioctl for device"))
 			}
 			return bad(fmt.Errorf("could not decrypt keystore: %w", err))
 		}
-		k := Key{secret, pub}
+		k := wallet.Key{Secret: secret, Public: pub}
 		if seen[k.Pub()] {
 			a.Log.Warn("imported-keymanager", "Duplicate key in import folder will be ignored: "+k.Pub())
 			continue
@@ -333,56 +245,7 @@ func (a *App) importAllOrNothing(w *Wallet, have []Key, files []*keystoreFile, p
 	return 0
 }
 
-// importStatus is what became of one keystore.
-type importStatus struct {
-	Status  string `json:"status"`
-	Message string `json:"message"`
-	key     Key
-}
-
-// importKeystores takes in what it can; the public key that a file names is believed, as Prysm does.
-func importKeystores(w *Wallet, have []Key, files []*keystoreFile, passwords []string) ([]*importStatus, error) {
-	known := map[string]bool{}
-	for _, k := range have {
-		known[k.Pub()] = true
-	}
-	all := append([]Key{}, have...)
-	out := make([]*importStatus, len(files))
-	fresh := false
-	for i, f := range files {
-		s := &importStatus{Status: "error"}
-		out[i] = s
-		pub, err := hex.DecodeString(f.Pubkey)
-		if err != nil {
-			s.Message = "could not decode pubkey from keystore: " + err.Error()
-			continue
-		}
-		s.key = Key{Public: pub}
-		if known[s.key.Pub()] {
-			s.Status = "duplicate"
-			continue
-		}
-		secret, err := decryptKeystore(f, passwords[i])
-		if err != nil {
-			s.Message = fmt.Sprintf("incorrect password for key 0x%s", f.Pubkey)
-			if !strings.Contains(err.Error(), "invalid checksum") {
-				s.Message = "could not decrypt keystore: " + err.Error()
-			}
-			continue
-		}
-		s.key.Secret = secret
-		s.Status = "imported"
-		known[s.key.Pub()] = true
-		all = append(all, s.key)
-		fresh = true
-	}
-	if !fresh {
-		return out, nil
-	}
-	return out, w.Write(all)
-}
-
-func (a *App) importPrivateKey(w *Wallet, have []Key, path string) int {
+func (a *App) importPrivateKey(w *wallet.Wallet, have []wallet.Key, path string) int {
 	bad := func(err error) int { return a.fail("accounts", "Could not import accounts", err) }
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -392,7 +255,7 @@ func (a *App) importPrivateKey(w *Wallet, have []Key, path string) int {
 	if err != nil {
 		return bad(fmt.Errorf("could not decode file as hex string: %w", err))
 	}
-	k, err := keyOf(secret)
+	k, err := wallet.NewKey(secret)
 	if err != nil {
 		return bad(fmt.Errorf("not a valid BLS private key: %w", err))
 	}
@@ -410,7 +273,7 @@ func (a *App) importPrivateKey(w *Wallet, have []Key, path string) int {
 }
 
 // chosen picks the keys that a comma-separated flag names; all must be there unless strict is off.
-func chosen(text string, have []Key, strict bool) (map[string]bool, error) {
+func chosen(text string, have []wallet.Key, strict bool) (map[string]bool, error) {
 	out := map[string]bool{}
 	known := map[string]bool{}
 	for _, k := range have {
@@ -443,7 +306,7 @@ func accountsDelete(a *App, fs *flags.Set) int {
 	if err != nil {
 		return bad(err)
 	}
-	var keep []Key
+	var keep []wallet.Key
 	for _, k := range have {
 		if !gone[k.Pub()] {
 			keep = append(keep, k)
@@ -470,7 +333,7 @@ func accountsBackup(a *App, fs *flags.Set) int {
 	if dir == "" || file == "" || !fs.IsSet("backup-public-keys") {
 		return bad(errors.New("could not read the answers: no terminal to ask on"))
 	}
-	pass, err := readPassword(file)
+	pass, err := wallet.ReadPassword(file)
 	if err != nil {
 		return bad(err)
 	}
@@ -537,7 +400,7 @@ func walletCreate(a *App, fs *flags.Set) int {
 	if !ok {
 		return bad(fmt.Errorf("%s is not an allowed keymanager", kind))
 	}
-	if _, err := findWallet(dir, a.V); !errors.Is(err, errNoWallet) {
+	if _, err := wallet.Find(dir, a.V); !errors.Is(err, wallet.ErrNone) {
 		return bad(fmt.Errorf("a wallet already exists at this location. Please input an alternative location for the new wallet or remove the current wallet"))
 	}
 	if kind == "derived" || kind == "remote" || kind == "web3signer" {
@@ -547,7 +410,7 @@ func walletCreate(a *App, fs *flags.Set) int {
 	if path == "" {
 		return bad(errors.New("could not read password: inappropriate ioctl for device"))
 	}
-	pass, err := readPassword(path)
+	pass, err := wallet.ReadPassword(path)
 	if err != nil {
 		return bad(err)
 	}

@@ -1,7 +1,6 @@
 package double
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -23,84 +22,21 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/jsonhttp"
+	"eth2xk8s/lab/prysm/internal/kv"
+	"eth2xk8s/lab/prysm/internal/monitor"
 	"eth2xk8s/lab/prysm/internal/version"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
-// jsonClient talks to the chain or to a beacon. Nothing in the lab is far away: what hangs is broken.
-type jsonClient struct {
-	base    string
-	http    *http.Client
-	version string // of a validator client, which its beacon is told
-}
-
-// versionHeader carries the version of a validator client, by which a beacon knows what the client asks for.
-const versionHeader = "X-Validator-Version"
-
-func newClient(base string) *jsonClient {
-	if !strings.Contains(base, "://") {
-		base = "http://" + base
-	}
-	return &jsonClient{base: strings.TrimRight(base, "/"), http: &http.Client{Timeout: 4 * time.Second}}
-}
-
-// statusError is an answer that is no success.
-type statusError struct {
-	code int
-	msg  string
-}
-
-func (e statusError) Error() string { return e.msg }
-
-func (c *jsonClient) do(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		raw, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(raw)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
-	if err != nil {
-		return err
-	}
-	if c.version != "" {
-		req.Header.Set(versionHeader, c.version)
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		msg, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return statusError{res.StatusCode, strings.TrimSpace(string(msg))}
-	}
-	if out == nil {
-		return nil
-	}
-	return json.NewDecoder(res.Body).Decode(out)
-}
-
-// beaconStatus is what a validator wants to know of its beacon before anything else.
-type beaconStatus struct {
-	Config  wire.Config `json:"config"`
-	Started bool        `json:"started"`
-	Synced  bool        `json:"synced"`
-	Version string      `json:"version"`
-	Network string      `json:"network"`
-}
-
 // Beacon is a beacon node that follows the lab's chain.
 type Beacon struct {
 	app   *App
-	chain *jsonClient
+	chain *jsonhttp.Client
 	fs    *flags.Set
-	m     *Metrics
+	m     *monitor.Metrics
 
 	mu      sync.Mutex
 	config  *wire.Config
@@ -116,7 +52,7 @@ type Beacon struct {
 
 func (a *App) runBeacon(fs *flags.Set) error {
 	v, log := a.V, a.Log
-	b := &Beacon{app: a, chain: newClient(a.Chain), fs: fs, m: NewMetrics()}
+	b := &Beacon{app: a, chain: jsonhttp.New(a.Chain), fs: fs, m: monitor.NewMetrics()}
 	if err := b.checkFiles(); err != nil {
 		return err
 	}
@@ -132,10 +68,7 @@ func (a *App) runBeacon(fs *flags.Set) error {
 	if err := os.MkdirAll(dbDir, 0o700); err != nil {
 		return err
 	}
-	db, err := bolt.Open(filepath.Join(dbDir, "beaconchain.db"), 0o600, &bolt.Options{Timeout: time.Second})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return fmt.Errorf("could not create database: %w", errLocked)
-	}
+	db, err := kv.Open(filepath.Join(dbDir, "beaconchain.db"), bolt.Options{})
 	if err != nil {
 		return fmt.Errorf("could not create database: %w", err)
 	}
@@ -155,7 +88,7 @@ func (a *App) runBeacon(fs *flags.Set) error {
 	b.p2p()
 
 	m := b.m
-	m.defineVersion(v)
+	m.DefineVersion(v)
 	m.Define("beacon_head_slot", "gauge", "Slot of the head block of the beacon chain")
 	m.Define("beacon_clock_time_slot", "gauge", "The current slot based on the genesis time and current clock")
 	// Both are set when a block arrives, the clock too: until then they are 0.
@@ -165,7 +98,7 @@ func (a *App) runBeacon(fs *flags.Set) error {
 	m.Define("beacon_finalized_epoch", "gauge", "Last finalized epoch of the processed state")
 	m.Define("p2p_peer_count", "gauge", "The number of peers in a given state.")
 	if !fs.Bool("disable-monitoring") {
-		Monitor(log, fs.String("monitoring-host", "127.0.0.1"), fs.Int("monitoring-port", 8080), m, b.checks())
+		monitor.Serve(log, fs.String("monitoring-host", "127.0.0.1"), fs.Int("monitoring-port", 8080), m, b.checks())
 	}
 
 	if v.Before(2, 0, 0) {
@@ -409,7 +342,7 @@ func (b *Beacon) epochOfChain() uint64 {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	var h wire.Head
-	if err := b.chain.do(ctx, "GET", "/head", nil, &h); err != nil {
+	if err := b.chain.Do(ctx, "GET", "/head", nil, &h); err != nil {
 		b.app.Log.Debug("p2p", "The chain does not answer", "error", err)
 	}
 	return h.Epoch
@@ -493,7 +426,7 @@ func (b *Beacon) poll(first bool) {
 	b.mu.Unlock()
 	if !known {
 		var c wire.Config
-		if err := b.chain.do(ctx, "GET", "/config", nil, &c); err != nil {
+		if err := b.chain.Do(ctx, "GET", "/config", nil, &c); err != nil {
 			if first {
 				b.app.Log.Warn("p2p", "No peers yet", "error", err)
 			}
@@ -510,7 +443,7 @@ func (b *Beacon) poll(first bool) {
 		b.mu.Unlock()
 	}
 	var h wire.Head
-	if err := b.chain.do(ctx, "GET", "/head", nil, &h); err != nil {
+	if err := b.chain.Do(ctx, "GET", "/head", nil, &h); err != nil {
 		b.app.Log.Debug("p2p", "The chain does not answer", "error", err)
 		b.m.Set("p2p_peer_count", 0, "state", "Connected")
 		return
@@ -686,7 +619,7 @@ func dialEth1(text string) error {
 	return fmt.Errorf("could not dial eth1 nodes: Post %q: %w", text, err)
 }
 
-func (b *Beacon) checks() []Check {
+func (b *Beacon) checks() []monitor.Check {
 	syncing := func() error {
 		if b.optimistic() {
 			return errors.New("service is optimistic, validators can't perform duties " +
@@ -699,18 +632,18 @@ func (b *Beacon) checks() []Check {
 		return nil
 	}
 	ok := func() error { return nil }
-	eth1 := Check{"*execution.Service", ok}
+	eth1 := monitor.Check{Name: "*execution.Service", Err: ok}
 	if b.app.V.Before(3, 0, 0) {
-		eth1 = Check{"*powchain.Service", func() error {
+		eth1 = monitor.Check{Name: "*powchain.Service", Err: func() error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return b.eth1
 		}}
 	}
-	return []Check{
-		{"*p2p.Service", ok},
+	return []monitor.Check{
+		{Name: "*p2p.Service", Err: ok},
 		eth1,
-		{"*blockchain.Service", func() error {
+		{Name: "*blockchain.Service", Err: func() error {
 			if b.optimistic() {
 				return errors.New("service is optimistic, and only limited service functionality is provided " +
 					"please check if execution layer is fully synced")
@@ -720,14 +653,14 @@ func (b *Beacon) checks() []Check {
 			}
 			return nil
 		}},
-		{"*initialsync.Service", func() error {
+		{Name: "*initialsync.Service", Err: func() error {
 			if started, syncing, _, _, _ := b.syncState(); started && syncing {
 				return errors.New("syncing")
 			}
 			return nil
 		}},
-		{"*sync.Service", ok},
-		{"*rpc.Service", syncing},
+		{Name: "*sync.Service", Err: ok},
+		{Name: "*rpc.Service", Err: syncing},
 	}
 }
 
@@ -735,17 +668,17 @@ func (b *Beacon) checks() []Check {
 func (b *Beacon) private(mux *http.ServeMux) {
 	mux.HandleFunc("GET /lab/status", func(w http.ResponseWriter, _ *http.Request) {
 		started, syncing, _, _, _ := b.syncState()
-		st := beaconStatus{Started: started, Synced: started && !syncing, Version: b.app.V.Text, Network: b.app.network(b.fs)}
+		st := wire.BeaconStatus{Started: started, Synced: started && !syncing, Version: b.app.V.Text, Network: b.app.network(b.fs)}
 		b.mu.Lock()
 		if b.config != nil {
 			st.Config = *b.config
 		}
 		b.mu.Unlock()
-		answer(w, http.StatusOK, st)
+		jsonhttp.Answer(w, http.StatusOK, st)
 	})
 	pass := func(method, path string, check func(*http.Request) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			if client, err := version.Parse(r.Header.Get(versionHeader)); err == nil {
+			if client, err := version.Parse(r.Header.Get(jsonhttp.VersionHeader)); err == nil {
 				attest, blocks := client.UnknownCall(b.app.V)
 				if path == "/block" && attest == "" {
 					attest = blocks
@@ -781,16 +714,16 @@ func (b *Beacon) private(mux *http.ServeMux) {
 				to += "?" + r.URL.RawQuery
 			}
 			var out json.RawMessage
-			if err := b.chain.do(r.Context(), method, to, in, &out); err != nil {
+			if err := b.chain.Do(r.Context(), method, to, in, &out); err != nil {
 				code := http.StatusBadGateway
-				var st statusError
+				var st jsonhttp.StatusError
 				if errors.As(err, &st) {
-					code = st.code
+					code = st.Code
 				}
 				http.Error(w, err.Error(), code)
 				return
 			}
-			answer(w, http.StatusOK, out)
+			jsonhttp.Answer(w, http.StatusOK, out)
 		}
 	}
 	current := func(r *http.Request) error {
@@ -816,18 +749,12 @@ func (b *Beacon) private(mux *http.ServeMux) {
 		}
 		// A signature that exists is passed on whatever the sync state, so that the judge sees it.
 		s.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
-		if err := b.chain.do(r.Context(), "POST", "/submit", s, nil); err != nil {
+		if err := b.chain.Do(r.Context(), "POST", "/submit", s, nil); err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
-		answer(w, http.StatusOK, map[string]bool{"ok": true})
+		jsonhttp.Answer(w, http.StatusOK, map[string]bool{"ok": true})
 	})
-}
-
-func answer(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(v)
 }
 
 func b64(hexText string) string {
@@ -839,21 +766,21 @@ func b64(hexText string) string {
 func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /eth/v1alpha1/node/syncing", func(w http.ResponseWriter, _ *http.Request) {
 		started, syncing, _, _, _ := b.syncState()
-		answer(w, 200, map[string]bool{"syncing": syncing || !started})
+		jsonhttp.Answer(w, 200, map[string]bool{"syncing": syncing || !started})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/node/version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 200, map[string]string{"version": b.app.V.Full(), "metadata": ""})
+		jsonhttp.Answer(w, 200, map[string]string{"version": b.app.V.Full(), "metadata": ""})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/node/genesis", func(w http.ResponseWriter, _ *http.Request) {
 		c := b.conf()
-		answer(w, 200, map[string]string{
+		jsonhttp.Answer(w, 200, map[string]string{
 			"genesisTime":            time.Unix(c.GenesisTime, 0).UTC().Format(time.RFC3339),
 			"depositContractAddress": b64("0x00000000219ab540356cbb839cbe05303d7705fa"),
 			"genesisValidatorsRoot":  b64(c.GenesisValidatorsRoot),
 		})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/node/peers", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 200, map[string]any{"peers": []any{}})
+		jsonhttp.Answer(w, 200, map[string]any{"peers": []any{}})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/beacon/chainhead", func(w http.ResponseWriter, _ *http.Request) {
 		b.mu.Lock()
@@ -866,7 +793,7 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 			prev--
 		}
 		root := b64(h.Root)
-		answer(w, 200, map[string]string{
+		jsonhttp.Answer(w, 200, map[string]string{
 			"headSlot": n(h.Slot), "headEpoch": n(h.Epoch), "headBlockRoot": root,
 			"justifiedSlot": n(h.Justified * c.SlotsPerEpoch), "justifiedEpoch": n(h.Justified), "justifiedBlockRoot": root,
 			"finalizedSlot": n(h.Finalized * c.SlotsPerEpoch), "finalizedEpoch": n(h.Finalized), "finalizedBlockRoot": root,
@@ -877,7 +804,7 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /eth/v1alpha1/beacon/config", func(w http.ResponseWriter, _ *http.Request) {
 		c := b.conf()
 		n := func(v uint64) string { return strconv.FormatUint(v, 10) }
-		answer(w, 200, map[string]any{"config": map[string]string{
+		jsonhttp.Answer(w, 200, map[string]any{"config": map[string]string{
 			"SecondsPerSlot": n(c.SecondsPerSlot), "SlotsPerEpoch": n(c.SlotsPerEpoch),
 		}})
 	})
@@ -886,14 +813,14 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 		for _, text := range append(query["public_keys"], query["publicKeys"]...) {
 			raw, err := unb64(text)
 			if err != nil || len(raw) != 48 {
-				answer(w, 400, map[string]any{"error": "illegal base64 data", "code": 3, "message": "illegal base64 data"})
+				jsonhttp.Answer(w, 400, map[string]any{"error": "illegal base64 data", "code": 3, "message": "illegal base64 data"})
 				return nil, nil, false
 			}
 			keys = append(keys, wire.Hex(raw))
 		}
 		list, err := b.states(r, keys)
 		if err != nil {
-			answer(w, 500, map[string]any{"error": err.Error(), "code": 13, "message": err.Error()})
+			jsonhttp.Answer(w, 500, map[string]any{"error": err.Error(), "code": 13, "message": err.Error()})
 			return nil, nil, false
 		}
 		states = map[string]wire.State{}
@@ -930,7 +857,7 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 			}
 			list = append(list, map[string]any{"index": strconv.FormatUint(s.Index, 10), "validator": v})
 		}
-		answer(w, 200, map[string]any{
+		jsonhttp.Answer(w, 200, map[string]any{
 			"epoch": strconv.FormatUint(b.epoch(), 10), "validatorList": list, "nextPageToken": "", "totalSize": len(list),
 		})
 	})
@@ -951,14 +878,14 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 				"activationEpoch": b.epochs(strings.ToLower(status))["activation_epoch"], "positionInActivationQueue": "0",
 			})
 		}
-		answer(w, 200, map[string]any{"publicKeys": pubkeys, "statuses": statuses, "indices": indices})
+		jsonhttp.Answer(w, 200, map[string]any{"publicKeys": pubkeys, "statuses": statuses, "indices": indices})
 	})
 }
 
 // states asks the chain what it knows of keys; a beacon that knows no chain knows no key.
 func (b *Beacon) states(r *http.Request, keys []string) ([]wire.State, error) {
 	var out []wire.State
-	err := b.chain.do(r.Context(), "POST", "/states", wire.StatesRequest{Keys: keys}, &out)
+	err := b.chain.Do(r.Context(), "POST", "/states", wire.StatesRequest{Keys: keys}, &out)
 	return out, err
 }
 
@@ -1014,7 +941,7 @@ func (b *Beacon) conf() wire.Config {
 func (b *Beacon) standardAPI(mux *http.ServeMux) {
 	v := b.app.V
 	fail := func(w http.ResponseWriter, code int, msg string) {
-		answer(w, code, map[string]any{"message": msg, "code": code})
+		jsonhttp.Answer(w, code, map[string]any{"message": msg, "code": code})
 	}
 	mux.HandleFunc("GET /eth/v1/node/health", func(w http.ResponseWriter, r *http.Request) {
 		started, syncing, _, _, _ := b.syncState()
@@ -1045,17 +972,17 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 		if v.From(4, 0, 0) {
 			data["el_offline"] = el
 		}
-		answer(w, 200, map[string]any{"data": data})
+		jsonhttp.Answer(w, 200, map[string]any{"data": data})
 	})
 	mux.HandleFunc("GET /eth/v1/node/version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, 200, map[string]any{"data": map[string]string{"version": fmt.Sprintf("Prysm/%s (linux amd64)", v.Text)}})
+		jsonhttp.Answer(w, 200, map[string]any{"data": map[string]string{"version": fmt.Sprintf("Prysm/%s (linux amd64)", v.Text)}})
 	})
 	mux.HandleFunc("GET /eth/v1/node/identity", func(w http.ResponseWriter, _ *http.Request) {
 		if b.fs.Bool("no-discovery") {
 			fail(w, 500, "could not obtain enr: no discovery")
 			return
 		}
-		answer(w, 200, map[string]any{"data": map[string]any{"peer_id": "", "enr": "", "p2p_addresses": []string{}}})
+		jsonhttp.Answer(w, 200, map[string]any{"data": map[string]any{"peer_id": "", "enr": "", "p2p_addresses": []string{}}})
 	})
 	mux.HandleFunc("GET /eth/v1/node/peer_count", func(w http.ResponseWriter, _ *http.Request) {
 		b.mu.Lock()
@@ -1064,7 +991,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 			n = "1"
 		}
 		b.mu.Unlock()
-		answer(w, 200, map[string]any{"data": map[string]string{"connected": n, "connecting": "0", "disconnected": "0", "disconnecting": "0"}})
+		jsonhttp.Answer(w, 200, map[string]any{"data": map[string]string{"connected": n, "connecting": "0", "disconnected": "0", "disconnecting": "0"}})
 	})
 	mux.HandleFunc("GET /eth/v1/beacon/genesis", func(w http.ResponseWriter, _ *http.Request) {
 		c := b.conf()
@@ -1076,7 +1003,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 		if _, known := b.public(); known != 0 {
 			genesis = known
 		}
-		answer(w, 200, map[string]any{"data": map[string]string{
+		jsonhttp.Answer(w, 200, map[string]any{"data": map[string]string{
 			"genesis_time": strconv.FormatInt(genesis, 10), "genesis_validators_root": c.GenesisValidatorsRoot,
 			"genesis_fork_version": "0x20000089",
 		}})
@@ -1090,7 +1017,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 		if v.From(7, 0, 0) {
 			data["SLOT_DURATION_MS"] = n + "000"
 		}
-		answer(w, 200, map[string]any{"data": data})
+		jsonhttp.Answer(w, 200, map[string]any{"data": data})
 	})
 	mux.HandleFunc("GET /eth/v1/beacon/states/{state}/finality_checkpoints", func(w http.ResponseWriter, _ *http.Request) {
 		b.mu.Lock()
@@ -1103,7 +1030,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 		if prev > 0 {
 			prev--
 		}
-		answer(w, 200, map[string]any{"data": map[string]any{
+		jsonhttp.Answer(w, 200, map[string]any{"data": map[string]any{
 			"previous_justified": cp(prev), "current_justified": cp(h.Justified), "finalized": cp(h.Finalized),
 		}})
 	})
@@ -1140,7 +1067,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 				"index": n, "balance": "32000000000", "status": standardStatus[s.Status], "validator": one,
 			})
 		}
-		answer(w, 200, map[string]any{"execution_optimistic": b.optimistic(), "finalized": false, "data": out})
+		jsonhttp.Answer(w, 200, map[string]any{"execution_optimistic": b.optimistic(), "finalized": false, "data": out})
 	}
 	mux.HandleFunc("GET /eth/v1/beacon/states/{state}/validators", func(w http.ResponseWriter, r *http.Request) {
 		var ids []string
@@ -1178,7 +1105,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 				return
 			}
 			index := map[string]uint64{}
-			if err := b.chain.do(r.Context(), "GET", "/validators", nil, &index); err != nil {
+			if err := b.chain.Do(r.Context(), "GET", "/validators", nil, &index); err != nil {
 				fail(w, 500, err.Error())
 				return
 			}
@@ -1195,7 +1122,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 				asked = append(asked, keys[id])
 			}
 			live := map[string]bool{}
-			if err := b.chain.do(r.Context(), "POST", "/liveness", wire.LivenessRequest{Epoch: epoch, Keys: asked}, &live); err != nil {
+			if err := b.chain.Do(r.Context(), "POST", "/liveness", wire.LivenessRequest{Epoch: epoch, Keys: asked}, &live); err != nil {
 				fail(w, 500, err.Error())
 				return
 			}
@@ -1203,7 +1130,7 @@ func (b *Beacon) standardAPI(mux *http.ServeMux) {
 			for i, id := range ids {
 				data = append(data, map[string]any{"index": id, "is_live": live[asked[i]]})
 			}
-			answer(w, 200, map[string]any{"data": data})
+			jsonhttp.Answer(w, 200, map[string]any{"data": data})
 		})
 	}
 }

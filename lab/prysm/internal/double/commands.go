@@ -1,8 +1,8 @@
 package double
 
 import (
+	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/flags"
-	"eth2xk8s/lab/prysm/internal/wire"
 )
 
 func str(names ...string) []*flags.Flag   { return flagsOf("str", names) }
@@ -22,11 +22,6 @@ func join(lists ...[]*flags.Flag) []*flags.Flag {
 		out = append(out, l...)
 	}
 	return out
-}
-
-func keyOf(secret []byte) (Key, error) {
-	pub, err := wire.PublicKey(secret)
-	return Key{secret, pub}, err
 }
 
 // commands are the sub-commands that this version has.
@@ -76,7 +71,7 @@ func (a *App) commands() []*command {
 	db := &command{name: "db", subs: []*command{
 		{
 			name: "restore", flags: str("restore-source-file", "restore-target-dir"), quiet: true,
-			run: func(a *App, fs *flags.Set) int { return dbRestore(a, fs, storeFile) },
+			run: func(a *App, fs *flags.Set) int { return dbRestore(a, fs, database.File) },
 		},
 		{name: "migrate", subs: []*command{
 			{name: "up", flags: str("datadir"), quiet: true, run: func(a *App, fs *flags.Set) int { return dbMigrate(a, fs, false) }},

@@ -18,8 +18,11 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/fixture"
 	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/kv"
+	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -155,39 +158,6 @@ func allKeys(t *testing.T) string {
 	return strings.Join(out, "\n")
 }
 
-func TestWalletsOfAllVersionsOpen(t *testing.T) {
-	for _, v := range fixture.Versions {
-		w, err := findWallet(fixture.Wallet(t, v), fixture.Release(t, v))
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.Password = string(fixture.Read(t, fixture.Password(t)))
-		keys, err := w.Keys()
-		if err != nil {
-			t.Fatal(err)
-		}
-		secrets := map[string]string{}
-		for _, k := range fixture.Keys(t) {
-			secrets[k.Pubkey] = k.Secret
-		}
-		for _, k := range keys {
-			if secrets[k.Pub()[2:]] != fmt.Sprintf("%x", k.Secret) {
-				t.Errorf("%s: %s has another secret", v, k.Pub())
-			}
-			if derived, err := keyOf(k.Secret); err != nil || derived.Pub() != k.Pub() {
-				t.Errorf("%s: %s is not the key of its secret", v, k.Pub())
-			}
-		}
-		if len(keys) != len(secrets) {
-			t.Errorf("%s: %d keys", v, len(keys))
-		}
-		w.Password = "wrong"
-		if _, err := w.Keys(); err == nil || !strings.Contains(err.Error(), "wrong password for wallet entered: invalid checksum") {
-			t.Errorf("%s: wrong password: %v", v, err)
-		}
-	}
-}
-
 func TestAccountsListAsInTheTranscript(t *testing.T) {
 	fixture.Each(t, func(t *testing.T, v string) {
 		dir := fixture.Wallet(t, v)
@@ -269,7 +239,7 @@ func TestAccountsImportMatrix(t *testing.T) {
 				if r.code != c.codes[i] || !strings.Contains(r.all(), c.says[i]) {
 					t.Errorf("want exit %d, %q: %s", c.codes[i], c.says[i], r)
 				}
-				w, err := findWallet(dir+"/wallet", fixture.Release(t, v))
+				w, err := wallet.Find(dir+"/wallet", fixture.Release(t, v))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -295,7 +265,7 @@ func TestAccountsImportOfAKnownKey(t *testing.T) {
 			t.Error(r)
 		}
 		// A wallet that others may read is not written.
-		path := filepath.Join(dir, "direct", accountsFile)
+		path := filepath.Join(dir, fixture.AccountsFile)
 		fresh := filepath.Join(t.TempDir(), "k")
 		fixture.Write(t, filepath.Join(fresh, name(0)), bytes.Replace(fixture.Keystore(t, 0, "", ""),
 			[]byte(fixture.Keys(t)[0].Pubkey), bytes.Repeat([]byte("ab"), 48), 1), 0o600)
@@ -481,7 +451,7 @@ func TestHistoryMatrix(t *testing.T) {
 		i := fixture.Index(v)
 		dir := t.TempDir()
 		r := importHistory(t, v, dir, input)
-		_, err := os.Stat(filepath.Join(dir, storeFile))
+		_, err := os.Stat(filepath.Join(dir, database.File))
 		if r.code != missingImport[i] || (err == nil) != creates[i] {
 			t.Errorf("import without a database (%v): %s", err, r)
 		}
@@ -566,20 +536,23 @@ func TestVotesThatContradictEachOther(t *testing.T) {
 	})
 }
 
-func open(t *testing.T, dir, v string) *Store {
+func open(t *testing.T, dir, v string) *database.Store {
 	t.Helper()
-	s, err := OpenStore(dir, fixture.Release(t, v))
+	s, err := database.Open(dir, fixture.Release(t, v))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func votesOf(t *testing.T, dir, v, key string) []vote {
+func votesOf(t *testing.T, dir, v, key string) []database.Vote {
+	t.Helper()
 	s := open(t, dir, v)
 	defer s.Close()
-	var out []vote
-	s.db.View(func(tx *bolt.Tx) error { out = votes(tx, fixture.Unhex(t, key)); return nil })
+	out, err := s.Votes(fixture.Unhex(t, key))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return out
 }
 
@@ -591,14 +564,6 @@ func blacklistOf(t *testing.T, dir, v string) map[string]bool {
 		t.Fatal(err)
 	}
 	return out
-}
-
-func TestTheBlacklistOfARealDatabase(t *testing.T) {
-	dir := t.TempDir()
-	fixture.Unpack(t, fixture.Path(t, "prysm-live", "blacklisted-v7.1.6.db.xz"), dir)
-	if n := len(blacklistOf(t, dir, "v7.1.6")); n != 4 {
-		t.Fatalf("%d keys", n)
-	}
 }
 
 func TestExportThatFails(t *testing.T) {
@@ -613,7 +578,7 @@ func TestExportThatFails(t *testing.T) {
 		if err := s.SaveGenesisRoot(fixture.Unhex(t, fixture.GenesisRoot)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.CheckAndSaveVote(bytes.Repeat([]byte{7}, 48), vote{1, 2, bytes.Repeat([]byte{1}, 32)}); err != nil {
+		if err := s.CheckAndSaveVote(bytes.Repeat([]byte{7}, 48), database.Vote{Source: 1, Target: 2, Root: bytes.Repeat([]byte{1}, 32)}); err != nil {
 			t.Fatal(err)
 		}
 		s.Close()
@@ -641,7 +606,7 @@ func TestExportThatFails(t *testing.T) {
 		// While somebody has the database.
 		s = open(t, dir, v)
 		defer s.Close()
-		if r, file := export(t, v, dir); r.code != want || !strings.Contains(r.err, errLocked.Error()) || fixture.Exists(file) {
+		if r, file := export(t, v, dir); r.code != want || !strings.Contains(r.err, kv.ErrLocked.Error()) || fixture.Exists(file) {
 			t.Error(r)
 		}
 	})
@@ -659,7 +624,7 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 	// which targets, do not depend on it, nor does anything outside the old blobs.
 	shape := func(dir string) map[string]string {
 		out := map[string]string{}
-		db, err := bolt.Open(filepath.Join(dir, storeFile), 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+		db, err := bolt.Open(filepath.Join(dir, database.File), 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -672,7 +637,7 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 					out[p] = "bucket"
 					return walk(p, b.Bucket(k))
 				}
-				if path == string(oldAttestationBucket) {
+				if path == "attestation-history-bucket-interchange" {
 					v = append([]byte{}, v[:8]...) // the latest epoch
 					out[p+"/size"] = fmt.Sprint(len(b.Get(k)))
 				}
@@ -702,90 +667,28 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 	// Both databases come up again in the old version, with the damage measured: votes with source 0 that never were.
 	for _, d := range []string{dir, real} {
 		s := open(t, d, "v1.2.2")
-		if err := s.MigrateUp(nil); err != nil {
+		if err := s.MigrateUp(); err != nil {
 			t.Fatal(err)
 		}
-		s.db.View(func(tx *bolt.Tx) error {
-			bogus := 0
-			for _, a := range votes(tx, fixture.Unhex(t, fixture.Keys(t)[0].Pubkey)) {
-				if a.source == 0 {
-					bogus++
-				}
+		votes, err := s.Votes(fixture.Unhex(t, fixture.Keys(t)[0].Pubkey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bogus := 0
+		for _, a := range votes {
+			if a.Source == 0 {
+				bogus++
 			}
-			if bogus != 1 {
-				t.Errorf("%d votes with source 0", bogus)
-			}
-			return nil
-		})
+		}
+		if bogus != 1 {
+			t.Errorf("%d votes with source 0", bogus)
+		}
 		s.Close()
 	}
 	// v1.2.2's own down leaves the newer bucket and says nothing.
 	fixture.Unpack(t, fixture.Path(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
 	if r := validator(t, "v1.2.2", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 0 {
 		t.Error(r)
-	}
-}
-
-func TestProtectionIsEnforced(t *testing.T) {
-	fixture.Each(t, func(t *testing.T, v string) {
-		s := open(t, t.TempDir(), v)
-		defer s.Close()
-		key, a, b := bytes.Repeat([]byte{1}, 48), bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
-		ok := func(x vote) {
-			t.Helper()
-			if err := s.CheckAndSaveVote(key, x); err != nil {
-				t.Fatalf("%+v: %v", x, err)
-			}
-		}
-		no := func(x vote, why string) {
-			t.Helper()
-			err := s.CheckAndSaveVote(key, x)
-			if _, is := err.(refusal); !is || !strings.Contains(err.Error(), why) {
-				t.Errorf("%+v: %v, want %q", x, err, why)
-			}
-		}
-		ok(vote{2, 3, a})
-		ok(vote{3, 6, a})
-		no(vote{3, 6, b}, "double vote found")
-		ok(vote{3, 6, a}) // the same again
-		no(vote{2, 7, b}, "surrounds another")
-		no(vote{4, 5, b}, "is surrounded by another")
-		no(vote{1, 9, b}, "lower than lowest source epoch")
-		no(vote{3, 3, b}, "lower than or equal to lowest target epoch")
-		if err := s.CheckAndSaveBlock(key, 10, a); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.CheckAndSaveBlock(key, 10, b); err == nil || !strings.Contains(err.Error(), "double proposal") {
-			t.Error(err)
-		}
-		if err := s.CheckAndSaveBlock(key, 9, b); err == nil || !strings.Contains(err.Error(), "lowest signed slot") {
-			t.Error(err)
-		}
-		d, err := s.Digest(key)
-		if err != nil || d.HighestSlot != 10 || d.HighestSource != 3 || d.HighestTarget != 6 || d.Attestations != 2 || d.Blocks != 1 {
-			t.Errorf("%+v %v", d, err)
-		}
-	})
-}
-
-// A newer version does not look at what an older one signed into its database without a migration.
-func TestAnOlderVersionsVotesAreMissingAfterwards(t *testing.T) {
-	dir := t.TempDir()
-	key, root := bytes.Repeat([]byte{1}, 48), bytes.Repeat([]byte{1}, 32)
-	for i, v := range []string{"v1.3.4", "v1.2.2", "v1.3.4"} {
-		s := open(t, dir, v)
-		if err := s.MigrateUp(nil); err != nil {
-			t.Fatal(err)
-		}
-		d, _ := s.Digest(key)
-		if i == 2 {
-			if d.HighestTarget != 1 {
-				t.Errorf("%+v", d)
-			}
-		} else if err := s.CheckAndSaveVote(key, vote{uint64(i), uint64(i + 1), root}); err != nil {
-			t.Fatal(err)
-		}
-		s.Close()
 	}
 }
 
@@ -814,7 +717,7 @@ func TestStartsThatFail(t *testing.T) {
 		s := open(t, dir, v)
 		defer s.Close()
 		r = validator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+fixture.Password(t))...)
-		if r.code != late || !strings.Contains(r.err, errLocked.Error()) {
+		if r.code != late || !strings.Contains(r.err, kv.ErrLocked.Error()) {
 			t.Errorf("locked: %s", r)
 		}
 		r = play(t, v, "beacon-chain", "--accept-terms-of-use", "--datadir="+dir, "--chain-config-file="+dir+"/none")

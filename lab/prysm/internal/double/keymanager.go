@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/jsonhttp"
+	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -93,7 +95,7 @@ func (val *Validator) keymanagerAPI(ctx context.Context) error {
 	a.Log.Info("rpc", "Starting Keymanager APIs on address", "address", addr)
 	mux := http.NewServeMux()
 	fail := func(w http.ResponseWriter, code int, msg string) {
-		answer(w, code, map[string]any{"message": msg, "code": code})
+		jsonhttp.Answer(w, code, map[string]any{"message": msg, "code": code})
 	}
 	guard := func(h http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -124,7 +126,7 @@ func (val *Validator) keymanagerAPI(ctx context.Context) error {
 			fail(w, 503, "Validator service not ready.")
 			return
 		}
-		answer(w, 200, map[string]any{"data": data})
+		jsonhttp.Answer(w, 200, map[string]any{"data": data})
 	}))
 	mux.HandleFunc("POST /eth/v1/keystores", guard(func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
@@ -141,7 +143,7 @@ func (val *Validator) keymanagerAPI(ctx context.Context) error {
 			fail(w, 500, "Could not import keystores: "+err.Error())
 			return
 		}
-		answer(w, 200, map[string]any{"data": data})
+		jsonhttp.Answer(w, 200, map[string]any{"data": data})
 	}))
 	mux.HandleFunc("DELETE /eth/v1/keystores", guard(func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
@@ -156,21 +158,21 @@ func (val *Validator) keymanagerAPI(ctx context.Context) error {
 			fail(w, 500, "Could not delete keys: "+err.Error())
 			return
 		}
-		answer(w, 200, map[string]any{"data": data, "slashing_protection": history})
+		jsonhttp.Answer(w, 200, map[string]any{"data": data, "slashing_protection": history})
 	}))
 	go http.Serve(ln, mux)
 	go func() { <-ctx.Done(); ln.Close() }()
 	return nil
 }
 
-func (val *Validator) apiImport(keystores, passwords []string, protection string) ([]*importStatus, error) {
-	out := make([]*importStatus, len(keystores))
+func (val *Validator) apiImport(keystores, passwords []string, protection string) ([]*wallet.Imported, error) {
+	out := make([]*wallet.Imported, len(keystores))
 	if len(keystores) == 0 {
-		return []*importStatus{}, nil
+		return []*wallet.Imported{}, nil
 	}
 	if len(passwords) == 0 {
 		for i := range out {
-			out[i] = &importStatus{Status: "error", Message: "no passwords provided for keystores"}
+			out[i] = &wallet.Imported{Status: "error", Message: "no passwords provided for keystores"}
 		}
 		return out, nil
 	}
@@ -178,7 +180,7 @@ func (val *Validator) apiImport(keystores, passwords []string, protection string
 		if err := val.store.Import([]byte(protection)); err != nil {
 			// The message is the real program's: it prints an error that it does not have.
 			for i := range out {
-				out[i] = &importStatus{Status: "error", Message: "could not import slashing protection: <nil>"}
+				out[i] = &wallet.Imported{Status: "error", Message: "could not import slashing protection: <nil>"}
 			}
 			return out, nil
 		}
@@ -190,16 +192,16 @@ func (val *Validator) apiImport(keystores, passwords []string, protection string
 		val.blacklist = black
 		val.mu.Unlock()
 	}
-	var files []*keystoreFile
+	var files []*wallet.Keystore
 	var pass []string
 	var at []int
 	for i, text := range keystores {
-		k := &keystoreFile{}
+		k := &wallet.Keystore{}
 		switch {
 		case json.Unmarshal([]byte(text), k) != nil || k.Pubkey == "":
-			out[i] = &importStatus{Status: "error", Message: "could not unmarshal keystore"}
+			out[i] = &wallet.Imported{Status: "error", Message: "could not unmarshal keystore"}
 		case i >= len(passwords):
-			out[i] = &importStatus{Status: "error", Message: "no password for this keystore"}
+			out[i] = &wallet.Imported{Status: "error", Message: "no password for this keystore"}
 		default:
 			files, pass, at = append(files, k), append(pass, passwords[i]), append(at, i)
 		}
@@ -210,7 +212,7 @@ func (val *Validator) apiImport(keystores, passwords []string, protection string
 		return nil, err
 	}
 	if len(files) > 0 {
-		got, err := importKeystores(w, have, files, pass)
+		got, err := w.Import(have, files, pass)
 		if err != nil {
 			return nil, err
 		}
@@ -232,21 +234,21 @@ func (val *Validator) reload() error {
 }
 
 // apiDelete takes keys out of the wallet and out of work, and only then writes down their history.
-func (val *Validator) apiDelete(pubkeys []string) ([]*importStatus, string, error) {
+func (val *Validator) apiDelete(pubkeys []string) ([]*wallet.Imported, string, error) {
 	w := val.walletNow()
 	have, err := w.Keys()
 	if err != nil {
 		return nil, "", err
 	}
-	out := make([]*importStatus, len(pubkeys))
+	out := make([]*wallet.Imported, len(pubkeys))
 	gone := map[string]bool{}
 	for i, p := range pubkeys {
 		p = strings.ToLower(p)
 		if _, err := wire.Bytes(p, 48); err != nil || !strings.HasPrefix(p, "0x") {
-			out[i] = &importStatus{Status: "error", Message: "not a public key: " + p}
+			out[i] = &wallet.Imported{Status: "error", Message: "not a public key: " + p}
 			continue
 		}
-		out[i] = &importStatus{Status: "not_found"}
+		out[i] = &wallet.Imported{Status: "not_found"}
 		for _, k := range have {
 			if k.Pub() == p {
 				out[i].Status = "deleted"
@@ -255,7 +257,7 @@ func (val *Validator) apiDelete(pubkeys []string) ([]*importStatus, string, erro
 		}
 	}
 	if len(gone) > 0 {
-		var keep []Key
+		var keep []wallet.Key
 		for _, k := range have {
 			if !gone[k.Pub()] {
 				keep = append(keep, k)

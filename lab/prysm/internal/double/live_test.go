@@ -18,10 +18,15 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"eth2xk8s/lab/prysm/internal/chain"
+	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/fixture"
 	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/freeport"
+	"eth2xk8s/lab/prysm/internal/jsonhttp"
+	"eth2xk8s/lab/prysm/internal/kv"
 	"eth2xk8s/lab/prysm/internal/logging"
+	"eth2xk8s/lab/prysm/internal/monitor"
+	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -146,17 +151,20 @@ func get(t *testing.T, port int, path string) (int, string) {
 func smallWallet(t *testing.T, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "wallet")
-	w := &Wallet{Root: dir, Dir: filepath.Join(dir, "direct"), Password: string(fixture.Read(t, fixture.Password(t))), v: fixture.Release(t, "v7.1.6")}
+	w, err := wallet.Create(dir, string(fixture.Read(t, fixture.Password(t))), fixture.Release(t, "v7.1.6"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := w.Write(someKeys(t, n)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-func someKeys(t *testing.T, n int) []Key {
-	var keys []Key
+func someKeys(t *testing.T, n int) []wallet.Key {
+	var keys []wallet.Key
 	for _, k := range fixture.Keys(t)[:n] {
-		keys = append(keys, Key{fixture.Unhex(t, k.Secret), fixture.Unhex(t, k.Pubkey)})
+		keys = append(keys, wallet.Key{Secret: fixture.Unhex(t, k.Secret), Public: fixture.Unhex(t, k.Pubkey)})
 	}
 	return keys
 }
@@ -189,7 +197,7 @@ func TestAValidatorsLife(t *testing.T) {
 	// A second one on the same database waits a second and is refused, with the code of its version.
 	for version, code := range map[string]int{"v1.3.4": 0, "v7.1.6": 1} {
 		second, _ := l.validator(version, data, w)
-		if got := second.wait(10 * time.Second); got != code || !strings.Contains(second.log.String(), errLocked.Error()) {
+		if got := second.wait(10 * time.Second); got != code || !strings.Contains(second.log.String(), kv.ErrLocked.Error()) {
 			t.Errorf("%s: exit %d\n%s", version, got, second.log.String())
 		}
 	}
@@ -263,7 +271,7 @@ func TestAnOlderCopyOfTheDatabaseIsCaught(t *testing.T) {
 	p, _ := l.validator("v7.1.6", data, w)
 	l.more(3)
 	p.end(syscall.SIGTERM, 10*time.Second)
-	fixture.Write(t, filepath.Join(old, storeFile), fixture.Read(t, filepath.Join(data, storeFile)), 0o600)
+	fixture.Write(t, filepath.Join(old, database.File), fixture.Read(t, filepath.Join(data, database.File)), 0o600)
 	p, _ = l.validator("v7.1.6", data, w)
 	l.more(4)
 	p.end(syscall.SIGTERM, 10*time.Second)
@@ -379,7 +387,7 @@ func TestNoWalletAndNoBeaconStaysUp(t *testing.T) {
 		t.Error("it ended")
 	case <-time.After(2 * time.Second):
 	}
-	if code := p.end(syscall.SIGTERM, 5*time.Second); code != 0 || !fixture.Exists(filepath.Join(data, storeFile)) {
+	if code := p.end(syscall.SIGTERM, 5*time.Second); code != 0 || !fixture.Exists(filepath.Join(data, database.File)) {
 		t.Errorf("exit %d", code)
 	}
 }
@@ -415,7 +423,7 @@ func TestHotReload(t *testing.T) {
 	data, w := t.TempDir(), smallWallet(t, 1)
 	p, _ := l.validator("v1.3.4", data, w)
 	l.more(2)
-	opened, _ := findWallet(w, fixture.Release(t, "v1.3.4"))
+	opened, _ := wallet.Find(w, fixture.Release(t, "v1.3.4"))
 	opened.Password = string(fixture.Read(t, fixture.Password(t)))
 	if err := opened.Write(someKeys(t, 3)); err != nil {
 		t.Fatal(err)
@@ -433,7 +441,7 @@ func TestHotReload(t *testing.T) {
 		t.Error("a key that was taken away signed")
 	}
 	// Replacing the file by a rename ends the watch.
-	path := opened.path()
+	path := opened.Path()
 	os.Rename(path, path+".old")
 	if err := opened.Write(someKeys(t, 3)); err != nil {
 		t.Fatal(err)
@@ -559,16 +567,16 @@ func TestNetworksThatDiffer(t *testing.T) {
 }
 
 // failingStore is a database that can be read but no longer be written, like a file whose NFS lock is lost.
-func failingStore(t *testing.T, dir string) *Store {
+func failingStore(t *testing.T, dir string) *database.Store {
 	t.Helper()
 	open(t, dir, "v7.1.6").Close()
-	db, err := bolt.Open(filepath.Join(dir, storeFile), 0o600, &bolt.Options{
+	db, err := bolt.Open(filepath.Join(dir, database.File), 0o600, &bolt.Options{
 		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) { return os.OpenFile(name, os.O_RDONLY, 0) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Store{db, fixture.Release(t, "v7.1.6")}
+	return database.New(db, fixture.Release(t, "v7.1.6"))
 }
 
 func TestALostDatabaseSignsNothing(t *testing.T) {
@@ -583,8 +591,8 @@ func TestALostDatabaseSignsNothing(t *testing.T) {
 		a := &App{Binary: "validator", V: fixture.Release(t, "v7.1.6"), Log: logging.New(fixture.Release(t, "v7.1.6"))}
 		key := someKeys(t, 1)[0]
 		val := &Validator{
-			app: a, fs: flags.Global("validator", a.V), m: NewMetrics(), store: failingStore(t, os.Getenv("PRYSM_TEST_LOST")),
-			keys: map[string]*signer{key.Pub(): {key: key}}, beacons: []*jsonClient{newClient(srv.URL)},
+			app: a, fs: flags.Global("validator", a.V), m: monitor.NewMetrics(), store: failingStore(t, os.Getenv("PRYSM_TEST_LOST")),
+			keys: map[string]*signer{key.Pub(): {key: key}}, beacons: []*jsonhttp.Client{jsonhttp.New(srv.URL)},
 			config: wire.Config{GenesisValidatorsRoot: fixture.GenesisRoot},
 		}
 		val.keys[key.Pub()].live.Store(true)

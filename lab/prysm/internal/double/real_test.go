@@ -16,9 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/fixture"
 	"eth2xk8s/lab/prysm/internal/freeport"
 	"eth2xk8s/lab/prysm/internal/logging"
+	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -275,7 +277,7 @@ func TestKeysOfEveryStatus(t *testing.T) {
 				keys[0].Pub(): "unknown", keys[1].Pub(): "pending", keys[2].Pub(): "exited", keys[3].Pub(): "exiting",
 			})
 			p, port := l.validator(version, t.TempDir(), smallWallet(t, 5))
-			sample := func(key Key, index, status string) bool {
+			sample := func(key wallet.Key, index, status string) bool {
 				_, m := get(t, port, "/metrics")
 				label := ""
 				if labels {
@@ -429,7 +431,7 @@ func TestADebugLogLiesBesideTheDatabase(t *testing.T) {
 	} {
 		data := t.TempDir()
 		p, _ := l.validator(c.version, data, smallWallet(t, 1), c.flags...)
-		until(t, "it runs", func() bool { return fixture.Exists(filepath.Join(data, storeFile)) })
+		until(t, "it runs", func() bool { return fixture.Exists(filepath.Join(data, database.File)) })
 		p.end(syscall.SIGTERM, 10*time.Second)
 		if fixture.Exists(filepath.Join(data, "logs", "validator.log")) != c.written {
 			t.Errorf("%s %v", c.version, c.flags)

@@ -3,11 +3,9 @@ package double
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,8 +20,12 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/jsonhttp"
 	"eth2xk8s/lab/prysm/internal/logging"
+	"eth2xk8s/lab/prysm/internal/monitor"
+	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
@@ -38,9 +40,9 @@ const (
 type Validator struct {
 	app    *App
 	fs     *flags.Set
-	m      *Metrics
-	store  *Store
-	wallet *Wallet
+	m      *monitor.Metrics
+	store  *database.Store
+	wallet *wallet.Wallet
 	config wire.Config
 	client string
 	net    string
@@ -51,7 +53,7 @@ type Validator struct {
 	altair uint64
 
 	beaconMu sync.Mutex
-	beacons  []*jsonClient
+	beacons  []*jsonhttp.Client
 
 	// walletMu makes "read the wallet, put its keys to work" one step, so that no older state comes back.
 	walletMu sync.Mutex
@@ -69,7 +71,7 @@ type Validator struct {
 // signer is one key; its lock makes "read history, check, keep, sign, send" one step.
 type signer struct {
 	mu   sync.Mutex
-	key  Key
+	key  wallet.Key
 	live atomic.Bool // false once the key is taken away
 }
 
@@ -88,7 +90,7 @@ func (a *App) startFailure(what string, err error) int {
 func (a *App) runValidator(fs *flags.Set) (int, error) {
 	v, log := a.V, a.Log
 	val := &Validator{
-		app: a, fs: fs, m: NewMetrics(), keys: map[string]*signer{}, changed: make(chan struct{}, 1),
+		app: a, fs: fs, m: monitor.NewMetrics(), keys: map[string]*signer{}, changed: make(chan struct{}, 1),
 		failure: make(chan int, 8), net: a.network(fs),
 	}
 	if err := val.checkFiles(); err != nil {
@@ -105,9 +107,9 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 	interop := fs.Int("interop-num-validators", 0) > 0 && v.Before(7, 1, 8)
 	var walletErr error
 	if !interop {
-		w, err := findWallet(wanted, v)
+		w, err := wallet.Find(wanted, v)
 		switch {
-		case errors.Is(err, errNoWallet):
+		case errors.Is(err, wallet.ErrNone):
 			if v.Before(6, 0, 0) && !fs.Bool("web") {
 				return 0, errors.New("could not open wallet: " + noWalletText)
 			}
@@ -137,7 +139,7 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 	}
 	if fs.Bool("force-clear-db") {
 		log.Warn("node", "Removing database")
-		if err := os.Remove(filepath.Join(datadir, storeFile)); err != nil && !os.IsNotExist(err) {
+		if err := os.Remove(filepath.Join(datadir, database.File)); err != nil && !os.IsNotExist(err) {
 			return 0, err
 		}
 	} else if fs.Bool("clear-db") {
@@ -147,24 +149,24 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 		return 0, errors.New("the minimal slashing protection database is not played here: it has no lock")
 	}
 	log.Info("node", "Checking DB", "databasePath", datadir)
-	store, err := OpenStore(datadir, v)
+	store, err := database.Open(datadir, v)
 	if err != nil {
 		return 0, fmt.Errorf("could not initialize db: %w", err)
 	}
 	defer store.Close()
 	val.store = store
-	if err := store.MigrateUp(a); err != nil {
+	if err := store.MigrateUp(); err != nil {
 		return 0, fmt.Errorf("could not run database migration: %w", err)
 	}
 
 	val.metrics()
 	if !fs.Bool("disable-monitoring") {
 		ok := func() error { return nil }
-		checks := []Check{{"*prometheus.Service", ok}, {"*client.ValidatorService", ok}}
+		checks := []monitor.Check{{Name: "*prometheus.Service", Err: ok}, {Name: "*client.ValidatorService", Err: ok}}
 		if fs.Bool("rpc") || fs.Bool("web") {
-			checks = append(checks, Check{"*rpc.Server", ok})
+			checks = append(checks, monitor.Check{Name: "*rpc.Server", Err: ok})
 		}
-		Monitor(log, fs.String("monitoring-host", "127.0.0.1"), fs.Int("monitoring-port", 8081), val.m, checks)
+		monitor.Serve(log, fs.String("monitoring-host", "127.0.0.1"), fs.Int("monitoring-port", 8081), val.m, checks)
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -244,8 +246,8 @@ func (val *Validator) defaultStoreDir(walletDir string) string {
 		return legacy
 	}
 	here := defaultDataDir()
-	if _, err := os.Stat(filepath.Join(here, storeFile)); err != nil {
-		if _, err := os.Stat(filepath.Join(legacy, storeFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(here, database.File)); err != nil {
+		if _, err := os.Stat(filepath.Join(legacy, database.File)); err == nil {
 			return legacy
 		}
 	}
@@ -263,7 +265,7 @@ func (a *App) walletPassword(fs *flags.Set, dir string) (string, error) {
 	if path == "" {
 		return "", errors.New("could not read wallet password: could not read password: inappropriate ioctl for device")
 	}
-	pass, err := readPassword(path)
+	pass, err := wallet.ReadPassword(path)
 	if err != nil {
 		return "", fmt.Errorf("could not open wallet: could not read wallet password file: %w", err)
 	}
@@ -272,7 +274,7 @@ func (a *App) walletPassword(fs *flags.Set, dir string) (string, error) {
 
 func (val *Validator) metrics() {
 	m := val.m
-	m.defineVersion(val.app.V)
+	m.DefineVersion(val.app.V)
 	gauges := [][2]string{
 		{"validator_statuses", "validator statuses: 0 UNKNOWN, 1 DEPOSITED, 2 PENDING, 3 ACTIVE, 4 EXITING, 5 SLASHING, 6 EXITED"},
 		{"validator_last_attested_slot", "Last attested slot"},
@@ -304,9 +306,9 @@ func (val *Validator) setBeacons() {
 		list = val.fs.String("beacon-rest-api-provider", "http://127.0.0.1:3500")
 	}
 	for _, addr := range strings.Split(list, ",") {
-		c := newClient(strings.TrimSpace(addr))
+		c := jsonhttp.New(strings.TrimSpace(addr))
 		if !rest {
-			c.version = val.app.V.Text // over REST no call of another era is missed
+			c.Version = val.app.V.Text // over REST no call of another era is missed
 		}
 		val.beacons = append(val.beacons, c)
 	}
@@ -317,9 +319,9 @@ func (val *Validator) ask(ctx context.Context, method, path string, in, out any)
 	val.beaconMu.Lock()
 	b := val.beacons[0]
 	val.beaconMu.Unlock()
-	err := b.do(ctx, method, path, in, out)
-	var st statusError
-	if err != nil && (!errors.As(err, &st) || st.code == 503) && ctx.Err() == nil {
+	err := b.Do(ctx, method, path, in, out)
+	var st jsonhttp.StatusError
+	if err != nil && (!errors.As(err, &st) || st.Code == 503) && ctx.Err() == nil {
 		val.beaconMu.Lock()
 		if val.beacons[0] == b {
 			val.beacons = append(val.beacons[1:], b)
@@ -404,7 +406,7 @@ func (val *Validator) run(ctx context.Context, work *sync.WaitGroup, walletErr e
 	return 0, false
 }
 
-func (val *Validator) walletNow() *Wallet {
+func (val *Validator) walletNow() *wallet.Wallet {
 	val.mu.Lock()
 	defer val.mu.Unlock()
 	return val.wallet
@@ -416,7 +418,7 @@ func (val *Validator) waitForBeacon(ctx context.Context) bool {
 	limit := val.fs.Int("max-health-checks", 0)
 	failed, told := 0, ""
 	for {
-		var st beaconStatus
+		var st wire.BeaconStatus
 		err := val.ask(ctx, "GET", "/lab/status", nil, &st)
 		say, pause := "", 500*time.Millisecond
 		switch {
@@ -462,11 +464,11 @@ func (val *Validator) waitForBeacon(ctx context.Context) bool {
 
 // loadKeys reads the wallet (or makes interop keys) and puts the keys to work.
 func (val *Validator) loadKeys(interop bool) error {
-	var keys []Key
+	var keys []wallet.Key
 	if interop {
 		start := val.fs.Int("interop-start-index", 0)
 		for i := start; i < start+val.fs.Int("interop-num-validators", 0); i++ {
-			k, err := interopKey(uint64(i))
+			k, err := wallet.InteropKey(uint64(i))
 			if err != nil {
 				return err
 			}
@@ -487,7 +489,7 @@ func (val *Validator) loadKeys(interop bool) error {
 	return nil
 }
 
-func (val *Validator) setKeys(keys []Key) {
+func (val *Validator) setKeys(keys []wallet.Key) {
 	val.mu.Lock()
 	old := val.keys
 	val.keys = map[string]*signer{}
@@ -525,22 +527,6 @@ func (val *Validator) setKeys(keys []Key) {
 	}
 }
 
-// interopKey makes the well-known test key of a number.
-func interopKey(i uint64) (Key, error) {
-	le := make([]byte, 32)
-	for n := range 8 {
-		le[n] = byte(i >> (8 * n))
-	}
-	h := sha256.Sum256(le)
-	for l, r := 0, 31; l < r; l, r = l+1, r-1 {
-		h[l], h[r] = h[r], h[l]
-	}
-	order, _ := new(big.Int).SetString("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001", 16)
-	secret := new(big.Int).Mod(new(big.Int).SetBytes(h[:]), order).FillBytes(make([]byte, 32))
-	pub, err := wire.PublicKey(secret)
-	return Key{secret, pub}, err
-}
-
 // watchWallet reloads the keys when the wallet's file is written. It watches the inode: a rename over it ends the watch.
 func (val *Validator) watchWallet(ctx context.Context) {
 	log := val.app.Log
@@ -555,7 +541,7 @@ func (val *Validator) watchWallet(ctx context.Context) {
 		return
 	}
 	defer watcher.Close()
-	if err := watcher.Add(w.path()); err != nil {
+	if err := watcher.Add(w.Path()); err != nil {
 		log.Debug(name, "Could not add file to file watcher", "error", err)
 		return
 	}
@@ -717,8 +703,8 @@ func (val *Validator) duties(ctx context.Context, work *sync.WaitGroup) {
 
 // isUnknownCall tells an answer of a beacon of another era.
 func isUnknownCall(err error) bool {
-	var st statusError
-	return errors.As(err, &st) && st.code == http.StatusNotImplemented
+	var st jsonhttp.StatusError
+	return errors.As(err, &st) && st.Code == http.StatusNotImplemented
 }
 
 // How a client of another era ends: the real one writes some 7,000 lines a second, for minutes.
@@ -877,7 +863,7 @@ func (val *Validator) attest(ctx context.Context, pub string, d wire.Duty, slot 
 		if err != nil {
 			return err
 		}
-		return val.store.CheckAndSaveVote(s.key.Public, vote{data.Source, data.Target, root})
+		return val.store.CheckAndSaveVote(s.key.Public, database.Vote{Source: data.Source, Target: data.Target, Root: root})
 	})
 	if !ok {
 		val.count("validator_failed_attestations", pub)
@@ -957,7 +943,7 @@ func (val *Validator) duty(ctx context.Context, pub string, slot uint64, what st
 		Key: pub, Slot: slot, Digest: digest, Client: val.client, Version: val.app.V.Text, Network: val.net,
 	}
 	if err := keep(s, sub); err != nil {
-		var no refusal
+		var no database.Refusal
 		switch {
 		case errors.As(err, &no) && what == "block":
 			log.Error(prefix, "Failed block slashing protection check", "error", err, "slot", slot, "pubkey", pub[:14])

@@ -62,6 +62,15 @@ const (
 	NoSlot  = ^uint64(0)
 )
 
+// BeaconStatus is what a validator wants to know of its beacon before anything else.
+type BeaconStatus struct {
+	Config  Config `json:"config"`
+	Started bool   `json:"started"`
+	Synced  bool   `json:"synced"`
+	Version string `json:"version"`
+	Network string `json:"network"`
+}
+
 // State is what the chain knows of one key.
 type State struct {
 	Key    string `json:"key"`

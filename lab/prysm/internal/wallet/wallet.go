@@ -1,4 +1,7 @@
-package double
+// Package wallet is Prysm's wallet on disk: one EIP-2335 keystore that holds all keys of a client, in the directory of its
+// kind. Files are those that the real releases write and read (tests/fixtures/prysm); the encryption is the library that
+// Prysm itself uses.
+package wallet
 
 import (
 	"encoding/hex"
@@ -8,19 +11,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/google/uuid"
 	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
 
+	"eth2xk8s/lab/prysm/internal/file"
 	"eth2xk8s/lab/prysm/internal/version"
 )
 
 // accountsFile is the one file of an imported or derived wallet, under the directory of its kind.
 const accountsFile = "accounts/all-accounts.keystore.json"
 
+// What a wallet is not opened for.
 var (
-	errNoWallet      = errors.New("no wallet found")
-	errWrongPassword = errors.New("wrong password for wallet entered")
+	ErrNone          = errors.New("no wallet found")
+	ErrWrongPassword = errors.New("wrong password for wallet entered")
 )
 
 // Wallet is a wallet on disk, opened.
@@ -29,40 +35,31 @@ type Wallet struct {
 	Root     string
 	Kind     string // direct or derived
 	Password string
-	v        version.Release
+	release  version.Release
 }
 
-// Key is one account.
-type Key struct {
-	Secret []byte
-	Public []byte
-}
-
-// Pub is the public key in 0x hex.
-func (k Key) Pub() string { return "0x" + hex.EncodeToString(k.Public) }
-
-// walletKinds are the names of directories that make a directory a wallet.
-func walletKinds(v version.Release) []string {
-	kinds := []string{"direct", "derived", "remote"}
+// kinds are the names of directories that make a directory a wallet.
+func kinds(v version.Release) []string {
+	list := []string{"direct", "derived", "remote"}
 	if v.From(2, 1, 0) {
-		kinds = append(kinds, "imported", "local", "web3signer")
+		list = append(list, "imported", "local", "web3signer")
 	}
-	return kinds
+	return list
 }
 
-// findWallet looks for a wallet: errNoWallet if there is not exactly one (also when the directory is missing or holds
+// Find looks for a wallet: ErrNone if there is not exactly one (also when the directory is missing or holds
 // other things).
-func findWallet(dir string, v version.Release) (*Wallet, error) {
+func Find(dir string, v version.Release) (*Wallet, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, errNoWallet
+		return nil, ErrNone
 	}
 	if err != nil {
 		return nil, fmt.Errorf("could not check if wallet exists: %w", err)
 	}
 	var found []string
 	for _, e := range entries {
-		for _, k := range walletKinds(v) {
+		for _, k := range kinds(v) {
 			if e.IsDir() && e.Name() == k {
 				found = append(found, k)
 			}
@@ -70,18 +67,51 @@ func findWallet(dir string, v version.Release) (*Wallet, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, errNoWallet
+		return nil, ErrNone
 	case 1:
 		kind := found[0]
 		if kind == "imported" || kind == "local" {
 			kind = "direct" // other names of it, but it is direct that is opened, and not found
 		}
-		return &Wallet{Root: dir, Dir: filepath.Join(dir, kind), Kind: kind, v: v}, nil
+		return &Wallet{Root: dir, Dir: filepath.Join(dir, kind), Kind: kind, release: v}, nil
 	}
-	return nil, errNoWallet // two wallets are none
+	return nil, ErrNone // two wallets are none
 }
 
-type walletJSON struct {
+// Create makes the directory of a new wallet, if the release takes that password.
+func Create(dir, password string, release version.Release) (*Wallet, error) {
+	if err := checkPassword(password, release); err != nil {
+		return nil, err
+	}
+	w := &Wallet{Root: dir, Dir: filepath.Join(dir, "direct"), Kind: "direct", Password: password, release: release}
+	if err := os.MkdirAll(w.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("could not create wallet directory: %w", err)
+	}
+	return w, nil
+}
+
+// checkPassword is what a password for a new wallet has to be.
+func checkPassword(pass string, release version.Release) error {
+	if len(pass) < 8 {
+		return errors.New("password must have at least 8 characters")
+	}
+	if release.From(2, 0, 3) {
+		return nil
+	}
+	var letter, number, special bool
+	for _, c := range pass {
+		letter = letter || unicode.IsLetter(c)
+		number = number || unicode.IsNumber(c)
+		special = special || unicode.IsPunct(c) || unicode.IsSymbol(c)
+	}
+	if !letter || !number || !special {
+		return errors.New("password must have at least 8 characters, at least 1 alphabetical character, 1 unicode symbol, and 1 number")
+	}
+	return nil
+}
+
+// document is the wallet's file.
+type document struct {
 	Crypto   map[string]any `json:"crypto"`
 	ID       string         `json:"uuid"`
 	Version  uint           `json:"version"`
@@ -89,6 +119,7 @@ type walletJSON struct {
 	Disabled []string       `json:"disabled_public_keys,omitempty"`
 }
 
+// accountStore is what is encrypted in it.
 type accountStore struct {
 	PrivateKeys [][]byte `json:"private_keys"`
 	PublicKeys  [][]byte `json:"public_keys"`
@@ -100,27 +131,28 @@ func (w *Wallet) Keys() ([]Key, error) {
 	return keys, err
 }
 
-func (w *Wallet) path() string { return filepath.Join(w.Dir, accountsFile) }
+// Path is the file that the keys are in.
+func (w *Wallet) Path() string { return filepath.Join(w.Dir, accountsFile) }
 
-func (w *Wallet) load() ([]Key, *walletJSON, error) {
-	if err := os.MkdirAll(filepath.Dir(w.path()), 0o700); err != nil {
+func (w *Wallet) load() ([]Key, *document, error) {
+	if err := os.MkdirAll(filepath.Dir(w.Path()), 0o700); err != nil {
 		return nil, nil, fmt.Errorf("could not create path: %w", err)
 	}
-	raw, err := os.ReadFile(w.path())
+	raw, err := os.ReadFile(w.Path())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("could not read keystore file: %w", err)
 	}
-	var file walletJSON
-	if err := json.Unmarshal(raw, &file); err != nil {
+	var doc document
+	if err := json.Unmarshal(raw, &doc); err != nil {
 		return nil, nil, fmt.Errorf("failed to decode keystore file: %w", err)
 	}
-	plain, err := keystorev4.New().Decrypt(file.Crypto, w.Password)
+	plain, err := keystorev4.New().Decrypt(doc.Crypto, w.Password)
 	if err != nil {
-		if strings.Contains(err.Error(), "invalid checksum") {
-			return nil, nil, fmt.Errorf("%w: %s", errWrongPassword, err)
+		if WrongPassword(err) {
+			return nil, nil, fmt.Errorf("%w: %s", ErrWrongPassword, err)
 		}
 		return nil, nil, fmt.Errorf("could not decrypt keystore: %w", err)
 	}
@@ -135,19 +167,19 @@ func (w *Wallet) load() ([]Key, *walletJSON, error) {
 	for i := range keys {
 		keys[i] = Key{store.PrivateKeys[i], store.PublicKeys[i]}
 	}
-	return keys, &file, nil
+	return keys, &doc, nil
 }
 
 // Enabled leaves out the keys that the file says are disabled: honoured up to v1.3.3 only.
 func (w *Wallet) Enabled() ([]Key, error) {
-	keys, file, err := w.load()
-	if err != nil || file == nil || w.v.From(1, 3, 4) {
+	keys, doc, err := w.load()
+	if err != nil || doc == nil || w.release.From(1, 3, 4) {
 		return keys, err
 	}
 	var out []Key
 	for _, k := range keys {
 		off := false
-		for _, d := range file.Disabled {
+		for _, d := range doc.Disabled {
 			off = off || strings.TrimPrefix(d, "0x") == hex.EncodeToString(k.Public)
 		}
 		if !off {
@@ -172,32 +204,21 @@ func (w *Wallet) Write(keys []Key) error {
 	if err != nil {
 		return fmt.Errorf("could not encrypt accounts store: %w", err)
 	}
-	file := walletJSON{Crypto: crypto, ID: uuid.NewString(), Version: 4, Name: "keystore"}
-	if w.v.Before(1, 3, 4) {
+	doc := document{Crypto: crypto, ID: uuid.NewString(), Version: 4, Name: "keystore"}
+	if w.release.Before(1, 3, 4) {
 		if _, old, err := w.load(); err == nil && old != nil {
-			file.Disabled = old.Disabled
+			doc.Disabled = old.Disabled
 		}
 	}
-	raw, err := json.MarshalIndent(file, "", "\t")
+	raw, err := json.MarshalIndent(doc, "", "\t")
 	if err != nil {
 		return err
 	}
-	return writeFile(w.path(), raw)
+	return file.Write(w.Path(), raw)
 }
 
-// writeFile has Prysm's rule: a file that is there must have mode 0600.
-func writeFile(path string, raw []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if st, err := os.Stat(path); err == nil && st.Mode().Perm() != 0o600 {
-		return errors.New("file already exists without proper 0600 permissions")
-	}
-	return os.WriteFile(path, raw, 0o600)
-}
-
-// readPassword reads a wallet password file; only a trailing end of line is cut off.
-func readPassword(path string) (string, error) {
+// ReadPassword reads a wallet password file; only a trailing end of line is cut off.
+func ReadPassword(path string) (string, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("could not read file: %w", err)
@@ -207,18 +228,4 @@ func readPassword(path string) (string, error) {
 		return "", errors.New("password cannot be empty")
 	}
 	return pass, nil
-}
-
-// keystoreFile is an EIP-2335 keystore as `accounts import` reads it.
-type keystoreFile struct {
-	Crypto map[string]any `json:"crypto"`
-	ID     string         `json:"uuid"`
-	Pubkey string         `json:"pubkey"`
-	Path   string         `json:"path"`
-	name   string
-	file   string
-}
-
-func decryptKeystore(k *keystoreFile, password string) ([]byte, error) {
-	return keystorev4.New().Decrypt(k.Crypto, password)
 }

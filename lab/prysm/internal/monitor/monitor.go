@@ -1,4 +1,6 @@
-package double
+// Package monitor is the port of metrics and health that both of Prysm's programs have: /metrics in Prometheus' text form,
+// /healthz with one line for each service, /goroutinez. Names, help and order are those of the real programs.
+package monitor
 
 import (
 	"encoding/json"
@@ -97,8 +99,8 @@ func (m *Metrics) write(w http.ResponseWriter) {
 
 func number(f float64) string { return fmt.Sprintf("%g", f) }
 
-// defineVersion publishes prysm_version as this release does: not before v1.3.3, buildDate not on v1.3.
-func (m *Metrics) defineVersion(v version.Release) {
+// DefineVersion publishes prysm_version as this release does: not before v1.3.3, buildDate not on v1.3.
+func (m *Metrics) DefineVersion(v version.Release) {
 	if v.Before(1, 3, 3) {
 		return
 	}
@@ -116,46 +118,15 @@ type Check struct {
 	Err  func() error
 }
 
-// Monitor serves /metrics and /healthz. A port in use is only a warning, as with Prysm.
-func Monitor(log *logging.Logger, host string, port int, m *Metrics, checks []Check) {
+// Serve answers /metrics and /healthz. A port in use is only a warning, as with Prysm.
+func Serve(log *logging.Logger, host string, port int, m *Metrics, checks []Check) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) { m.write(w) })
 	mux.HandleFunc("/goroutinez", func(w http.ResponseWriter, _ *http.Request) {
 		buf := make([]byte, 1<<20)
 		w.Write(buf[:runtime.Stack(buf, true)])
 	})
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
-		type status struct {
-			Name   string `json:"service"`
-			Status bool   `json:"status"`
-			Err    string `json:"error"`
-		}
-		var all []status
-		code := http.StatusOK
-		for _, c := range checks {
-			st := status{Name: c.Name, Status: true}
-			if err := c.Err(); err != nil {
-				st.Status, st.Err = false, err.Error()
-				code = http.StatusServiceUnavailable
-			}
-			all = append(all, st)
-		}
-		if strings.Contains(r.Header.Get("Accept"), "application/json") {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(code)
-			json.NewEncoder(w).Encode(map[string]any{"error": "", "data": all})
-			return
-		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(code)
-		for _, s := range all {
-			if s.Status {
-				fmt.Fprintf(w, "%s: OK\n", s.Name)
-			} else {
-				fmt.Fprintf(w, "%s: ERROR, %s\n", s.Name, s.Err)
-			}
-		}
-	})
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) { health(w, r, checks) })
 	addr := net.JoinHostPort(host, fmt.Sprint(port))
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -164,4 +135,38 @@ func Monitor(log *logging.Logger, host string, port int, m *Metrics, checks []Ch
 	}
 	log.Debug("prometheus", "Starting prometheus service", "address", addr)
 	go http.Serve(ln, mux)
+}
+
+// health answers /healthz: 503 if one service has an error.
+func health(w http.ResponseWriter, r *http.Request, checks []Check) {
+	type status struct {
+		Name   string `json:"service"`
+		Status bool   `json:"status"`
+		Err    string `json:"error"`
+	}
+	var all []status
+	code := http.StatusOK
+	for _, c := range checks {
+		st := status{Name: c.Name, Status: true}
+		if err := c.Err(); err != nil {
+			st.Status, st.Err = false, err.Error()
+			code = http.StatusServiceUnavailable
+		}
+		all = append(all, st)
+	}
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		json.NewEncoder(w).Encode(map[string]any{"error": "", "data": all})
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	for _, s := range all {
+		if s.Status {
+			fmt.Fprintf(w, "%s: OK\n", s.Name)
+		} else {
+			fmt.Fprintf(w, "%s: ERROR, %s\n", s.Name, s.Err)
+		}
+	}
 }
