@@ -23,17 +23,19 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"eth2xk8s/lab/prysm/internal/cli"
 	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/jsonhttp"
 	"eth2xk8s/lab/prysm/internal/kv"
 	"eth2xk8s/lab/prysm/internal/monitor"
+	"eth2xk8s/lab/prysm/internal/params"
 	"eth2xk8s/lab/prysm/internal/version"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
 // Beacon is a beacon node that follows the lab's chain.
 type Beacon struct {
-	app   *App
+	app   *cli.Context
 	chain *jsonhttp.Client
 	fs    *flags.Set
 	m     *monitor.Metrics
@@ -50,13 +52,14 @@ type Beacon struct {
 	refused bool   // the execution client does not take the token (from v3.0.0)
 }
 
-func (a *App) runBeacon(fs *flags.Set) error {
-	v, log := a.V, a.Log
+func runBeacon(a *cli.Context) error {
+	fs := a.Flags
+	v, log := a.Release, a.Log
 	b := &Beacon{app: a, chain: jsonhttp.New(a.Chain), fs: fs, m: monitor.NewMetrics()}
 	if err := b.checkFiles(); err != nil {
 		return err
 	}
-	datadir := fs.String("datadir", defaultDataDir())
+	datadir := fs.String("datadir", cli.DefaultDataDir())
 	dbDir := filepath.Join(datadir, "beaconchaindata")
 	if fs.Bool("force-clear-db") {
 		log.Warn("node", "Removing database")
@@ -144,7 +147,7 @@ func (a *App) runBeacon(fs *flags.Set) error {
 	for first := true; ; first = false {
 		b.poll(first)
 		select {
-		case <-a.stop:
+		case <-a.Stop:
 			log.Info("node", "Got interrupt, shutting down...")
 			log.Info("node", "Stopping beacon node")
 			return nil
@@ -155,10 +158,10 @@ func (a *App) runBeacon(fs *flags.Set) error {
 
 // checkFiles reads every file that a flag names, and fails as Prysm does.
 func (b *Beacon) checkFiles() error {
-	fs, v := b.fs, b.app.V
+	fs, v := b.fs, b.app.Release
 	b.elGiven = fs.String("execution-endpoint", "") != "" || fs.String("http-web3provider", "") != ""
 	if path := fs.String("chain-config-file", ""); path != "" {
-		conf, err := b.app.chainConfig(path)
+		conf, err := params.Load(b.app, path)
 		if err != nil {
 			return err
 		}
@@ -192,7 +195,7 @@ func (b *Beacon) checkFiles() error {
 			}
 		}
 	}
-	if a := fs.String("suggested-fee-recipient", ""); a != "" && !isAddress(a) {
+	if a := fs.String("suggested-fee-recipient", ""); a != "" && !params.IsAddress(a) {
 		return fmt.Errorf("%s is not a valid fee recipient address", a)
 	}
 	return nil
@@ -211,7 +214,7 @@ var (
 
 // openDatabase does with a database what the release does with one of another release, and begins a new one.
 func (b *Beacon) openDatabase(db *bolt.DB) error {
-	v := b.app.V
+	v := b.app.Release
 	meta := map[string]string{}
 	err := db.View(func(tx *bolt.Tx) error {
 		if bucket := tx.Bucket(metaBucket); bucket != nil {
@@ -284,7 +287,7 @@ var errIndex = errors.New("unable to decode finalized block root container for "
 
 // begin is where a database gets its first state from: only mainnet's genesis comes with the program.
 func (b *Beacon) begin(meta map[string]string, fresh bool) error {
-	fs, v, log := b.fs, b.app.V, b.app.Log
+	fs, v, log := b.fs, b.app.Release, b.app.Log
 	given := fs.String("checkpoint-sync-url", "")
 	var unreachable error
 	switch {
@@ -294,7 +297,7 @@ func (b *Beacon) begin(meta map[string]string, fresh bool) error {
 	case given != "":
 		unreachable = b.reach(given)
 	}
-	switch b.app.network(fs) {
+	switch params.Network(b.app) {
 	case "mainnet", "custom":
 	default:
 		source := fs.String("genesis-beacon-api-url", given)
@@ -353,11 +356,6 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-func isAddress(s string) bool {
-	_, err := wire.Bytes(s, 20)
-	return err == nil
-}
-
 func networkKeys(datadir string, v version.Release) error {
 	path := filepath.Join(datadir, "network-keys")
 	if _, err := os.Stat(path); err == nil {
@@ -394,7 +392,7 @@ func (b *Beacon) p2p() {
 		log.Info("p2p", "Node started p2p server", "multiAddr", fmt.Sprintf("/ip4/%s/tcp/%d", host, fs.Int("p2p-tcp-port", 13000)))
 	}
 	udp := []int{fs.Int("p2p-udp-port", 12000)}
-	if b.app.V.From(5, 2, 0) && !fs.Bool("disable-quic") || fs.Bool("enable-quic") {
+	if b.app.Release.From(5, 2, 0) && !fs.Bool("disable-quic") || fs.Bool("enable-quic") {
 		udp = append(udp, fs.Int("p2p-quic-port", 13000))
 	}
 	for i, port := range udp {
@@ -470,22 +468,16 @@ func (b *Beacon) poll(first bool) {
 	b.m.Set("beacon_finalized_epoch", float64(h.Finalized))
 }
 
-// genesisOf says when the public test networks began. Without a flag the program stays on the chain's own slots.
-var genesisOf = map[string]int64{"sepolia": 1655733600, "hoodi": 1742213400}
-
 // public is how far the slots of a public network, which an asker counts from that network's own genesis, are ahead of
 // those of the chain that stands in for it; and that genesis, 0 for any other chain.
 func (b *Beacon) public() (shift uint64, genesis int64) {
-	genesis = genesisOf[b.app.network(b.fs)]
+	genesis = params.Genesis(params.Network(b.app))
 	slot, begun := b.slot()
 	if genesis == 0 || !begun {
 		return 0, genesis
 	}
-	return publicSlot(genesis) - slot, genesis
+	return params.PublicSlot(genesis) - slot, genesis
 }
-
-// publicSlot is the slot that a public network has now.
-func publicSlot(genesis int64) uint64 { return uint64(time.Now().Unix()-genesis) / 12 }
 
 // slot is the slot by this node's own clock.
 func (b *Beacon) slot() (uint64, bool) {
@@ -494,15 +486,7 @@ func (b *Beacon) slot() (uint64, bool) {
 	if b.config == nil {
 		return 0, false
 	}
-	return slotAt(*b.config, time.Now())
-}
-
-func slotAt(c wire.Config, t time.Time) (uint64, bool) {
-	d := t.Sub(time.Unix(c.GenesisTime, 0))
-	if d < 0 || c.SecondsPerSlot == 0 {
-		return 0, false
-	}
-	return uint64(d/time.Second) / c.SecondsPerSlot, true
+	return params.SlotAt(*b.config, time.Now())
 }
 
 // syncState: started (genesis is over), syncing, distance to the head.
@@ -520,7 +504,7 @@ func (b *Beacon) syncState() (started, syncing bool, head, distance uint64, el b
 	}
 	el = el || b.refused
 	// A custom chain here is one before the merge.
-	syncing = b.never || b.refused && b.app.network(b.fs) != "custom" || b.head.Faults.Syncing || time.Now().Before(b.ready) ||
+	syncing = b.never || b.refused && params.Network(b.app) != "custom" || b.head.Faults.Syncing || time.Now().Before(b.ready) ||
 		distance > b.config.SlotsPerEpoch && !b.head.Faults.ELDead || head > slot+b.config.SlotsPerEpoch
 	if b.head.Faults.Syncing && distance == 0 {
 		distance = 4 * b.config.SlotsPerEpoch
@@ -532,7 +516,7 @@ func (b *Beacon) syncState() (started, syncing bool, head, distance uint64, el b
 func (b *Beacon) optimistic() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.head.Faults.Optimistic && b.app.V.From(2, 1, 0)
+	return b.head.Faults.Optimistic && b.app.Release.From(2, 1, 0)
 }
 
 // watchEth1 looks whether an eth1 node answers.
@@ -633,7 +617,7 @@ func (b *Beacon) checks() []monitor.Check {
 	}
 	ok := func() error { return nil }
 	eth1 := monitor.Check{Name: "*execution.Service", Err: ok}
-	if b.app.V.Before(3, 0, 0) {
+	if b.app.Release.Before(3, 0, 0) {
 		eth1 = monitor.Check{Name: "*powchain.Service", Err: func() error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -668,7 +652,7 @@ func (b *Beacon) checks() []monitor.Check {
 func (b *Beacon) private(mux *http.ServeMux) {
 	mux.HandleFunc("GET /lab/status", func(w http.ResponseWriter, _ *http.Request) {
 		started, syncing, _, _, _ := b.syncState()
-		st := wire.BeaconStatus{Started: started, Synced: started && !syncing, Version: b.app.V.Text, Network: b.app.network(b.fs)}
+		st := wire.BeaconStatus{Started: started, Synced: started && !syncing, Version: b.app.Release.Text, Network: params.Network(b.app)}
 		b.mu.Lock()
 		if b.config != nil {
 			st.Config = *b.config
@@ -679,7 +663,7 @@ func (b *Beacon) private(mux *http.ServeMux) {
 	pass := func(method, path string, check func(*http.Request) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if client, err := version.Parse(r.Header.Get(jsonhttp.VersionHeader)); err == nil {
-				attest, blocks := client.UnknownCall(b.app.V)
+				attest, blocks := client.UnknownCall(b.app.Release)
 				if path == "/block" && attest == "" {
 					attest = blocks
 				}
@@ -769,7 +753,7 @@ func (b *Beacon) alphaAPI(mux *http.ServeMux) {
 		jsonhttp.Answer(w, 200, map[string]bool{"syncing": syncing || !started})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/node/version", func(w http.ResponseWriter, _ *http.Request) {
-		jsonhttp.Answer(w, 200, map[string]string{"version": b.app.V.Full(), "metadata": ""})
+		jsonhttp.Answer(w, 200, map[string]string{"version": b.app.Release.Full(), "metadata": ""})
 	})
 	mux.HandleFunc("GET /eth/v1alpha1/node/genesis", func(w http.ResponseWriter, _ *http.Request) {
 		c := b.conf()
@@ -939,7 +923,7 @@ func (b *Beacon) conf() wire.Config {
 
 // standardAPI is the part of the standard beacon API that operators look at.
 func (b *Beacon) standardAPI(mux *http.ServeMux) {
-	v := b.app.V
+	v := b.app.Release
 	fail := func(w http.ResponseWriter, code int, msg string) {
 		jsonhttp.Answer(w, code, map[string]any{"message": msg, "code": code})
 	}

@@ -20,7 +20,6 @@ import (
 
 	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/fixture"
-	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/kv"
 	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
@@ -117,19 +116,6 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestAFlagWithoutEffectMeansMainnet(t *testing.T) {
-	a := &App{Binary: "validator", V: fixture.Release(t, "v2.1.4")}
-	fs := flags.Global("validator", a.V)
-	if _, err := fs.Parse([]string{"--pyrmont"}); err != nil || a.network(fs) != "mainnet" {
-		t.Fatalf("%v %s", err, a.network(fs))
-	}
-	a.V = fixture.Release(t, "v1.3.4")
-	fs = flags.Global("validator", a.V)
-	if _, err := fs.Parse([]string{"--pyrmont"}); err != nil || a.network(fs) != "pyrmont" {
-		t.Fatalf("%v %s", err, a.network(fs))
-	}
 }
 
 func TestConfigFileThatIsMissing(t *testing.T) {
@@ -362,7 +348,7 @@ func records(t *testing.T, raw []byte) string {
 	return strings.Join(out, "\n")
 }
 
-func history(v string) string {
+func historyCommand(v string) string {
 	if v == "v1.2.2" || v == "v1.3.4" {
 		return "slashing-protection"
 	}
@@ -372,7 +358,7 @@ func history(v string) string {
 // exportArgs has the terms where the version looks for them: up to v2.0.2 the sub-command has no flag for them.
 func exportArgs(t *testing.T, v, dir, to string) []string {
 	t.Helper()
-	args := []string{history(v), "export", "--datadir=" + dir, "--slashing-protection-export-dir=" + to}
+	args := []string{historyCommand(v), "export", "--datadir=" + dir, "--slashing-protection-export-dir=" + to}
 	if fixture.Release(t, v).Before(2, 0, 3) {
 		return append([]string{"--accept-terms-of-use"}, args...)
 	}
@@ -437,7 +423,7 @@ func TestEveryVersionReadsTheNewestDatabase(t *testing.T) {
 
 func importHistory(t *testing.T, v, dir, file string) result {
 	t.Helper()
-	return validator(t, v, history(v), "import", "--datadir="+dir, "--slashing-protection-json-file="+file, "--accept-terms-of-use")
+	return validator(t, v, historyCommand(v), "import", "--datadir="+dir, "--slashing-protection-json-file="+file, "--accept-terms-of-use")
 }
 
 func TestHistoryMatrix(t *testing.T) {

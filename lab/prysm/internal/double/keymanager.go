@@ -15,24 +15,25 @@ import (
 	"strconv"
 	"strings"
 
-	"eth2xk8s/lab/prysm/internal/flags"
+	"eth2xk8s/lab/prysm/internal/cli"
 	"eth2xk8s/lab/prysm/internal/jsonhttp"
 	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
 // tokenPath is where the API's token is kept.
-func (a *App) tokenPath(fs *flags.Set) string {
-	if a.V.Before(5, 0, 4) {
-		return filepath.Join(fs.String("wallet-dir", defaultWalletDir()), "auth-token")
+func tokenPath(a *cli.Context) string {
+	fs := a.Flags
+	if a.Release.Before(5, 0, 4) {
+		return filepath.Join(fs.String("wallet-dir", cli.DefaultWalletDir()), "auth-token")
 	}
 	// Not beside --wallet-dir: a trap of the real program.
-	return fs.String("keymanager-token-file", filepath.Join(defaultWalletDir(), "auth-token"))
+	return fs.String("keymanager-token-file", filepath.Join(cli.DefaultWalletDir(), "auth-token"))
 }
 
 // token reads or makes the token. Up to v5.0.3 the file has two lines, the second of which is the token.
-func (a *App) token(fs *flags.Set) (string, error) {
-	path := a.tokenPath(fs)
+func token(a *cli.Context) (string, error) {
+	path := tokenPath(a)
 	raw, err := os.ReadFile(path)
 	if err == nil {
 		lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
@@ -49,7 +50,7 @@ func (a *App) token(fs *flags.Set) (string, error) {
 	rand.Read(secret)
 	token := "0x" + hex.EncodeToString(secret)
 	text := token + "\n"
-	if a.V.Before(5, 0, 4) {
+	if a.Release.Before(5, 0, 4) {
 		enc := base64.RawURLEncoding.EncodeToString
 		sign := make([]byte, 32)
 		rand.Read(sign)
@@ -62,11 +63,11 @@ func (a *App) token(fs *flags.Set) (string, error) {
 	return token, os.WriteFile(path, []byte(text), 0o600)
 }
 
-func generateToken(a *App, fs *flags.Set) int {
-	path := a.tokenPath(fs)
+func generateToken(a *cli.Context) int {
+	path := tokenPath(a)
 	os.Remove(path)
-	if _, err := a.token(fs); err != nil {
-		return a.fail("web", "Could not generate web auth token", err)
+	if _, err := token(a); err != nil {
+		return a.Fail("web", "Could not generate web auth token", err)
 	}
 	fmt.Fprintln(a.Out, "Generated a token in "+path)
 	return 0
@@ -75,15 +76,15 @@ func generateToken(a *App, fs *flags.Set) int {
 // keymanagerAPI serves the part of the key manager API that moves keys.
 func (val *Validator) keymanagerAPI(ctx context.Context) error {
 	a := val.app
-	if a.V.Before(2, 0, 3) {
+	if a.Release.Before(2, 0, 3) {
 		return nil
 	}
-	token, err := a.token(val.fs)
+	token, err := token(a)
 	if err != nil {
 		return fmt.Errorf("could not initialize auth token: %w", err)
 	}
 	name := "grpc-gateway"
-	if a.V.From(5, 1, 1) {
+	if a.Release.From(5, 1, 1) {
 		name = "http"
 	}
 	addr := net.JoinHostPort(val.fs.String(name+"-host", "127.0.0.1"), strconv.Itoa(val.fs.Int(name+"-port", 7500)))
@@ -153,12 +154,12 @@ func (val *Validator) keymanagerAPI(ctx context.Context) error {
 			fail(w, 400, "Could not decode request body: "+err.Error())
 			return
 		}
-		data, history, err := val.apiDelete(in.Pubkeys)
+		data, exported, err := val.apiDelete(in.Pubkeys)
 		if err != nil {
 			fail(w, 500, "Could not delete keys: "+err.Error())
 			return
 		}
-		jsonhttp.Answer(w, 200, map[string]any{"data": data, "slashing_protection": history})
+		jsonhttp.Answer(w, 200, map[string]any{"data": data, "slashing_protection": exported})
 	}))
 	go http.Serve(ln, mux)
 	go func() { <-ctx.Done(); ln.Close() }()
@@ -268,12 +269,12 @@ func (val *Validator) apiDelete(pubkeys []string) ([]*wallet.Imported, string, e
 		}
 		val.stopKeys(gone)
 	}
-	history, err := val.store.Export()
+	exported, err := val.store.Export()
 	if err != nil {
 		return nil, "", err
 	}
 	var data []*wire.InterchangeKey
-	for _, d := range history.Data {
+	for _, d := range exported.Data {
 		for i, p := range pubkeys {
 			if !strings.EqualFold(p, d.Pubkey) || out[i].Status == "error" {
 				continue
@@ -288,8 +289,8 @@ func (val *Validator) apiDelete(pubkeys []string) ([]*wallet.Imported, string, e
 	if data == nil {
 		data = []*wire.InterchangeKey{}
 	}
-	history.Data = data
-	raw, err := json.Marshal(history)
+	exported.Data = data
+	raw, err := json.Marshal(exported)
 	return out, string(raw), err
 }
 

@@ -18,6 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"eth2xk8s/lab/prysm/internal/chain"
+	"eth2xk8s/lab/prysm/internal/cli"
 	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/fixture"
 	"eth2xk8s/lab/prysm/internal/flags"
@@ -588,10 +589,10 @@ func TestALostDatabaseSignsNothing(t *testing.T) {
 			}
 			json.NewEncoder(w).Encode(wire.AttestationData{Slot: 8, Source: 1, Target: 2, Root: fixture.GenesisRoot})
 		}))
-		a := &App{Binary: "validator", V: fixture.Release(t, "v7.1.6"), Log: logging.New(fixture.Release(t, "v7.1.6"))}
+		a := &cli.Context{Binary: "validator", Release: fixture.Release(t, "v7.1.6"), Log: logging.New(fixture.Release(t, "v7.1.6"))}
 		key := someKeys(t, 1)[0]
 		val := &Validator{
-			app: a, fs: flags.Global("validator", a.V), m: monitor.NewMetrics(), store: failingStore(t, os.Getenv("PRYSM_TEST_LOST")),
+			app: a, fs: flags.Global("validator", a.Release), m: monitor.NewMetrics(), store: failingStore(t, os.Getenv("PRYSM_TEST_LOST")),
 			keys: map[string]*signer{key.Pub(): {key: key}}, beacons: []*jsonhttp.Client{jsonhttp.New(srv.URL)},
 			config: wire.Config{GenesisValidatorsRoot: fixture.GenesisRoot},
 		}
@@ -684,13 +685,13 @@ func TestKeymanagerAPI(t *testing.T) {
 	if code != 200 || status(out, 0) != "deleted" || status(out, 1) != "not_found" {
 		t.Errorf("%d %v", code, out)
 	}
-	var history wire.Interchange
+	var moved wire.Interchange
 	text, _ := out["slashing_protection"].(string)
-	if err := json.Unmarshal([]byte(text), &history); err != nil || len(history.Data) != 1 || history.Data[0].Pubkey != keys[1].Pub() {
+	if err := json.Unmarshal([]byte(text), &moved); err != nil || len(moved.Data) != 1 || moved.Data[0].Pubkey != keys[1].Pub() {
 		t.Errorf("%v %s", err, text)
 	}
 	n := l.judge().Keys[keys[1].Pub()]
-	if got := len(history.Data[0].Attestations) + len(history.Data[0].Blocks); got < n.Attestations+n.Blocks {
+	if got := len(moved.Data[0].Attestations) + len(moved.Data[0].Blocks); got < n.Attestations+n.Blocks {
 		t.Errorf("the history has %d records for %d signatures", got, n.Attestations+n.Blocks)
 	}
 	code, out = call("DELETE", map[string]any{"pubkeys": []string{keys[1].Pub()}})

@@ -16,10 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"eth2xk8s/lab/prysm/internal/cli"
 	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/fixture"
 	"eth2xk8s/lab/prysm/internal/freeport"
 	"eth2xk8s/lab/prysm/internal/logging"
+	"eth2xk8s/lab/prysm/internal/params"
 	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
@@ -82,8 +84,8 @@ func TestAForkVersionOfMainnetEndsACustomChain(t *testing.T) {
 		fixture.Write(t, conf, []byte(without(c.drop...)), 0o600)
 		v := fixture.Release(t, c.version)
 		for _, binary := range []string{"beacon-chain", "validator"} {
-			app := &App{Binary: binary, V: v, Log: logging.New(v)}
-			_, err := app.chainConfig(conf)
+			app := &cli.Context{Binary: binary, Release: v, Log: logging.New(v)}
+			_, err := params.Load(app, conf)
 			if (err != nil) != (c.fork != "") {
 				t.Errorf("%s %s without %v: %v", c.version, binary, c.drop, err)
 			}

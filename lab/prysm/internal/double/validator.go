@@ -20,25 +20,25 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"eth2xk8s/lab/prysm/internal/cli"
 	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/jsonhttp"
 	"eth2xk8s/lab/prysm/internal/logging"
 	"eth2xk8s/lab/prysm/internal/monitor"
+	"eth2xk8s/lab/prysm/internal/params"
 	"eth2xk8s/lab/prysm/internal/wallet"
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
 // Texts that operators and other programs look for.
 const (
-	noWalletText = "no wallet found. You can create a new wallet with `validator wallet create`. If you already did, " +
-		"perhaps you created a wallet in a custom directory, which you can specify using `--wallet-dir=/path/to/my/wallet`"
 	noDutiesText = "Not including slashable public key from slashing protection import in request to update validator duties"
 )
 
 // Validator is a validator client with its keys, its database and its duties.
 type Validator struct {
-	app    *App
+	app    *cli.Context
 	fs     *flags.Set
 	m      *monitor.Metrics
 	store  *database.Store
@@ -75,23 +75,22 @@ type signer struct {
 	live atomic.Bool // false once the key is taken away
 }
 
-func (a *App) prefix() string { return logging.ClientPrefix(a.V) }
-
 // startFailure is an error after the node was built, which every version ends in its own way.
-func (a *App) startFailure(what string, err error) int {
-	if a.V.From(7, 0, 0) {
-		a.Log.Error(a.prefix(), "Could not create validator runner", "error", err)
+func startFailure(a *cli.Context, what string, err error) int {
+	if a.Release.From(7, 0, 0) {
+		a.Log.Error(logging.ClientPrefix(a.Release), "Could not create validator runner", "error", err)
 		return 0
 	}
-	a.Log.LastWords(a.prefix(), what, "error", err)
+	a.Log.LastWords(logging.ClientPrefix(a.Release), what, "error", err)
 	return 1
 }
 
-func (a *App) runValidator(fs *flags.Set) (int, error) {
-	v, log := a.V, a.Log
+func runValidator(a *cli.Context) (int, error) {
+	fs := a.Flags
+	v, log := a.Release, a.Log
 	val := &Validator{
 		app: a, fs: fs, m: monitor.NewMetrics(), keys: map[string]*signer{}, changed: make(chan struct{}, 1),
-		failure: make(chan int, 8), net: a.network(fs),
+		failure: make(chan int, 8), net: params.Network(a),
 	}
 	if err := val.checkFiles(); err != nil {
 		return 0, err
@@ -102,7 +101,7 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 	val.client = host + "/" + hex.EncodeToString(id)
 
 	datadir := fs.String("datadir", "")
-	wanted := fs.String("wallet-dir", defaultWalletDir())
+	wanted := fs.String("wallet-dir", cli.DefaultWalletDir())
 	waits := v.From(6, 0, 0) && (fs.Bool("rpc") || fs.Bool("web"))
 	interop := fs.Int("interop-num-validators", 0) > 0 && v.Before(7, 1, 8)
 	var walletErr error
@@ -111,13 +110,13 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 		switch {
 		case errors.Is(err, wallet.ErrNone):
 			if v.Before(6, 0, 0) && !fs.Bool("web") {
-				return 0, errors.New("could not open wallet: " + noWalletText)
+				return 0, fmt.Errorf("could not open wallet: %w", wallet.ErrNone)
 			}
-			walletErr = errors.New(noWalletText)
+			walletErr = wallet.ErrNone
 		case err != nil:
 			return 0, fmt.Errorf("could not open wallet: %w", err)
 		default:
-			pass, err := a.walletPassword(fs, wanted)
+			pass, err := wallet.FindPassword(wanted, fs.String("wallet-password-file", ""), v)
 			if err != nil {
 				return 0, err
 			}
@@ -134,7 +133,7 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 			}
 		}
 	}
-	if datadir == "" || datadir == defaultDataDir() {
+	if datadir == "" || datadir == cli.DefaultDataDir() {
 		datadir = val.defaultStoreDir(wanted)
 	}
 	if fs.Bool("force-clear-db") {
@@ -188,7 +187,7 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 	}()
 	code := 0
 	select {
-	case <-a.stop:
+	case <-a.Stop:
 		log.Info("node", "Got interrupt, shutting down...")
 		log.Info("node", "Stopping Prysm validator")
 	case code = <-result:
@@ -207,9 +206,9 @@ func (a *App) runValidator(fs *flags.Set) (int, error) {
 }
 
 func (val *Validator) checkFiles() error {
-	fs, v := val.fs, val.app.V
+	fs, v := val.fs, val.app.Release
 	if path := fs.String("chain-config-file", ""); path != "" {
-		conf, err := val.app.chainConfig(path)
+		conf, err := params.Load(val.app, path)
 		if err != nil {
 			return err
 		}
@@ -223,7 +222,7 @@ func (val *Validator) checkFiles() error {
 			}
 		}
 	}
-	if a := fs.String("suggested-fee-recipient", ""); a != "" && !isAddress(a) {
+	if a := fs.String("suggested-fee-recipient", ""); a != "" && !params.IsAddress(a) {
 		return errors.New("default fileRecipient is not a valid Ethereum address")
 	}
 	if fs.IsSet("validators-external-signer-url") {
@@ -242,10 +241,10 @@ func (val *Validator) defaultStoreDir(walletDir string) string {
 	if val.wallet != nil {
 		legacy = val.wallet.Dir
 	}
-	if val.app.V.Before(4, 2, 0) {
+	if val.app.Release.Before(4, 2, 0) {
 		return legacy
 	}
-	here := defaultDataDir()
+	here := cli.DefaultDataDir()
 	if _, err := os.Stat(filepath.Join(here, database.File)); err != nil {
 		if _, err := os.Stat(filepath.Join(legacy, database.File)); err == nil {
 			return legacy
@@ -254,32 +253,14 @@ func (val *Validator) defaultStoreDir(walletDir string) string {
 	return here
 }
 
-// walletPassword finds the password of an existing wallet.
-func (a *App) walletPassword(fs *flags.Set, dir string) (string, error) {
-	if a.V.From(1, 0, 0) {
-		if raw, err := os.ReadFile(filepath.Join(dir, "walletpassword.txt")); err == nil {
-			return strings.TrimRight(string(raw), "\r\n"), nil
-		}
-	}
-	path := fs.String("wallet-password-file", "")
-	if path == "" {
-		return "", errors.New("could not read wallet password: could not read password: inappropriate ioctl for device")
-	}
-	pass, err := wallet.ReadPassword(path)
-	if err != nil {
-		return "", fmt.Errorf("could not open wallet: could not read wallet password file: %w", err)
-	}
-	return pass, nil
-}
-
 func (val *Validator) metrics() {
 	m := val.m
-	m.DefineVersion(val.app.V)
+	m.DefineVersion(val.app.Release)
 	gauges := [][2]string{
 		{"validator_statuses", "validator statuses: 0 UNKNOWN, 1 DEPOSITED, 2 PENDING, 3 ACTIVE, 4 EXITING, 5 SLASHING, 6 EXITED"},
 		{"validator_last_attested_slot", "Last attested slot"},
 	}
-	if val.app.V.From(1, 3, 4) {
+	if val.app.Release.From(1, 3, 4) {
 		gauges = append(gauges, [2]string{"validator_next_attestation_slot", "validator next scheduled attestation slot"},
 			[2]string{"validator_next_proposal_slot", "validator next scheduled proposal slot"})
 	}
@@ -299,7 +280,7 @@ func (val *Validator) metrics() {
 func (val *Validator) setBeacons() {
 	list := val.fs.String("beacon-rpc-provider", "127.0.0.1:4000")
 	rest := val.fs.Bool("enable-beacon-rest-api")
-	if val.app.V.From(7, 1, 8) && val.fs.IsSet("beacon-rest-api-provider") {
+	if val.app.Release.From(7, 1, 8) && val.fs.IsSet("beacon-rest-api-provider") {
 		rest = true // the address alone is enough
 	}
 	if rest {
@@ -308,7 +289,7 @@ func (val *Validator) setBeacons() {
 	for _, addr := range strings.Split(list, ",") {
 		c := jsonhttp.New(strings.TrimSpace(addr))
 		if !rest {
-			c.Version = val.app.V.Text // over REST no call of another era is missed
+			c.Version = val.app.Release.Text // over REST no call of another era is missed
 		}
 		val.beacons = append(val.beacons, c)
 	}
@@ -334,20 +315,20 @@ func (val *Validator) ask(ctx context.Context, method, path string, in, out any)
 // run is the life of the client; it ends by itself only by a failure.
 func (val *Validator) run(ctx context.Context, work *sync.WaitGroup, walletErr error, waits, interop bool) (int, bool) {
 	a := val.app
-	v, log := a.V, a.Log
+	v, log := a.Release, a.Log
 	if v.Before(6, 0, 0) && walletErr == nil {
 		if err := val.loadKeys(interop); err != nil {
-			return a.startFailure("Wallet is not ready", err), true
+			return startFailure(a, "Wallet is not ready", err), true
 		}
 	}
-	log.Info(a.prefix(), "Waiting for beacon chain start log from the ETH 2.0 deposit contract")
+	log.Info(logging.ClientPrefix(a.Release), "Waiting for beacon chain start log from the ETH 2.0 deposit contract")
 	if !val.waitForBeacon(ctx) {
 		return 0, ctx.Err() == nil
 	}
-	log.Info(a.prefix(), "Beacon chain started", "genesisTime", time.Unix(val.config.GenesisTime, 0).UTC().Format(time.RFC3339))
+	log.Info(logging.ClientPrefix(a.Release), "Beacon chain started", "genesisTime", time.Unix(val.config.GenesisTime, 0).UTC().Format(time.RFC3339))
 	root, err := wire.Bytes(val.config.GenesisValidatorsRoot, 32)
 	if err != nil {
-		return a.startFailure("Could not determine if beacon chain started", err), true
+		return startFailure(a, "Could not determine if beacon chain started", err), true
 	}
 	have, err := val.store.GenesisRoot()
 	if err == nil && len(have) > 0 && string(have) != string(root) {
@@ -356,19 +337,19 @@ func (val *Validator) run(ctx context.Context, work *sync.WaitGroup, walletErr e
 			"database on another network, please run --clear-db to clear the database. If not, please file an issue at "+
 			"https://github.com/prysmaticlabs/prysm/issues: genesis validators root from beacon node (%#x) does not match "+
 			"root saved in validator db (%#x)", root, have)
-		return a.startFailure("Could not determine if beacon chain started", errors.New(text)), true
+		return startFailure(a, "Could not determine if beacon chain started", errors.New(text)), true
 	}
 	if err == nil {
 		err = val.store.SaveGenesisRoot(root)
 	}
 	if err != nil {
-		return a.startFailure("Could not save genesis validators root", err), true
+		return startFailure(a, "Could not save genesis validators root", err), true
 	}
 	if walletErr != nil {
 		if !waits {
-			return a.startFailure("Wallet is not ready", walletErr), true
+			return startFailure(a, "Wallet is not ready", walletErr), true
 		}
-		log.Info(a.prefix(), "Waiting for keymanager to initialize validator client with web UI or /v2/validator/wallet/create REST api")
+		log.Info(logging.ClientPrefix(a.Release), "Waiting for keymanager to initialize validator client with web UI or /v2/validator/wallet/create REST api")
 		for val.walletNow() == nil {
 			select {
 			case <-ctx.Done():
@@ -378,7 +359,7 @@ func (val *Validator) run(ctx context.Context, work *sync.WaitGroup, walletErr e
 		}
 	} else if v.From(6, 0, 0) {
 		if err := val.loadKeys(interop); err != nil {
-			return a.startFailure("Wallet is not ready", err), true
+			return startFailure(a, "Wallet is not ready", err), true
 		}
 	}
 	if !interop && val.walletNow() != nil {
@@ -387,19 +368,19 @@ func (val *Validator) run(ctx context.Context, work *sync.WaitGroup, walletErr e
 	}
 	black, err := val.store.Blacklisted()
 	if err != nil {
-		return a.startFailure("Could not read slashable public keys from disk", err), true
+		return startFailure(a, "Could not read slashable public keys from disk", err), true
 	}
 	val.mu.Lock()
 	val.blacklist = black
 	keys := append([]string{}, val.order...)
 	val.mu.Unlock()
 	if len(keys) == 0 {
-		log.Warn(a.prefix(), "No validating keys in the wallet; waiting for some")
+		log.Warn(logging.ClientPrefix(a.Release), "No validating keys in the wallet; waiting for some")
 	}
-	if slot, _ := slotAt(val.config, time.Now()); v.From(1, 4, 1) && val.fs.Bool("enable-doppelganger") &&
+	if slot, _ := params.SlotAt(val.config, time.Now()); v.From(1, 4, 1) && val.fs.Bool("enable-doppelganger") &&
 		slot/val.config.SlotsPerEpoch >= val.altair {
 		if err := val.doppelganger(ctx, keys); err != nil {
-			return a.startFailure("Could not succeed with doppelganger check", err), true
+			return startFailure(a, "Could not succeed with doppelganger check", err), true
 		}
 	}
 	val.duties(ctx, work)
@@ -426,7 +407,7 @@ func (val *Validator) waitForBeacon(ctx context.Context) bool {
 			failed++
 			pause = time.Second
 			say = "Could not reach the beacon node: " + err.Error()
-			if val.app.V.From(6, 1, 0) {
+			if val.app.Release.From(6, 1, 0) {
 				say = "Validator service health check failed, waiting for a healthy beacon node"
 				if limit > 0 {
 					pause = 6 * time.Second
@@ -447,11 +428,11 @@ func (val *Validator) waitForBeacon(ctx context.Context) bool {
 			return true
 		}
 		if say != told {
-			log.Warn(val.app.prefix(), say)
+			log.Warn(logging.ClientPrefix(val.app.Release), say)
 			told = say
 		}
 		if limit > 0 && failed > limit {
-			log.Error(val.app.prefix(), "Reached maximum number of health checks, shutting down", "maxHealthChecks", limit)
+			log.Error(logging.ClientPrefix(val.app.Release), "Reached maximum number of health checks, shutting down", "maxHealthChecks", limit)
 			return false
 		}
 		select {
@@ -516,9 +497,9 @@ func (val *Validator) setKeys(keys []wallet.Key) {
 		s.live.Store(true)
 	}
 	val.mu.Unlock()
-	if val.app.V.Before(2, 0, 0) {
+	if val.app.Release.Before(2, 0, 0) {
 		if err := val.store.AddPublicKeys(raw); err != nil {
-			val.app.Log.Error(val.app.prefix(), "Could not save public keys", "error", err)
+			val.app.Log.Error(logging.ClientPrefix(val.app.Release), "Could not save public keys", "error", err)
 		}
 	}
 	select {
@@ -531,7 +512,7 @@ func (val *Validator) setKeys(keys []wallet.Key) {
 func (val *Validator) watchWallet(ctx context.Context) {
 	log := val.app.Log
 	name := "local-keymanager"
-	if val.app.V.Before(2, 1, 0) {
+	if val.app.Release.Before(2, 1, 0) {
 		name = "imported-keymanager"
 	}
 	w := val.walletNow()
@@ -583,8 +564,8 @@ func (val *Validator) watchWallet(ctx context.Context) {
 
 func (val *Validator) doppelganger(ctx context.Context, keys []string) error {
 	log := val.app.Log
-	log.Info(val.app.prefix(), "Running doppelganger check")
-	slot, _ := slotAt(val.config, time.Now())
+	log.Info(logging.ClientPrefix(val.app.Release), "Running doppelganger check")
+	slot, _ := params.SlotAt(val.config, time.Now())
 	epoch := slot / val.config.SlotsPerEpoch
 	var ask []string
 	for _, pub := range keys {
@@ -621,13 +602,13 @@ func (val *Validator) doppelganger(ctx context.Context, keys []string) error {
 		sort.Strings(found)
 		return fmt.Errorf("Duplicate instances exists in the network for validator keys: %s", strings.Join(found, ", "))
 	}
-	log.Info(val.app.prefix(), "Doppelganger check complete")
+	log.Info(logging.ClientPrefix(val.app.Release), "Doppelganger check complete")
 	return nil
 }
 
 // duties goes through the slots.
 func (val *Validator) duties(ctx context.Context, work *sync.WaitGroup) {
-	log, prefix := val.app.Log, val.app.prefix()
+	log, prefix := val.app.Log, logging.ClientPrefix(val.app.Release)
 	cfg := val.config
 	slotLen := time.Duration(cfg.SecondsPerSlot) * time.Second
 	genesis := time.Unix(cfg.GenesisTime, 0)
@@ -636,7 +617,7 @@ func (val *Validator) duties(ctx context.Context, work *sync.WaitGroup) {
 	have, noted, down := false, map[string]bool{}, false
 	for {
 		now := time.Now()
-		slot, _ := slotAt(cfg, now)
+		slot, _ := params.SlotAt(cfg, now)
 		start := genesis.Add(time.Duration(slot) * slotLen)
 		epoch := slot / cfg.SlotsPerEpoch
 		select {
@@ -694,7 +675,7 @@ func (val *Validator) duties(ctx context.Context, work *sync.WaitGroup) {
 				have = false
 			case <-time.After(min(100*time.Millisecond, max(time.Until(start.Add(slotLen)), time.Millisecond))):
 			}
-			if s, _ := slotAt(cfg, time.Now()); s != slot {
+			if s, _ := params.SlotAt(cfg, time.Now()); s != slot {
 				break
 			}
 		}
@@ -716,7 +697,7 @@ const (
 // flood is what a client does whose beacon does not know its calls: it begins anew at once, again and again, says that its
 // keys are active, and in the end panics. It says false when the client is to end.
 func (val *Validator) flood(ctx context.Context, err error) bool {
-	log, prefix := val.app.Log, val.app.prefix()
+	log, prefix := val.app.Log, logging.ClientPrefix(val.app.Release)
 	if strings.Contains(err.Error(), "GetHealth") {
 		log.Warn(prefix, "Validator service health check failed, waiting for a healthy beacon node", "error", err)
 		return sleep(ctx, 2*time.Second)
@@ -759,7 +740,7 @@ func (val *Validator) fetchDuties(ctx context.Context, epoch uint64, noted map[s
 		if val.blacklist[pub] {
 			if !noted[pub] {
 				noted[pub] = true
-				val.app.Log.Warn(val.app.prefix(), noDutiesText, "pubkey", pub[:14])
+				val.app.Log.Warn(logging.ClientPrefix(val.app.Release), noDutiesText, "pubkey", pub[:14])
 			}
 			val.m.Set("validator_statuses", 3, val.statusLabels(pub, 0)...)
 			continue
@@ -778,14 +759,14 @@ func (val *Validator) fetchDuties(ctx context.Context, epoch uint64, noted map[s
 		return nil, err
 	}
 	var raw [][]byte
-	next := val.app.V.From(1, 3, 4)
+	next := val.app.Release.From(1, 3, 4)
 	for _, d := range got {
 		if !val.fs.Bool("disable-account-metrics") {
 			// From v5.2.0 on the sample of a key without an index stays when it gets one.
 			val.m.Set("validator_statuses", float64(wire.Statuses[d.Status]), val.statusLabels(d.Key, d.Index)...)
 		}
 		if !wire.OnDuty(d.Status) {
-			val.app.Log.Info(val.app.prefix(), waitsText(d.Status), "pubkey", d.Key[:14], "status", strings.ToUpper(d.Status))
+			val.app.Log.Info(logging.ClientPrefix(val.app.Release), waitsText(d.Status), "pubkey", d.Key[:14], "status", strings.ToUpper(d.Status))
 			continue
 		}
 		out[d.Key] = d
@@ -801,7 +782,7 @@ func (val *Validator) fetchDuties(ctx context.Context, epoch uint64, noted map[s
 		if next && len(d.ProposerSlots) > 0 {
 			val.m.Set("validator_next_proposal_slot", float64(d.ProposerSlots[0]), "pubkey", d.Key)
 		}
-		val.app.Log.Info(val.app.prefix(), "Schedule for epoch", "epoch", epoch, "attesterSlot", d.AttesterSlot,
+		val.app.Log.Info(logging.ClientPrefix(val.app.Release), "Schedule for epoch", "epoch", epoch, "attesterSlot", d.AttesterSlot,
 			"proposerSlots", fmt.Sprint(d.ProposerSlots), "pubkey", d.Key[:14])
 	}
 	return out, val.store.AddPublicKeys(raw)
@@ -823,7 +804,7 @@ func waitsText(status string) string {
 
 func (val *Validator) statusLabels(pub string, index uint64) []string {
 	kv := []string{"pubkey", pub}
-	if val.app.V.From(5, 2, 0) {
+	if val.app.Release.From(5, 2, 0) {
 		kv = append(kv, "index", fmt.Sprintf("0x%x", index))
 	}
 	return kv
@@ -852,7 +833,7 @@ func (val *Validator) take(pub string) *signer {
 }
 
 func (val *Validator) attest(ctx context.Context, pub string, d wire.Duty, slot uint64) {
-	log, prefix := val.app.Log, val.app.prefix()
+	log, prefix := val.app.Log, logging.ClientPrefix(val.app.Release)
 	ok := val.duty(ctx, pub, slot, "attestation", func(s *signer, sub *wire.Submission) error {
 		var data wire.AttestationData
 		if err := val.ask(ctx, "GET", val.query("/lab/attestation", slot), nil, &data); err != nil {
@@ -873,13 +854,13 @@ func (val *Validator) attest(ctx context.Context, pub string, d wire.Duty, slot 
 	if !val.fs.Bool("disable-account-metrics") {
 		shown := slot
 		// As the beacon node's own slots: those of the network that the chain stands in for.
-		if genesis := genesisOf[val.net]; genesis != 0 {
-			shown = publicSlot(genesis)
+		if genesis := params.Genesis(val.net); genesis != 0 {
+			shown = params.PublicSlot(genesis)
 		}
 		val.m.Set("validator_last_attested_slot", float64(shown), "pubkey", pub)
 	}
 	slotName := "slot"
-	if val.app.V.Before(4, 2, 0) {
+	if val.app.Release.Before(4, 2, 0) {
 		slotName = "Slot"
 	}
 	log.Info(prefix, "Submitted new attestations", slotName, slot, "pubkeys", pub[:14])
@@ -906,7 +887,7 @@ func (val *Validator) propose(ctx context.Context, pub string, slot uint64) {
 		return
 	}
 	val.count("validator_successful_proposals", pub)
-	val.app.Log.Info(val.app.prefix(), "Submitted new block", "slot", slot, "pubkey", pub[:14])
+	val.app.Log.Info(logging.ClientPrefix(val.app.Release), "Submitted new block", "slot", slot, "pubkey", pub[:14])
 }
 
 func (val *Validator) signingRoot(sub *wire.Submission) ([]byte, error) {
@@ -924,7 +905,7 @@ func (val *Validator) query(path string, slot uint64) string {
 // duty is the one way to a signature: read the history, let the database check and keep the record (synced), and only
 // then sign and send. Any failure before that leaves no signature.
 func (val *Validator) duty(ctx context.Context, pub string, slot uint64, what string, keep func(*signer, *wire.Submission) error) bool {
-	log, prefix := val.app.Log, val.app.prefix()
+	log, prefix := val.app.Log, logging.ClientPrefix(val.app.Release)
 	s := val.take(pub)
 	if s == nil {
 		return false
@@ -940,7 +921,7 @@ func (val *Validator) duty(ctx context.Context, pub string, slot uint64, what st
 	}
 	digest.Pruned = val.fs.Bool("enable-slashing-protection-history-pruning") || val.fs.Bool("enable-slashing-protection-pruning")
 	sub := &wire.Submission{
-		Key: pub, Slot: slot, Digest: digest, Client: val.client, Version: val.app.V.Text, Network: val.net,
+		Key: pub, Slot: slot, Digest: digest, Client: val.client, Version: val.app.Release.Text, Network: val.net,
 	}
 	if err := keep(s, sub); err != nil {
 		var no database.Refusal
@@ -990,7 +971,7 @@ func isStoreError(err error) bool {
 // storeFailure is what a database does that can no longer be written. A lost NFS lock shows itself as EIO; then real
 // Prysm signs nothing and dies with code 2.
 func (val *Validator) storeFailure(err error) {
-	log, prefix := val.app.Log, val.app.prefix()
+	log, prefix := val.app.Log, logging.ClientPrefix(val.app.Release)
 	log.Error("db", "Failed to batch save attestation records", "error", err)
 	log.Error(prefix, "Failed attestation slashing protection check", "error", err)
 	if errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.EBADF) {

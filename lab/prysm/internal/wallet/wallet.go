@@ -25,7 +25,8 @@ const accountsFile = "accounts/all-accounts.keystore.json"
 
 // What a wallet is not opened for.
 var (
-	ErrNone          = errors.New("no wallet found")
+	ErrNone = errors.New("no wallet found. You can create a new wallet with `validator wallet create`. If you already did, " +
+		"perhaps you created a wallet in a custom directory, which you can specify using `--wallet-dir=/path/to/my/wallet`")
 	ErrWrongPassword = errors.New("wrong password for wallet entered")
 )
 
@@ -226,6 +227,24 @@ func ReadPassword(path string) (string, error) {
 	pass := strings.TrimRight(string(raw), "\r\n")
 	if pass == "" {
 		return "", errors.New("password cannot be empty")
+	}
+	return pass, nil
+}
+
+// FindPassword is the password of an existing wallet: from a file beside it, if there is one, or from the file that a
+// flag names.
+func FindPassword(dir, path string, release version.Release) (string, error) {
+	if release.From(1, 0, 0) {
+		if raw, err := os.ReadFile(filepath.Join(dir, "walletpassword.txt")); err == nil {
+			return strings.TrimRight(string(raw), "\r\n"), nil
+		}
+	}
+	if path == "" {
+		return "", errors.New("could not read wallet password: could not read password: inappropriate ioctl for device")
+	}
+	pass, err := ReadPassword(path)
+	if err != nil {
+		return "", fmt.Errorf("could not open wallet: could not read wallet password file: %w", err)
 	}
 	return pass, nil
 }
