@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"eth2xk8s/lab/prysm/internal/accounts"
+	"eth2xk8s/lab/prysm/internal/beacon"
 	"eth2xk8s/lab/prysm/internal/cli"
 	"eth2xk8s/lab/prysm/internal/database"
 	"eth2xk8s/lab/prysm/internal/flags"
@@ -99,7 +100,7 @@ func join(lists ...[]*flags.Flag) []*flags.Flag {
 func commands(c *cli.Context) []*command {
 	terms := bools("accept-terms-of-use")
 	if c.Binary != "validator" {
-		return []*command{{name: "db", subs: []*command{restore("beaconchaindata/beaconchain.db")}}}
+		return []*command{{name: "db", subs: []*command{restore(beacon.DatabaseFile)}}}
 	}
 	nets := networkFlags(c)
 	list := []*command{

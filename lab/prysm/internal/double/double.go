@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"eth2xk8s/lab/prysm/internal/beacon"
 	"eth2xk8s/lab/prysm/internal/cli"
 	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/logging"
@@ -153,5 +154,5 @@ func serve(c *cli.Context) (int, error) {
 	if c.Binary == "validator" {
 		return runValidator(c)
 	}
-	return 0, runBeacon(c)
+	return 0, beacon.Run(c)
 }
