@@ -10,6 +10,7 @@ import (
 	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/history"
 	"eth2xk8s/lab/prysm/internal/params"
+	"eth2xk8s/lab/prysm/internal/rpc"
 )
 
 // command is a command or a group of them.
@@ -119,7 +120,7 @@ func commands(c *cli.Context) []*command {
 	}
 	if c.Release.From(2, 0, 3) {
 		list = append(list, &command{name: "web", subs: []*command{
-			{name: "generate-auth-token", flags: join(str("wallet-dir", "keymanager-token-file"), terms), quiet: true, run: generateToken},
+			{name: "generate-auth-token", flags: join(str("wallet-dir", "keymanager-token-file"), terms), quiet: true, run: rpc.GenerateToken},
 		}})
 	}
 	return list

@@ -15,6 +15,7 @@ import (
 	"eth2xk8s/lab/prysm/internal/flags"
 	"eth2xk8s/lab/prysm/internal/logging"
 	"eth2xk8s/lab/prysm/internal/params"
+	"eth2xk8s/lab/prysm/internal/validator"
 	"eth2xk8s/lab/prysm/internal/version"
 )
 
@@ -152,7 +153,7 @@ func start(c *cli.Context) int {
 // serve is the program's own work, until it is stopped.
 func serve(c *cli.Context) (int, error) {
 	if c.Binary == "validator" {
-		return runValidator(c)
+		return validator.Run(c)
 	}
 	return 0, beacon.Run(c)
 }

@@ -72,7 +72,7 @@ func play(t *testing.T, version, binary string, args ...string) result {
 	return result{c.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
-func validator(t *testing.T, version string, args ...string) result {
+func playValidator(t *testing.T, version string, args ...string) result {
 	t.Helper()
 	return play(t, version, "validator", args...)
 }
@@ -81,36 +81,36 @@ func validator(t *testing.T, version string, args ...string) result {
 
 func TestMistakesOnTheCommandLine(t *testing.T) {
 	fixture.Each(t, func(t *testing.T, v string) {
-		r := validator(t, v, "--no-such-flag")
+		r := playValidator(t, v, "--no-such-flag")
 		if r.code != 0 || !strings.Contains(r.out, "flag provided but not defined: -no-such-flag") || !strings.Contains(r.out, "Incorrect Usage") {
 			t.Errorf("unknown flag: %s", r)
 		}
-		r = validator(t, v, "accounts", "list", "--no-such-flag")
+		r = playValidator(t, v, "accounts", "list", "--no-such-flag")
 		if r.code != 0 || !strings.Contains(r.out, "Incorrect Usage: flag provided but not defined") {
 			t.Errorf("unknown flag of a sub-command: %s", r)
 		}
 		dir := t.TempDir()
-		r = validator(t, v, "db", "migrate", "down", "--datadir="+dir, "--accept-terms-of-use")
+		r = playValidator(t, v, "db", "migrate", "down", "--datadir="+dir, "--accept-terms-of-use")
 		if r.code != 0 || !strings.Contains(r.all(), "not defined: -accept-terms-of-use") {
 			t.Errorf("terms after db migrate: %s", r)
 		}
-		r = validator(t, v, "accounts", "list", "--wallet-dir="+dir)
+		r = playValidator(t, v, "accounts", "list", "--wallet-dir="+dir)
 		if r.code != 0 || !strings.Contains(r.err, "could not scan text input") {
 			t.Errorf("terms not accepted: %s", r)
 		}
 		// A sub-command that has a flag itself does not see what was given before it.
-		r = validator(t, v, "--accept-terms-of-use", "accounts", "list", "--wallet-dir="+dir)
+		r = playValidator(t, v, "--accept-terms-of-use", "accounts", "list", "--wallet-dir="+dir)
 		if r.code != 0 || !strings.Contains(r.err, "could not scan text input") {
 			t.Errorf("terms before the sub-command: %s", r)
 		}
 		if fixture.Release(t, v).From(1, 4, 1) {
-			r = validator(t, v, "--accept-terms-of-use", "--datadir="+dir, "stray")
+			r = playValidator(t, v, "--accept-terms-of-use", "--datadir="+dir, "stray")
 			if r.code != 0 || !strings.Contains(r.err, "unrecognized argument: stray") {
 				t.Errorf("stray argument: %s", r)
 			}
 		}
 		if fixture.Release(t, v).From(5, 3, 2) {
-			r = validator(t, v, "--accept-terms-of-use", "--datadir="+dir, "--hoodi", "--sepolia")
+			r = playValidator(t, v, "--accept-terms-of-use", "--datadir="+dir, "--hoodi", "--sepolia")
 			if r.code != 0 || !strings.Contains(r.err, "cannot use more than one network flag") {
 				t.Errorf("two networks: %s", r)
 			}
@@ -119,7 +119,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 }
 
 func TestConfigFileThatIsMissing(t *testing.T) {
-	r := validator(t, "v7.1.6", "--config-file="+filepath.Join(t.TempDir(), "c.yaml"))
+	r := playValidator(t, "v7.1.6", "--config-file="+filepath.Join(t.TempDir(), "c.yaml"))
 	if r.code != 0 || !strings.Contains(r.err, "Unable to create input source") {
 		t.Fatal(r)
 	}
@@ -147,7 +147,7 @@ func allKeys(t *testing.T) string {
 func TestAccountsListAsInTheTranscript(t *testing.T) {
 	fixture.Each(t, func(t *testing.T, v string) {
 		dir := fixture.Wallet(t, v)
-		r := validator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+fixture.Password(t), "--accept-terms-of-use")
+		r := playValidator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+fixture.Password(t), "--accept-terms-of-use")
 		if r.code != 0 || keySet(r.out) != allKeys(t) {
 			t.Fatal(r)
 		}
@@ -160,7 +160,7 @@ func TestAccountsListAsInTheTranscript(t *testing.T) {
 		}
 		wrong := filepath.Join(t.TempDir(), "p")
 		fixture.Write(t, wrong, []byte("not the password"), 0o600)
-		r = validator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+wrong, "--accept-terms-of-use")
+		r = playValidator(t, v, "accounts", "list", "--wallet-dir="+dir, "--wallet-password-file="+wrong, "--accept-terms-of-use")
 		if r.code != 1 || !strings.Contains(r.err, "Could not list accounts") || !strings.Contains(r.err, "wrong wallet password entered") {
 			t.Error(r)
 		}
@@ -220,7 +220,7 @@ func TestAccountsImportMatrix(t *testing.T) {
 				c.setup(t, keys)
 				pass := filepath.Join(dir, "pass")
 				fixture.Write(t, pass, []byte(c.pass), 0o600)
-				r := validator(t, v, "accounts", "import", "--wallet-dir="+dir+"/wallet", "--wallet-password-file="+fixture.Password(t),
+				r := playValidator(t, v, "accounts", "import", "--wallet-dir="+dir+"/wallet", "--wallet-password-file="+fixture.Password(t),
 					"--keys-dir="+keys, "--account-password-file="+pass, "--accept-terms-of-use")
 				if r.code != c.codes[i] || !strings.Contains(r.all(), c.says[i]) {
 					t.Errorf("want exit %d, %q: %s", c.codes[i], c.says[i], r)
@@ -246,7 +246,7 @@ func TestAccountsImportOfAKnownKey(t *testing.T) {
 		args := []string{"accounts", "import", "--wallet-dir=" + dir, "--wallet-password-file=" + fixture.Password(t),
 			"--keys-dir=" + fixture.Path(t, "prysm", "keystores"), "--account-password-file=" + fixture.Path(t, "prysm", "account-password.txt"),
 			"--accept-terms-of-use"}
-		r := validator(t, v, args...)
+		r := playValidator(t, v, args...)
 		if r.code != 0 || !strings.Contains(r.all(), says[fixture.Index(v)]) {
 			t.Error(r)
 		}
@@ -257,7 +257,7 @@ func TestAccountsImportOfAKnownKey(t *testing.T) {
 			[]byte(fixture.Keys(t)[0].Pubkey), bytes.Repeat([]byte("ab"), 48), 1), 0o600)
 		os.Chmod(path, 0o640)
 		args[4] = "--keys-dir=" + fresh
-		if r = validator(t, v, args...); r.code != 1 || !strings.Contains(r.err, "without proper 0600 permissions") {
+		if r = playValidator(t, v, args...); r.code != 1 || !strings.Contains(r.err, "without proper 0600 permissions") {
 			t.Error(r)
 		}
 	})
@@ -269,16 +269,16 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 		common := []string{"--wallet-dir=" + dir, "--wallet-password-file=" + fixture.Password(t), "--accept-terms-of-use"}
 		key := "0x" + fixture.Keys(t)[3].Pubkey
 		out := filepath.Join(t.TempDir(), "backup")
-		r := validator(t, v, append([]string{"accounts", "backup", "--backup-dir=" + out, "--backup-password-file=" + fixture.Password(t),
+		r := playValidator(t, v, append([]string{"accounts", "backup", "--backup-dir=" + out, "--backup-password-file=" + fixture.Password(t),
 			"--backup-public-keys=" + key}, common...)...)
 		if st, err := os.Stat(out + "/backup.zip"); r.code != 0 || err != nil || st.Mode().Perm() != 0o644 {
 			t.Error(r, err)
 		}
-		r = validator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
+		r = playValidator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
 		if r.code != 0 {
 			t.Error(r)
 		}
-		r = validator(t, v, append([]string{"accounts", "list"}, common...)...)
+		r = playValidator(t, v, append([]string{"accounts", "list"}, common...)...)
 		if strings.Contains(r.out, key) || len(listed.FindAllString(r.out, -1)) != 5 {
 			t.Error(r)
 		}
@@ -286,7 +286,7 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 		if fixture.Release(t, v).Before(2, 0, 3) {
 			code = 1
 		}
-		r = validator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
+		r = playValidator(t, v, append([]string{"accounts", "delete", "--delete-public-keys=" + key}, common...)...)
 		if r.code != code {
 			t.Errorf("a key that is not there: %s", r)
 		}
@@ -295,7 +295,7 @@ func TestDeleteBackupAndCreate(t *testing.T) {
 		if fixture.Release(t, v).Before(2, 1, 0) {
 			code = 1
 		}
-		r = validator(t, v, "wallet", "create", "--wallet-dir="+t.TempDir()+"/w", "--keymanager-kind="+kind,
+		r = playValidator(t, v, "wallet", "create", "--wallet-dir="+t.TempDir()+"/w", "--keymanager-kind="+kind,
 			"--wallet-password-file="+fixture.Password(t), "--accept-terms-of-use")
 		if r.code != code || code == 1 && !strings.Contains(r.err, "imported is not an allowed keymanager") {
 			t.Error(r)
@@ -312,11 +312,11 @@ func TestAWalletUnderAnotherNameOfItsKindIsNotFound(t *testing.T) {
 		list := []string{"accounts", "list", "--wallet-dir=" + dir, "--wallet-password-file=" + fixture.Password(t), "--accept-terms-of-use"}
 		if fixture.Release(t, v).From(2, 1, 0) {
 			// An empty direct comes to stand beside it.
-			if r := validator(t, v, list...); r.code != 0 || keySet(r.out) != "" {
+			if r := playValidator(t, v, list...); r.code != 0 || keySet(r.out) != "" {
 				t.Error(r)
 			}
 		}
-		if r := validator(t, v, list...); r.code != 1 || !strings.Contains(r.err, "no wallet found") {
+		if r := playValidator(t, v, list...); r.code != 1 || !strings.Contains(r.err, "no wallet found") {
 			t.Error(r)
 		}
 	})
@@ -368,7 +368,7 @@ func exportArgs(t *testing.T, v, dir, to string) []string {
 func export(t *testing.T, v, dir string) (result, string) {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "out")
-	r := validator(t, v, exportArgs(t, v, dir, to)...)
+	r := playValidator(t, v, exportArgs(t, v, dir, to)...)
 	return r, filepath.Join(to, "slashing_protection.json")
 }
 
@@ -423,7 +423,7 @@ func TestEveryVersionReadsTheNewestDatabase(t *testing.T) {
 
 func importHistory(t *testing.T, v, dir, file string) result {
 	t.Helper()
-	return validator(t, v, historyCommand(v), "import", "--datadir="+dir, "--slashing-protection-json-file="+file, "--accept-terms-of-use")
+	return playValidator(t, v, historyCommand(v), "import", "--datadir="+dir, "--slashing-protection-json-file="+file, "--accept-terms-of-use")
 }
 
 func TestHistoryMatrix(t *testing.T) {
@@ -585,7 +585,7 @@ func TestExportThatFails(t *testing.T) {
 		if i < 2 {
 			want = 0
 		}
-		r = validator(t, v, exportArgs(t, v, dir, filepath.Dir(file))...)
+		r = playValidator(t, v, exportArgs(t, v, dir, filepath.Dir(file))...)
 		if r.code != want || !strings.Contains(r.err, "without proper 0600 permissions") {
 			t.Error(r)
 		}
@@ -602,7 +602,7 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 	dir, real := t.TempDir(), t.TempDir()
 	fixture.Unpack(t, fixture.Path(t, "prysm", "v1.3.4", "validator.db.xz"), dir)
 	fixture.Unpack(t, fixture.Path(t, "prysm", "v1.3.4", "validator-migrated-down.db.xz"), real)
-	r := validator(t, "v1.3.4", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir)
+	r := playValidator(t, "v1.3.4", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir)
 	if r.code != 0 {
 		t.Fatal(r)
 	}
@@ -647,7 +647,7 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 			t.Errorf("%s: real Prysm has no such record", k)
 		}
 	}
-	if r := validator(t, "v1.3.4", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 1 || !strings.Contains(r.err, "bucket not found") {
+	if r := playValidator(t, "v1.3.4", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 1 || !strings.Contains(r.err, "bucket not found") {
 		t.Errorf("a second time: %s", r)
 	}
 	// Both databases come up again in the old version, with the damage measured: votes with source 0 that never were.
@@ -673,7 +673,7 @@ func TestMigrateDownAsRealPrysmDid(t *testing.T) {
 	}
 	// v1.2.2's own down leaves the newer bucket and says nothing.
 	fixture.Unpack(t, fixture.Path(t, "prysm", "v7.1.6", "validator.db.xz"), dir)
-	if r := validator(t, "v1.2.2", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 0 {
+	if r := playValidator(t, "v1.2.2", "--accept-terms-of-use", "db", "migrate", "down", "--datadir="+dir); r.code != 0 {
 		t.Error(r)
 	}
 }
@@ -691,18 +691,18 @@ func TestStartsThatFail(t *testing.T) {
 		w := fixture.Wallet(t, v)
 		with := func(args ...string) []string { return append(append([]string{}, common...), args...) }
 		if fixture.Release(t, v).Before(6, 0, 0) {
-			r := validator(t, v, with("--wallet-dir="+dir+"/none")...)
+			r := playValidator(t, v, with("--wallet-dir="+dir+"/none")...)
 			if r.code != late || !strings.Contains(r.err, "no wallet found") {
 				t.Errorf("no wallet: %s", r)
 			}
 		}
-		r := validator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+dir+"/none")...)
+		r := playValidator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+dir+"/none")...)
 		if r.code != late || !strings.Contains(r.err, "no such file") {
 			t.Errorf("no password file: %s", r)
 		}
 		s := open(t, dir, v)
 		defer s.Close()
-		r = validator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+fixture.Password(t))...)
+		r = playValidator(t, v, with("--wallet-dir="+w, "--wallet-password-file="+fixture.Password(t))...)
 		if r.code != late || !strings.Contains(r.err, kv.ErrLocked.Error()) {
 			t.Errorf("locked: %s", r)
 		}
