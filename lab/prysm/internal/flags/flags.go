@@ -114,10 +114,10 @@ func (s *Set) Add(f *Flag) {
 	s.list = append(s.list, f)
 }
 
-// UsageError is a mistake on the command line.
-type UsageError struct{ Msg string }
+// usageError is a mistake on the command line.
+type usageError struct{ Msg string }
 
-func (e *UsageError) Error() string { return e.Msg }
+func (e *usageError) Error() string { return e.Msg }
 
 // Parse reads flags up to the first argument that is none and returns the rest, as Go's flag package does.
 func (s *Set) Parse(args []string) ([]string, error) {
@@ -132,29 +132,29 @@ func (s *Set) Parse(args []string) ([]string, error) {
 		}
 		name := strings.TrimPrefix(arg[1:], "-")
 		if name == "" || name[0] == '-' || name[0] == '=' {
-			return nil, &UsageError{"bad flag syntax: " + arg}
+			return nil, &usageError{"bad flag syntax: " + arg}
 		}
 		name, value, has := strings.Cut(name, "=")
 		f := s.known[name]
 		if f == nil {
-			return nil, &UsageError{"flag provided but not defined: -" + name}
+			return nil, &usageError{"flag provided but not defined: -" + name}
 		}
 		if f.Kind == "bool" {
 			if !has {
 				value = "true"
 			}
 			if _, err := strconv.ParseBool(value); err != nil {
-				return nil, &UsageError{fmt.Sprintf("invalid boolean value %q for -%s: parse error", value, name)}
+				return nil, &usageError{fmt.Sprintf("invalid boolean value %q for -%s: parse error", value, name)}
 			}
 		} else {
 			if !has {
 				if len(args) == 0 {
-					return nil, &UsageError{"flag needs an argument: -" + name}
+					return nil, &usageError{"flag needs an argument: -" + name}
 				}
 				value, args = args[0], args[1:]
 			}
 			if err := f.check(value); err != nil {
-				return nil, &UsageError{fmt.Sprintf("invalid value %q for flag -%s: parse error", value, name)}
+				return nil, &usageError{fmt.Sprintf("invalid value %q for flag -%s: parse error", value, name)}
 			}
 		}
 		s.values[f.Name] = append(s.values[f.Name], value)

@@ -1,5 +1,5 @@
 // Package monitor is the port of metrics and health that both of Prysm's programs have: /metrics in Prometheus' text form,
-// /healthz with one line for each service, /goroutinez. Names, help and order are those of the real programs.
+// /healthz with one line for each service, /goroutinez. Names and labels are those of the real programs.
 package monitor
 
 import (
