@@ -12,7 +12,7 @@ func hasRoot(r []byte) bool { return len(r) == 32 && !bytes.Equal(r, make([]byte
 // rootsDiffer is Prysm's rule: a missing root differs from everything.
 func rootsDiffer(a, b []byte) bool { return !hasRoot(a) || !bytes.Equal(a, b) }
 
-// slashable says why a Vote must not be signed, or "".
+// slashable says why a vote must not be signed, or "".
 func slashable(tx *bolt.Tx, key []byte, a Vote) string {
 	if why := slashableAmong(votes(tx, key), rootAt(tx, key, a.Target), a); why != "" {
 		return why

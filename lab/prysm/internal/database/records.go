@@ -11,16 +11,7 @@ import (
 	"eth2xk8s/lab/prysm/internal/wire"
 )
 
-func keysOf(b *bolt.Bucket) [][]byte {
-	var out [][]byte
-	b.ForEach(func(k, _ []byte) error {
-		out = append(out, bytes.Clone(k))
-		return nil
-	})
-	return out
-}
-
-// Vote is one attestation record. root is nil or zero where none was given.
+// Vote is one attestation record. Root is nil or zero where none was given.
 type Vote struct {
 	Source, Target uint64
 	Root           []byte
@@ -156,7 +147,7 @@ func rootAt(tx *bolt.Tx, key []byte, target uint64) []byte {
 	return append([]byte{}, v...)
 }
 
-// saveVote writes a Vote as every version does: roots by target, targets by source, from v1.3.0 also sources by target.
+// saveVote writes a vote as every version does: roots by target, targets by source, from v1.3.0 also sources by target.
 func saveVote(tx *bolt.Tx, key []byte, a Vote, v version.Release) error {
 	pk, err := tx.Bucket(pubkeysBucket).CreateBucketIfNotExists(key)
 	if err != nil {
@@ -227,4 +218,14 @@ func unbe(b []byte) uint64 {
 		return 0
 	}
 	return binary.BigEndian.Uint64(b)
+}
+
+// keysOf are the names in a bucket.
+func keysOf(b *bolt.Bucket) [][]byte {
+	var out [][]byte
+	b.ForEach(func(k, _ []byte) error {
+		out = append(out, bytes.Clone(k))
+		return nil
+	})
+	return out
 }

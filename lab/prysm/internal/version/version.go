@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// Release is a release of Prysm.
+// Release is one release of Prysm.
 type Release struct {
 	Major, Minor, Patch int
 	Text                string
