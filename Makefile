@@ -7,7 +7,7 @@ SHARD ?= 1/1
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := bin/lab
-TOOLS := bin/dist bin/hatch_build.py bin/lab-units
+TOOLS := scripts/dist scripts/hatch_build.py scripts/lab-units
 .DEFAULT_GOAL := help
 .PHONY: help setup rehearsal check format lint lint-scenarios lint-docs manifest dist artifact sanity types unit unit-thorough go-test test release-test lab-work molecule bench down clean
 
@@ -15,8 +15,8 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # The environment is made anew whenever pyproject.toml changes.
-$(VENV)/.made: pyproject.toml bin/setup-venv
-	@bin/setup-venv $(PYTHON) $(VENV)
+$(VENV)/.made: pyproject.toml scripts/setup-venv
+	@scripts/setup-venv $(PYTHON) $(VENV)
 	@touch $@
 
 setup: $(VENV)/.made ## the Python environment with all tools
@@ -47,10 +47,10 @@ lint-scenarios: setup
 	$(BIN)/ansible-lint -q molecule/
 
 manifest: ## write into galaxy.yml which files are shipped (after adding or removing one)
-	@bin/dist list
+	@scripts/dist list
 
 dist: setup ## the tarball and the wheel, in dist/
-	@$(BIN)/python bin/dist build
+	@$(BIN)/python scripts/dist build
 
 # Modules' and roles' documentation as antsibull reads it, and the changelog: a release could not be made without.
 lint-docs: setup
@@ -58,10 +58,10 @@ lint-docs: setup
 	@$(BIN)/antsibull-changelog lint
 
 artifact: setup ## tarball and wheel, each installed in an environment of its own
-	@bin/try-artifact
+	@scripts/try-artifact
 
 sanity: setup ## ansible-test sanity, and Galaxy's own import
-	@bin/sanity
+	@scripts/sanity
 
 types: setup
 	$(BIN)/mypy
@@ -85,14 +85,14 @@ test: check ## everything: check, Go, Molecule, the whole site in the lab
 
 # Two labs side by side: one alone leaves half of two cores idle while it waits for slots and machines.
 lab-work: setup ## what needs a lab, longest first (tests/lab-units.yml)
-	@$(BIN)/python bin/lab-units --shard $(SHARD)
+	@$(BIN)/python scripts/lab-units --shard $(SHARD)
 
 release-test: setup ## what takes too long for every day: once before a release
-	@$(BIN)/python bin/lab-units --when release
+	@$(BIN)/python scripts/lab-units --when release
 	@$(MAKE) --no-print-directory sanity artifact
 
 molecule: setup ## Molecule scenarios, on the machines of a lab of their own
-	@bin/molecule-scenarios $(SCENARIOS)
+	@scripts/molecule-scenarios $(SCENARIOS)
 
 bench: setup ## the benchmark tables
 	@for table in bench/*.py; do $$table || exit 1; done

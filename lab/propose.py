@@ -1,4 +1,4 @@
-"""What the source of a release of Prysm says that the chart's version table does not: see bin/propose-versions.
+"""What the source of a release of Prysm says that the chart's version table does not: see scripts/propose-versions.
 
 Go is read as text, as far as Prysm's own habits go: flags are package variables of the urfave/cli package, listed in
 main.go and in the package of the feature flags; the networks' forks are fields of their configuration.

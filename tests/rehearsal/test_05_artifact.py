@@ -1,6 +1,6 @@
 """The collection as people install it, tarball and wheel: run from there, where no checkout's ansible.cfg reaches.
 
-ARTIFACTS names the environments that `bin/try-artifact` made (build/artifact-PYTHON-ANSIBLE); without it they are made.
+ARTIFACTS names environments that `scripts/try-artifact` has made (build/artifact-PYTHON-ANSIBLE); else they are made.
 About 30 minutes, and ten more to make an environment; once a release. With REHEARSAL_KEEP the environments of several
 versions of Ansible share a site: each ends as it began.
 """
@@ -28,7 +28,7 @@ FORMS = ("wheel", "tarball")
 def environments() -> Path:
     named = os.environ.get("ARTIFACTS")
     if not named:
-        subprocess.run([ROOT / "bin/try-artifact"], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run([ROOT / "scripts/try-artifact"], check=True, stdin=subprocess.DEVNULL)
         return max(ROOT.glob("build/artifact-*"), key=lambda path: path.stat().st_mtime)
     return Path(named).resolve()
 

@@ -89,7 +89,7 @@ def checkout(place: Path, umask: int) -> Path:
 
 def build(place: Path, umask: int, **environment: str) -> dict[str, Path]:
     """The three forms, by the ends of their names."""
-    run(place, umask, [sys.executable, "bin/dist", "build", "out"], environment)
+    run(place, umask, [sys.executable, "scripts/dist", "build", "out"], environment)
     run(place, umask, [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", "out/source"], environment)
     made = [path for path in (place / "out").glob("**/*") if path.is_file()]
     return {"sdist" if path.parent.name == "source" else path.suffix: path for path in made}
@@ -131,7 +131,7 @@ def inside(archive: Path) -> set[str]:
 MADE: dict[str, set[str]] = {
     ".gz": {"MANIFEST.json", "FILES.json"},
     ".whl": {"galaxy.yml"},
-    "sdist": {"PKG-INFO", "galaxy.yml", "pyproject.toml", "bin/hatch_build.py", ".gitignore"},
+    "sdist": {"PKG-INFO", "galaxy.yml", "pyproject.toml", "scripts/hatch_build.py", ".gitignore"},
 }
 
 
@@ -161,7 +161,7 @@ def test_a_list_that_names_what_is_not_there_builds_nothing(tmp_path: Path) -> N
     place = checkout(tmp_path, 0o022)
     (place / "playbooks/templates/status.txt.j2").unlink()
     done = subprocess.run(
-        [sys.executable, "bin/dist", "build", "out"], cwd=place, capture_output=True, text=True, check=False
+        [sys.executable, "scripts/dist", "build", "out"], cwd=place, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
     assert "playbooks/templates/status.txt.j2" in done.stderr
@@ -180,7 +180,7 @@ SECRETS = {
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A small repository with the program that writes the list."""
-    for name in ("bin/dist", "galaxy.yml", "README.md", "roles/base/tasks/main.yml"):
+    for name in ("scripts/dist", "galaxy.yml", "README.md", "roles/base/tasks/main.yml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / name)
     for words in (["init", "-q"], ["add", "-A"]):
@@ -190,7 +190,7 @@ def repository(tmp_path: Path) -> Path:
 
 def dist(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "bin/dist", *words], cwd=place, capture_output=True, text=True, check=False,
+        [sys.executable, "scripts/dist", *words], cwd=place, capture_output=True, text=True, check=False,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

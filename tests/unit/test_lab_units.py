@@ -13,7 +13,7 @@ from lab import control
 from lab.layout import Layout
 
 ROOT = Path(__file__).parents[2]
-_LOADER = importlib.machinery.SourceFileLoader("lab_units", str(ROOT / "bin/lab-units"))
+_LOADER = importlib.machinery.SourceFileLoader("lab_units", str(ROOT / "scripts/lab-units"))
 _SPEC = importlib.util.spec_from_loader("lab_units", _LOADER)
 assert _SPEC
 lab_units = importlib.util.module_from_spec(_SPEC)

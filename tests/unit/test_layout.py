@@ -230,8 +230,17 @@ def test_every_command_of_the_documents_is_there(name: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     assert set(re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.M)) <= targets
     assert [path for path in re.findall(r"ansible-playbook (\S+\.yml)", text) if not (ROOT / path).is_file()] == []
-    assert [path for path in re.findall(r"`((?:docs|tests|lab|bin|inventory)/[\w./-]+)", text)
+    assert [path for path in re.findall(r"`((?:docs|tests|lab|bin|scripts|inventory)/[\w./-]+)", text)
             if not (ROOT / path).exists()] == []  # fmt: skip
+
+
+def test_a_user_types_the_lab_and_a_developer_finds_tools_in_scripts() -> None:
+    assert [path.name for path in (ROOT / "bin").iterdir() if path.name != "__pycache__"] == ["lab"]
+    text = "".join(
+        (ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "CONTRIBUTING.md", "pyproject.toml")
+    )
+    tools = {path.name for path in (ROOT / "scripts").iterdir() if path.name != "__pycache__"}
+    assert {name for name in tools if f"scripts/{name}" in text} == tools
 
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/**/*.md")])

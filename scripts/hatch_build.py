@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 INTO = "ansible_collections/eth2xk8s/staking"
 #: What a wheel is built from, besides.
-SOURCES = ("galaxy.yml", "bin/hatch_build.py")
+SOURCES = ("galaxy.yml", "scripts/hatch_build.py")
 
 
 def shipped(root: Path) -> list[str]:
