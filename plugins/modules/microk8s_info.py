@@ -145,7 +145,7 @@ snapd:
 snap:
   description:
     - The row of MicroK8s in C(snap list); null when it is not installed.
-    - A hold that ends within a year does not count as RV(snap.held).
+    - A hold that ends within a year does not count as C(held).
   returned: success
   type: dict
   sample:
