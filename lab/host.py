@@ -78,8 +78,13 @@ def _proxies() -> None:
 
 
 def _packages(log: Log) -> None:
-    missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
-    missing |= {package for path, package in FILES.items() if not path.exists()}
+    install(PROGRAMS, FILES, "The lab", log)
+
+
+def install(programs: dict[str, str], files: dict[Path, str], who: str, log: Log = quiet) -> None:
+    """Have apt install the packages of programs and files that are not there; LabError names those it could not."""
+    missing = {package for program, package in programs.items() if not shutil.which(program)}
+    missing |= {package for path, package in files.items() if not path.exists()}
     if not missing:
         return
     names = " ".join(sorted(missing))
@@ -96,7 +101,7 @@ def _packages(log: Log) -> None:
             env=env,
         )
     except LabError as exc:
-        raise LabError(f"The lab needs these packages and could not install them: {names}. {exc}") from exc
+        raise LabError(f"{who} needs these packages and could not install them: {names}. {exc}") from exc
 
 
 def memory_available_gib() -> float:
