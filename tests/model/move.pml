@@ -142,7 +142,7 @@ proctype client(byte c) {
         if :: slot > top -> top = slot :: else fi;
         sent = sent | (1 << slot);
         if :: !below[c] -> db[of(c)] = slot :: else fi;
-#ifdef MOVE_CLIENT
+#if defined(MOVE_CLIENT) && !defined(LATE_RECORD)
         record = slot;                                  /* the history watcher, and record.yml */
 #endif
         view[c] = slot }
@@ -197,6 +197,10 @@ proctype server() {
 #endif
         }
     :: d_step { slot < SLOTS -> slot++ }
+#ifdef LATE_RECORD
+    /* prysm_wallet_history_interval: what was signed since is on no record yet. */
+    :: d_step { record < db[0] -> record = db[0] }
+#endif
     od
 }
 
