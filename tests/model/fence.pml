@@ -284,9 +284,7 @@ proctype a_pod(byte n) {
         if
         :: history_is_there(n) ->
             pod[n] = CHECKED;
-#ifdef LATE_NOTE
-            view[n] = db[NAMED]
-#endif
+            if :: mount[n] != ELSEWHERE -> view[n] = db[NAMED] :: else fi
         :: else -> end(n)
         fi
 #endif
@@ -295,19 +293,27 @@ proctype a_pod(byte n) {
     /* pulse.sh: proved || refuse; then it becomes Prysm. */
     :: d_step { pod[n] == CHECKED && served(n) ->
         talk(n);
-#ifdef LATE_NOTE
-        /* guard.sh: write_note .validator-transaction. Of what was read before, whatever has happened since. */
-        note = view[n];
+        /* guard.sh: write_note .validator-transaction, of what was read before: the node may have stood still since, and
+           whether the lock is still held is asked only then. */
+        right = true;
+#ifndef CHECK_BEFORE_LOCK
+        if
+#if !defined(NO_RISING_NOTE) && !defined(NO_HISTORY_CHECK)
+        :: note > view[n] && mount[n] != ELSEWHERE -> right = false
+#endif
+        :: else -> if :: mount[n] != ELSEWHERE -> note = view[n] :: else fi
+        fi;
         view[n] = 0;
 #endif
         if
-        :: lost8[n] -> end(n)
+        :: lost8[n] || !right -> end(n)
         :: else ->
             pod[n] = STARTS;
 #ifdef NO_LOCK_ACROSS_EXEC
             if :: lock == n -> lock = NOBODY :: else fi
 #endif
-        fi }
+        fi;
+        right = false }
 
     /* Prysm opens validator.db and locks it (bbolt); after a second without the lock it gives up. */
     :: d_step { pod[n] == STARTS && served(n) ->

@@ -98,7 +98,9 @@ LIFE: list[tuple[str, ...]] = [
     ("leave_node", "-e", "leave_node=worker"),
     ("site",),
     ("uninstall", "-e", "prysm_uninstall=eth2prysm"),
-    ("site",),
+    # The newest release that has run: nothing is installed that a rollback could begin from.
+    ("site", "-e", "prysm_version=v1.3.4"),
+    ("rollback", "-e", "prysm_version=v1.3.3"),
 ]
 
 

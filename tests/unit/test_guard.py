@@ -136,6 +136,7 @@ class Place:
                 "PATH": self.tools or os.environ["PATH"],
                 "GUARD_MOUNTS": str(self.mounts),
                 "GUARD_NAP": "0.05",
+                "GUARD_SETTLE": "0.5",
                 **ENVIRONMENT,
                 **environment,
             },

@@ -116,6 +116,7 @@ REMOVED = [
     ("fence", "UNFENCED", TWO),
     ("fence", "CHECK_BEFORE_LOCK", LESS),
     ("fence", "NO_HISTORY_CHECK", LESS),
+    ("fence", "NO_RISING_NOTE", LESS),
     ("fence", "NO_HISTORY_WATCHER", LESS),
     ("fence", "NO_WATCH_BELOW", LESS),
     ("fence", "LIVE TOO_EAGER", NOBODY_SIGNS),
@@ -166,7 +167,6 @@ SPARED = [
 
 #: What the mechanism does not stand; docs/model.md names each.
 LIMITS = [
-    ("fence", "LATE_NOTE", LESS),
     ("fence", "LATE_WATCHER", LESS),
     ("fence", "BACK_DURING_START", LESS),
     ("fence", "NOTE_BACK", LESS),

@@ -163,6 +163,23 @@ def test_a_lost_lock_ends_the_signer(dash: Site, script: str, code: int) -> None
     assert "is lost" in out and "starts again as the standby" in out
 
 
+def over(place: Place, path: Path, content: bytes) -> None:
+    """As rsync and mv do: a new file takes the place of the old one."""
+    place.put(path.with_name(f"{path.name}.new"), content).replace(path)
+
+
+def test_a_directory_put_back_with_its_lock_makes_no_second_signer(site: Site) -> None:
+    """The new file has a lock of its own, which the standby gets at once."""
+    first = site.pod("first", PULSE_NAP="0.1", PULSE_PATIENCE="1")
+    until(first, "first signs")
+    second = site.pod("second", GUARD_SETTLE="4")
+    until(second, "another process still holds the lock")
+    over(site.place, site.lock, b"")
+    until(second, "was replaced while another process held its lock")
+    assert "was replaced, so another pod may lock the new one" in first.communicate(timeout=5)[0]
+    until(second, "second signs")
+
+
 @pytest.mark.parametrize("words", ["Stale file handle", "Bad file descriptor", "anything else"])
 def test_what_is_no_proof_counts_as_a_loss(dash: Site, words: str) -> None:
     lost = dash.fake_dd(words)
@@ -298,3 +315,26 @@ def test_a_beat_is_no_signer_and_a_pod_that_waits_may_become_one() -> None:
     for words in (waits, [*shell, "/guard/pulse.sh", lock, *given]):
         found = what_it_is(words, ["/guard-bin/busybox", "busybox"], bare)
         assert found is not None and found.signs
+
+
+def test_a_node_that_stood_still_notes_no_older_number(dash: Site) -> None:
+    """Between the guard's check and its note another pod may have signed: the note only rises."""
+    place = dash.place
+    note = place.put(place.data / ".validator-transaction", "900\n")
+    place.put(place.data / ".validator-db-expected", "seen\n")
+    (place.root / "tools").mkdir()
+    stall, stalled = place.put(place.root / "stall", ""), place.data / ".stalled"
+    wait = f'case "$1" in of=*.guard-note*) : > {stalled}; while [ -e {stall} ]; do sleep 0.05; done;; esac\n'
+    dd = place.put(place.root / "tools/dd", f'#!/bin/sh\n{wait}exec {shutil.which("dd")} "$@"\n')
+    dd.chmod(0o755)
+    place.tools = f"{dd.parent}:{os.environ['PATH']}"
+    first = dash.pod("first")
+    deadline = time.monotonic() + 10
+    while not stalled.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    over(place, place.data / "validator.db", database(950))
+    over(place, note, b"950\n")
+    stall.unlink()
+    out, _ = first.communicate(timeout=10)
+    assert first.returncode == 1 and "another pod has gone on with it" in out
+    assert note.read_text() == "950\n"

@@ -349,6 +349,8 @@ class Below:
         self.fd = fd
         self.transaction = transaction
         self.changed = now
+        #: Whether all that it knew when it lost its place is on record.
+        self.recorded = False
 
     @property
     def place(self) -> str:
@@ -359,6 +361,10 @@ class Below:
         """Its newest transaction, and what it knows; None where nothing was written since."""
         number = _boltdb.transaction_in(self.fd, self.place)
         return None if number == self.transaction else (number, as_record(look_in(self.fd, self.place)).knowledge())
+
+    def knows(self) -> Record:
+        """All that it knows by now."""
+        return as_record(look_in(self.fd, self.place)).knowledge()
 
     def seen(self, number: int, now: float) -> None:
         """Its news are on record: note the number, by which what lies in its place is the older one."""
@@ -409,7 +415,7 @@ class Watcher:
                     continue  # the guard starts nothing without it, and it may come back
                 if now < self.last.get(client.name, now) and _is_noted(client, now):
                     # Replaced, together with its note: by the playbooks, or by a whole directory from a backup.
-                    self.due = self.clock()
+                    self.raised, self.due = None, self.clock()
                 self.last[client.name] = now
             except StakingError as exc:
                 findings.append(Finding(client, str(exc)))
@@ -441,6 +447,10 @@ class Watcher:
         for one in list(self.below):
             kind = f"below {one.fd}"
             try:
+                if not one.recorded:
+                    # Up to a whole interval of it is in no other place, and the next one may be a copy from before.
+                    self._put_on_record(one.knows())
+                    one.recorded = True
                 news = one.news()
                 if news is not None:
                     self._put_on_record(news[1])

@@ -203,6 +203,26 @@ def test_a_database_put_there_with_a_proof_keeps_its_own_number(site: Site) -> N
     assert _record.read_record(str(site.record)).keys[K[0]].target == 6, "what it has signed counts all the same"
 
 
+def test_a_directory_from_a_backup_that_the_record_is_no_younger_than_is_held(site: Site) -> None:
+    """What was signed since the last raise is in the file that lost its name, and in no other place."""
+    site.claimed("v1", "v2")
+    site.write("v1", 10, 5)
+    watcher = site.watcher()
+    site.ticks(watcher)
+    running = Signer(site, "v1")
+    running.sign(11, 5, 6)
+    site.now += 400
+    site.ticks(watcher)
+    running.sign(12, 5, 6, 7)
+    site.ticks(watcher)
+    assert (site.noted("v1"), _record.read_record(str(site.record)).keys[K[0]].target) == ("12\n", 6)
+    site.write("v1", 11, 5, 6)
+    (site.data / "v1/.validator-transaction").write_text("11\n")
+    site.ticks(watcher, 5)
+    assert _record.read_record(str(site.record)).keys[K[0]].target == 7
+    assert "highest target 6 instead of 7" in site.hold("v1")
+
+
 def test_a_database_that_nothing_writes_to_is_let_go(site: Site) -> None:
     site.claimed("v1")
     site.write("v1", 10, 5)

@@ -20,6 +20,8 @@ storage=${3:-}
 pause=${4:-}
 mounts=${GUARD_MOUNTS:-/proc/mounts}
 nap=${GUARD_NAP:-1}
+# Seconds in which who holds the lock on a file that was replaced ends (pulse.sh: two beats, SIGTERM, SIGQUIT).
+settle=${GUARD_SETTLE:-15}
 version=${GUARD_VERSION:-}
 layout=${GUARD_LAYOUT:-}
 identity=${GUARD_IDENTITY:-}
@@ -130,10 +132,15 @@ validator.db is the newest: the next start writes it anew"
 
 write_note() {
     draft="$data/.guard-note-$$"
-    if ! (umask 077 && rm -f "$draft" && printf '%s\n' "$2" | dd of="$draft" conv=fsync && mv -f "$draft" "$1") 2> /dev/null
-    then
+    if ! (umask 077 && rm -f "$draft" && printf '%s\n' "$2" | dd of="$draft" conv=fsync) 2> /dev/null; then
         refuse "$1 cannot be written as $(me)"
     fi
+    # What takes long is done. While this node stood still, its lock may have gone to another pod, which has noted more.
+    if [ "$1" = "$data/.validator-transaction" ] && read_note "$1" && natural "$note" && [ "$note" -gt "$2" ]; then
+        rm -f "$draft" 2> /dev/null
+        refuse "$1 says $note by now, and $database was at $2 when it was checked: another pod has gone on with it"
+    fi
+    mv -f "$draft" "$1" 2> /dev/null || refuse "$1 cannot be written as $(me)"
     if ! read_note "$1" || [ "$note" != "$2" ]; then
         refuse "$1 does not hold what was written to it: $2"
     fi
@@ -184,6 +191,7 @@ same() {
 # file by now; for writing, because NFS gives an exclusive lock to nothing else.
 take() {
     tries=0
+    waited_for=
     while :; do
         if [ -L "$1" ] || { [ -e "$1" ] && [ ! -f "$1" ]; }; then
             refuse "$1 is not a regular file, so its lock says nothing"
@@ -192,9 +200,19 @@ take() {
             refuse "$1 cannot be opened for writing as $(me)"
         fi
         eval "exec $2<> \"\$1\""
+        opened=$(stat -L -c %d:%i "/proc/self/fd/$2" 2> /dev/null)
         if flock -n "$2" && same "$1" "$2"; then
-            return
+            # Of a database that was replaced the checks to come will tell.
+            if [ "$2" -ne 8 ] || [ "${waited_for:-$opened}" = "$opened" ]; then
+                return
+            fi
+            # Who holds the lock on the file of before has to find out first.
+            say "$1 was replaced while another process held its lock: waiting $settle seconds until that has ended"
+            rest "$settle"
+            waited_for=
+            continue
         fi
+        waited_for=${waited_for:-$opened}
         if [ $((tries % 30)) -eq 0 ]; then
             say "waiting: another process still holds the lock on $1"
         fi

@@ -7,7 +7,9 @@
 #
 # The beat opens LOCK every second, so that the NFS server hears of this node: an idle node says nothing for longer than
 # its watcher waits. And it writes through descriptor 8: the kernel refuses that once the server has given the lock to
-# another node, and then SIGNER is ended. Prysm itself would find that out only when it writes to validator.db.
+# another node, and then SIGNER is ended. Prysm itself would find that out only when it writes to validator.db. SIGNER is
+# ended as well when LOCK is another file than the one that is locked: somebody who puts a directory back from a backup
+# may have replaced it, and the new one has a lock that another pod can take.
 set -u
 
 nap=${PULSE_NAP:-1}
@@ -41,6 +43,11 @@ proved() {
     return 1
 }
 
+# Is LOCK another file by now? It is opened for that, as only an open asks the server.
+replaced() {
+    now=$(stat -L -c %d:%i /proc/self/fd/7 7< "$lock" 2> /dev/null) && [ "$now" != "$opened" ]
+}
+
 # One that has ended, and that nobody has looked after yet, still takes signals.
 alive() {
     { kill -0 "$signer" && read -r state < "/proc/$signer/stat"; } 2> /dev/null || return 1
@@ -61,11 +68,20 @@ end_by() {
     ! alive
 }
 
+# QUIT ends Go's runtime at once, also as the first process of a container, which KILL does not reach from within.
+end_it() {
+    say "$* Prysm ends here, and starts again as the standby"
+    end_by TERM || end_by QUIT || end_by KILL
+}
+
 # An open is answered by the server each time, whatever is cached here. By itself, as a proof can take as long as the
 # server's disk does.
 touch_server() {
     while alive; do
-        (: < "$lock") 2> /dev/null
+        if replaced; then
+            end_it "$lock was replaced, so another pod may lock the new one. Nothing may remove it."
+            return
+        fi
         sleep "$nap"
     done
 }
@@ -75,11 +91,8 @@ beat() {
     turn=0
     while alive; do
         if [ $((turn % every)) -eq 0 ] && ! proved; then
-            say "the lock on $lock is lost: the NFS server has heard nothing of this node, and another may sign by now." \
-                "Prysm ends here, and starts again as the standby ($words)"
-            # QUIT ends Go's runtime at once, also as the first process of a container, which KILL does not reach from
-            # within.
-            end_by TERM || end_by QUIT || end_by KILL
+            end_it "the lock on $lock is lost: the NFS server has heard nothing of this node, and another may sign by" \
+                "now ($words)."
             return
         fi
         turn=$((turn + 1))
@@ -89,6 +102,7 @@ beat() {
 
 if [ "${1:-}" = beat ]; then
     lock=$2 signer=$3
+    opened=$(stat -L -c %d:%i /proc/self/fd/8 2> /dev/null) || exit 1
     beat
     exit 0
 fi
