@@ -20,7 +20,7 @@ storage=${3:-}
 pause=${4:-}
 mounts=${GUARD_MOUNTS:-/proc/mounts}
 nap=${GUARD_NAP:-1}
-# Seconds in which who holds the lock on a file that was replaced ends (pulse.sh: two beats, SIGTERM, SIGQUIT).
+# Seconds in which who holds the lock on a file that was replaced ends (two beats, SIGTERM, SIGQUIT).
 settle=${GUARD_SETTLE:-15}
 version=${GUARD_VERSION:-}
 layout=${GUARD_LAYOUT:-}
