@@ -42,8 +42,9 @@ class Own:
         site = {
             "prysm_kubeconfig": str(self.kubeconfig),
             "prysm_context": "outside",
-            "site_run_path": str(self.folder / "state/run.json"),
-            "prysm_helm_chart_dir": str(self.folder / "charts"),
+            # Beside the inventory: Ansible reads every file in it.
+            "site_run_path": str(self.kubeconfig.parent / "state/run.json"),
+            "prysm_helm_chart_dir": str(self.kubeconfig.parent / "charts"),
             "prysm_helm_values": {
                 "persistentVolumeType": "storageClass",
                 "storageClass": {"name": "own"},
