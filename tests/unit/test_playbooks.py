@@ -522,7 +522,8 @@ def good(name: str) -> list[str]:
     answers = {"node": "worker", "node_state": "drained", "move_key": "0x" + "a" * 96, "move_from": "validator1",
                "move_to": "validator2", "microk8s_channel": "1.36/stable", "leave_node": "worker",
                "prysm_uninstall": "eth2prysm", "prysm_version": "v7.1.6",
-               "prysm_emergency_flag": "none", "prysm_emergency_on": "beacon"}  # fmt: skip
+               "prysm_emergency_flag": "none", "prysm_emergency_on": "beacon",
+               "manifests_file": "/nowhere/site.yaml"}  # fmt: skip
     words = []
     for variable, spec in TABLE["playbooks"][name]["variables"].items():
         if spec.get("required"):
