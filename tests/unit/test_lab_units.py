@@ -56,7 +56,7 @@ def test_a_file_of_by_hand_tests_is_not_taken_for_one_of_every_day() -> None:
 
 
 def test_a_part_runs_every_day_and_the_whole_before_a_release() -> None:
-    name = "rehearsal/test_05_cut_off.py"
+    name = "rehearsal/test_02_life.py"
     assert "not by_hand" in lab_units.command(name, UNITS[name], "test")
     assert "not by_hand" not in lab_units.command(name, UNITS[name], "release")
 
