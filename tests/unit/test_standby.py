@@ -317,10 +317,18 @@ def test_a_beat_is_no_signer_and_a_pod_that_waits_may_become_one() -> None:
         assert found is not None and found.signs
 
 
-def test_a_node_that_stood_still_notes_no_older_number(dash: Site) -> None:
-    """Between the guard's check and its note another pod may have signed: the note only rises."""
+@pytest.mark.parametrize(
+    ("name", "before", "meanwhile"),
+    [
+        (".validator-transaction", "900\n", "950\n"),
+        (".validator-version", "1 v1.2.0\n", "1 v1.2.9\n"),
+        (".validator-version", "1 v1.2.0\n", "2 v1.2.2\n"),
+    ],
+)
+def test_a_node_that_stood_still_notes_nothing_older(dash: Site, name: str, before: str, meanwhile: str) -> None:
+    """Between the guard's check and its note another pod may have signed: the notes only rise."""
     place = dash.place
-    note = place.put(place.data / ".validator-transaction", "900\n")
+    note = place.put(place.data / name, before)
     place.put(place.data / ".validator-db-expected", "seen\n")
     (place.root / "tools").mkdir()
     stall, stalled = place.put(place.root / "stall", ""), place.data / ".stalled"
@@ -328,13 +336,13 @@ def test_a_node_that_stood_still_notes_no_older_number(dash: Site) -> None:
     dd = place.put(place.root / "tools/dd", f'#!/bin/sh\n{wait}exec {shutil.which("dd")} "$@"\n')
     dd.chmod(0o755)
     place.tools = f"{dd.parent}:{os.environ['PATH']}"
-    first = dash.pod("first")
+    first = dash.pod("first", GUARD_VERSION="v1.2.2", GUARD_LAYOUT="1")
     deadline = time.monotonic() + 10
     while not stalled.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    over(place, place.data / "validator.db", database(950))
-    over(place, note, b"950\n")
+    assert stalled.exists()
+    over(place, note, meanwhile.encode())
     stall.unlink()
     out, _ = first.communicate(timeout=10)
-    assert first.returncode == 1 and "another pod has gone on with it" in out
-    assert note.read_text() == "950\n"
+    assert first.returncode == 1 and "another pod has gone on with" in out
+    assert note.read_text() == meanwhile

@@ -360,7 +360,7 @@ class Below:
     def news(self) -> tuple[int, Record] | None:
         """Its newest transaction, and what it knows; None where nothing was written since."""
         number = _boltdb.transaction_in(self.fd, self.place)
-        return None if number == self.transaction else (number, as_record(look_in(self.fd, self.place)).knowledge())
+        return None if number == self.transaction else (number, self.knows())
 
     def knows(self) -> Record:
         """All that it knows by now."""

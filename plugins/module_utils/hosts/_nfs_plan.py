@@ -67,6 +67,10 @@ def plan(machine: Seen, server: Seen, wanted: Seen) -> dict[str, t.Any]:
     directories = [path for path in wanted["directories"] if not _is_directory(paths.get(path), wanted, "0700")]
     above = wanted["export"].rpartition("/")[0]
     runs = bool(unit.get("active")) and unit.get("file_state") == "enabled"
+    served = {
+        "exports_in_force": exports_in_force(server, wanted),
+        "settings_in_force": settings_in_force(server, wanted),
+    }
     steps = {
         # The configuration of an older server is a block in a file of the package; only its own task can tell.
         "configure": bool(
@@ -85,14 +89,13 @@ def plan(machine: Seen, server: Seen, wanted: Seen) -> dict[str, t.Any]:
             or not (paths.get(wanted["mark_system"]) or {}).get("sha256")
             or wanted["exports_file"] in unlike
         ),
-        "run": not (runs and exports_in_force(server, wanted) and settings_in_force(server, wanted)),
+        "run": not (runs and all(served.values())),
     }
     return {
         **steps,
+        **served,
         "as_found": not any(steps.values()),
         "runs": runs,
-        "exports_in_force": exports_in_force(server, wanted),
-        "settings_in_force": settings_in_force(server, wanted),
         "unlike": unlike,
         "exported": exported,
         "directories": directories,

@@ -91,6 +91,22 @@ def misread(name: str, value: t.Any) -> str:
     return f"YAML reads {name} as {kind}: it must be one value, in quotes"
 
 
+def _of_fee_recipient(name: str, given: str) -> str:
+    wanted = "your address for the rewards, 0x and 40 hexadecimal digits"
+    if not given:
+        return f"{name} has no fee_recipient: {wanted}"
+    if not _ADDRESS.match(given):
+        return f"fee_recipient of {name} is not an address: {wanted}"
+    if _BURN.match(given):
+        return f"fee_recipient of {name} is the zero address: {wanted}"
+    if is_mistyped(given):
+        return (
+            f"fee_recipient of {name}, {given}, has letters in upper and lower case that are no checksum of it "
+            "(EIP-55): one may be mistyped. Copy your address again; written in lower case it is taken as it is"
+        )
+    return ""
+
+
 def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
     """What the entries of prysm_validators lack."""
     found = []
@@ -99,18 +115,8 @@ def of_keys(clients: t.Sequence[Seen], fee_recipient: bool) -> list[str]:
     for client in clients:
         name = client.get("name", "an entry of prysm_validators")
         given = str(client.get("fee_recipient") or "")
-        wanted = "your address for the rewards, 0x and 40 hexadecimal digits"
-        if fee_recipient and not given:
-            found.append(f"{name} has no fee_recipient: {wanted}")
-        elif fee_recipient and not _ADDRESS.match(given):
-            found.append(f"fee_recipient of {name} is not an address: {wanted}")
-        elif fee_recipient and _BURN.match(given):
-            found.append(f"fee_recipient of {name} is the zero address: {wanted}")
-        elif fee_recipient and is_mistyped(given):
-            found.append(
-                f"fee_recipient of {name}, {given}, has letters in upper and lower case that are no checksum of it "
-                "(EIP-55): one may be mistyped. Copy your address again; written in lower case it is taken as it is"
-            )
+        if fee_recipient:
+            found += filter(None, [_of_fee_recipient(name, given)])
         if not client.get("has_password"):
             found.append(f"{name} has no wallet_password (from Ansible Vault) or wallet_password_file")
     names = [client["name"] for client in clients if "name" in client]

@@ -130,15 +130,29 @@ read_note() {
 known_only="Without it, it is not known which database belongs here. Bring the file back, or remove it once you know that \
 validator.db is the newest: the next start writes it anew"
 
+# FILE VALUE: is more noted there by now? Transactions and releases only ever rise.
+outdone() {
+    read_note "$1" || return 1
+    case "$1" in
+        */.validator-transaction) natural "$note" && [ "$note" -gt "$2" ] ;;
+        */.validator-version)
+            natural "${note%% *}" && release "${note#* }" || return 1
+            [ "${note%% *}" -gt "${2%% *}" ] || newer "$plain" "${2#* }"
+            ;;
+        *) return 1 ;;
+    esac
+}
+
 write_note() {
     draft="$data/.guard-note-$$"
     if ! (umask 077 && rm -f "$draft" && printf '%s\n' "$2" | dd of="$draft" conv=fsync) 2> /dev/null; then
         refuse "$1 cannot be written as $(me)"
     fi
     # What takes long is done. While this node stood still, its lock may have gone to another pod, which has noted more.
-    if [ "$1" = "$data/.validator-transaction" ] && read_note "$1" && natural "$note" && [ "$note" -gt "$2" ]; then
+    if outdone "$1" "$2"; then
         rm -f "$draft" 2> /dev/null
-        refuse "$1 says $note by now, and $database was at $2 when it was checked: another pod has gone on with it"
+        refuse "$1 says $note by now, and would say $2: another pod has gone on with $database since it was checked here." \
+            "The next start checks it anew"
     fi
     mv -f "$draft" "$1" 2> /dev/null || refuse "$1 cannot be written as $(me)"
     if ! read_note "$1" || [ "$note" != "$2" ]; then
