@@ -18,7 +18,6 @@ from lab import ROOT
 
 from .conftest import KEYSTORES, Inventory, Lab, Play, history, killed_when, moved_validators, records, validators
 
-pytestmark = pytest.mark.by_hand
 PUBKEYS = ["0x" + json.loads(path.read_text())["pubkey"] for path in KEYSTORES]
 MOVED = PUBKEYS[1]
 MOVE = ("playbooks/move_key.yml", "-e", f"move_key={MOVED}", "-e", "move_from=validator1", "-e", "move_to=validator2")
