@@ -145,6 +145,12 @@ options:
     type: list
     elements: str
     default: []
+  also_missing:
+    description:
+      - Whether keys that are not there get a tombstone as well, because their history has come to this client without
+        them.
+    type: bool
+    default: false
   reason:
     description:
       - Why they are removed, for the tombstone.
@@ -278,7 +284,7 @@ def request_from(params: dict[str, t.Any], found: Collected) -> Request:
         if not remove:
             raise StakingError("state is absent, but no key is named in 'pubkeys'")
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return request._replace(remove=remove, reason=params["reason"], now=now)
+        return request._replace(remove=remove, also_missing=params["also_missing"], reason=params["reason"], now=now)
     if params["pubkeys"]:
         raise StakingError("'pubkeys' belongs to state 'absent'")
     if not params["keystores"] and not params["keystore_contents"]:
@@ -392,6 +398,7 @@ def main() -> None:
             "group": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "pubkeys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "also_missing": {"type": "bool", "default": False},
             "reason": {"type": "str", "default": "removed"},
             "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },

@@ -185,6 +185,7 @@ def give_up(lab: Lab, moved: Inventory, task: str) -> None:
     lab.all_sign_on(seconds=120)
     assert leftovers(lab) == ""
     assert set(play(lab, *MOVE, "-e", "move_abort=true").changed.values()) == {0}
+    assert set(play(lab, "site.yml").changed.values()) == {0}
 
 
 def test_a_move_that_was_begun_is_given_up(lab: Lab, moved: Inventory) -> None:

@@ -376,6 +376,8 @@ class Request(t.NamedTuple):
     passwords: Passwords = Passwords()
     deposits: frozenset[str] | None = None
     remove: tuple[str, ...] = ()
+    #: Whether keys to remove that are not there get a tombstone as well.
+    also_missing: bool = False
     reason: str = ""
     reinstate: tuple[str, ...] = ()
     now: str = ""
@@ -518,7 +520,8 @@ def _plan(request: Request, now: _Now) -> tuple[list[_wallet.Key], list[manifest
         keys = [key for key in now.keys if key.pubkey not in gone]
         removed = [key.pubkey for key in now.keys if key.pubkey in gone]
         known = {stone.pubkey for stone in now.stones}
-        added = [manifests.Tombstone(key, request.now, request.reason) for key in removed if key not in known]
+        buried = request.remove if request.also_missing else removed
+        added = [manifests.Tombstone(key, request.now, request.reason) for key in buried if key not in known]
         return keys, now.stones + added, [], removed
     new = _new_keys(request, now)
     keys = now.keys + new

@@ -143,6 +143,17 @@ def test_removing_leaves_a_tombstone_that_holds(tmp_path: Path) -> None:
     assert not _importer.run(present(tmp_path, 0, reinstate=(PUBKEYS[0],))).changed
 
 
+def test_a_key_whose_history_came_without_it_gets_a_tombstone(tmp_path: Path) -> None:
+    """As of a move that is given up: else that history would be taken for a second signer's."""
+    _importer.run(present(tmp_path, 0, 1))
+    buried = _importer.run(absent(tmp_path, 5)._replace(also_missing=True))
+    assert (buried.changed, buried.removed, buried.pubkeys) == (True, [], PUBKEYS[:2])
+    assert manifests.read_tombstones(str(tmp_path / "wallet")) == [(PUBKEYS[5], "2026-01-01T00:00:00Z", "test")]
+    assert not _importer.run(absent(tmp_path, 5)._replace(also_missing=True)).changed
+    with pytest.raises(StakingError, match="may live elsewhere now; to bring it back"):
+        _importer.run(present(tmp_path, 5))
+
+
 def test_removing_the_last_key_leaves_an_empty_wallet(tmp_path: Path) -> None:
     _importer.run(present(tmp_path, 0))
     _importer.run(absent(tmp_path, 0))
