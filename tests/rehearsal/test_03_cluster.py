@@ -12,7 +12,14 @@ JOINING = "test -e /var/snap/microk8s/current/var/lock/join-in-progress"
 
 
 def bare(lab: Lab, machine: str) -> None:
+    """A machine installed anew. It has another identity, so its former self is taken out as the refusal says."""
     lab.command("reset", machine)
+    lab.wait(f"{machine} is given up", lambda: lab.nodes_ready().get(machine) is False, seconds=120)
+    refused = lab.play(*BUILD, check=False)
+    assert refused.failed
+    command = f"microk8s remove-node {machine}"
+    assert f"run on the seed: {command}" in refused.said
+    lab.on("master", f"/snap/bin/{command}")
 
 
 def prepared(lab: Lab) -> None:

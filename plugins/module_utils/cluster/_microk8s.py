@@ -571,7 +571,8 @@ def _conflict(
             remedy = (
                 "That node is Ready: it runs, and its pods may sign. Give one of the two another "
                 + ("host name (hostnamectl set-hostname NAME)" if named else "address (microk8s_address)")
-                + ", or a machine id of its own if one was copied from the other (compare /etc/machine-id of both)."
+                + ", or a machine id of its own if one was copied from the other (compare /etc/machine-id of both). If "
+                "this machine was installed anew, run again once that node is not Ready."
             )
         else:
             # With --force `remove-node` takes the address of the object out of the datastore, whoever has it now.
