@@ -10,7 +10,7 @@ short_description: What is wrong with the reasons for starting keys without thei
 version_added: 0.1.0
 description:
   - Judges C(prysm_no_history_because) as M(eth2xk8s.staking.validator_first_starts) does, before any machine is asked.
-positional: pubkeys
+positional: pubkeys, moving
 options:
   _input:
     description: Why keys may start although their history is lost, by public key.
@@ -20,6 +20,10 @@ options:
     description: Public keys of the site, by client.
     type: dict
     required: true
+  moving:
+    description: A key that is on its way from one client to another, and may be in no wallet.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -41,9 +45,10 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._first_st
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 
 
-def first_start_faults(because: t.Any, pubkeys: t.Dict[str, t.List[str]]) -> t.List[str]:
+def first_start_faults(because: t.Any, pubkeys: t.Dict[str, t.List[str]], moving: str = "") -> t.List[str]:
     """The sentences, see the documentation."""
-    return faults(because, {key for keys in pubkeys.values() for key in normalise_all(keys)})
+    known = {key for keys in pubkeys.values() for key in normalise_all(keys)}
+    return faults(because, known | set(normalise_all([moving] if moving else [])))
 
 
 class FilterModule:

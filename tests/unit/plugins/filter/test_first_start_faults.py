@@ -14,6 +14,11 @@ def test_a_reason_for_a_key_of_the_site_is_one() -> None:
     assert first_start_faults({KEY: "the old disk is broken"}, SITE) == []
 
 
+def test_a_key_that_has_left_one_wallet_and_is_not_yet_in_the_other_is_the_sites() -> None:
+    """Else a move that was cut off there could not be finished."""
+    assert first_start_faults({OTHER: "the old disk is broken"}, SITE, OTHER) == []
+
+
 @pytest.mark.parametrize(
     ("because", "words"),
     [
