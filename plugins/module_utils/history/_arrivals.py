@@ -13,6 +13,7 @@ the file: they would lower the floor of the database. They are left out, and the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import typing as t
@@ -101,6 +102,44 @@ def unfilled(part: KeyHistory) -> KeyHistory:
 def has_signed(part: KeyHistory) -> bool:
     """Whether a history says anything of its key; one that is listed with nothing might just not be known there."""
     return bool(part.blocks or part.attestations) or part.marks() != Marks()
+
+
+# -- what arrives -----------------------------------------------------------------------------------------------------
+
+
+class Arrival(t.NamedTuple):
+    """A history that arrives for a client."""
+
+    client: str
+    #: Where it is, controller or nfs, and its path there.
+    on: str
+    path: str
+    #: Its path on the NFS server once it was brought; that of one that is there is its own.
+    dest: str
+
+
+def arriving(
+    entries: t.Iterable[t.Mapping[str, t.Any]], beside: t.Mapping[str, t.Mapping[str, t.Any]], directory: str
+) -> list[Arrival]:
+    """Each history that entries of prysm_validators name, or that lies beside their keystores, once and in their order.
+
+    beside says of each client, by its name, `on` which machine and in which `paths` histories lie beside its keystores.
+    Paths of the controller are relative to where Ansible was started. What is brought lies below the directory, and
+    two files of one name do not meet there.
+    """
+    found: list[Arrival] = []
+    for entry in entries:
+        client, own = entry["name"], entry.get("keystores_on") or "controller"
+        near = beside.get(client) or {"on": own, "paths": []}
+        named = [(own, path) for path in entry.get("slashing_protection") or []]
+        for on, path in [*named, *((near["on"], path) for path in near["paths"])]:
+            dest = path
+            if on == "controller":
+                path = os.path.realpath(os.path.expanduser(path))
+                digest = hashlib.sha1(path.encode("utf-8", "surrogateescape")).hexdigest()
+                dest = f"{directory}/{client}/{digest[:8]}-{os.path.basename(path)}"
+            found.append(Arrival(client, on, path, dest))
+    return list(dict.fromkeys(found))
 
 
 # -- one history out of several ---------------------------------------------------------------------------------------

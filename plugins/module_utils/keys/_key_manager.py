@@ -130,3 +130,18 @@ def together(lists: t.Mapping[str, list[str] | None], url: str) -> list[str]:
     if all(keys is None for keys in lists.values()):
         raise KeyManagerError(f"{url} lists no kind of key; which keys it has is not known")
     return sorted({key for keys in lists.values() for key in keys or ()})
+
+
+def live_keys(
+    known: t.Mapping[str, t.Sequence[str]], answers: t.Iterable[t.Mapping[str, t.Any]]
+) -> dict[str, t.Sequence[str]]:
+    """The keys of each running client: those that are known, and those that its key managers say besides.
+
+    answers are what key_manager_info returned. One without a client got no answer, which is refused elsewhere.
+    """
+    found = dict(known)
+    for answer in answers:
+        # Switched off, where it may be, it signs with none of its keys.
+        if "client" in answer and answer.get("running", True):
+            found[answer["client"]] = sorted({*found.get(answer["client"], ()), *answer["keys"]})
+    return found

@@ -109,6 +109,22 @@ class Machine(t.NamedTuple):
     files: tuple[str, ...] = ()
 
 
+def machine_report(host: str, found: t.Mapping[str, t.Any], here: bool) -> dict[str, t.Any]:
+    """A Machine as validator_key_uniqueness takes it, of what machine_key_info found there; empty if it was not asked.
+
+    One that could not be asked says why in `msg`, and has found nothing out.
+    """
+    return {
+        "host": host,
+        "here": here,
+        "searched": found.get("searched", False),
+        "msg": found.get("msg", ""),
+        "keys": found.get("keys", []),
+        "unreadable": found.get("unreadable", []),
+        "files": found.get("files", []),
+    }
+
+
 class Duplicate(t.NamedTuple):
     """A key that is, or has been, in places that contradict each other."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import typing as t
@@ -120,7 +121,8 @@ def test_an_import_that_fails_leaves_nothing_new(tmp_path: Path) -> None:
 
 
 def arriving(*entries: dict[str, t.Any], **more: t.Any) -> t.Any:
-    return evaluate("prysm_wallet", "__prysm_wallet_arriving", prysm_wallet_validators=list(entries), **more)
+    given = {"prysm_wallet_arriving_dir": "/in", "prysm_wallet_validators": list(entries), **more}
+    return evaluate("prysm_wallet", "__prysm_wallet_arriving", **given)
 
 
 def test_histories_come_from_entries_and_from_beside_keystores() -> None:
@@ -133,13 +135,37 @@ def test_histories_come_from_entries_and_from_beside_keystores() -> None:
             "v2": {"on": "nfs", "paths": ["/k2/sp.json"]},
         },
     )
+    one, beside = (f"/in/v1/{hashlib.sha1(path.encode()).hexdigest()[:8]}-{path.rpartition('/')[2]}"
+                   for path in ("/a/one.json", "/k/slashing_protection.json"))  # fmt: skip
     assert found == [
-        {"client": "v1", "on": "controller", "path": "/a/one.json"},
-        {"client": "v1", "on": "controller", "path": "/k/slashing_protection.json"},
-        {"client": "v2", "on": "nfs", "path": "/b/validator.db"},
-        {"client": "v2", "on": "nfs", "path": "/k2/sp.json"},
+        {"client": "v1", "on": "controller", "path": "/a/one.json", "dest": one},
+        {"client": "v1", "on": "controller", "path": "/k/slashing_protection.json", "dest": beside},
+        {"client": "v2", "on": "nfs", "path": "/b/validator.db", "dest": "/b/validator.db"},
+        {"client": "v2", "on": "nfs", "path": "/k2/sp.json", "dest": "/k2/sp.json"},
     ]
     assert arriving({"name": "v1"}) == []
+
+
+def test_where_histories_are_is_said_of_those_that_are_there() -> None:
+    entries = [
+        {"name": "v1", "slashing_protection": ["/a/one.json", "/a/two.json"]},
+        {"name": "v2", "slashing_protection": ["/b/validator.db"], "keystores_on": "nfs"},
+    ]
+    one, two, three = arriving(*entries)
+    results = [
+        {"__prysm_wallet_arrival": one, "changed": True},
+        {"__prysm_wallet_arrival": two, "changed": False},
+    ]
+    for check_mode, of_v1 in ((False, [one["dest"], two["dest"]]), (True, [two["dest"]])):
+        files = evaluate(
+            "prysm_wallet",
+            "__prysm_wallet_history_files",
+            prysm_wallet_validators=entries,
+            prysm_wallet_arriving_dir="/in",
+            __prysm_wallet_brought={"results": results},
+            ansible_check_mode=check_mode,
+        )
+        assert files == {"v1": of_v1, "v2": [three["path"]]}
 
 
 PLAY = """

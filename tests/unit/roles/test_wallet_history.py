@@ -51,6 +51,15 @@ def test_keys_are_claimed_for_the_wallet_that_has_them_and_the_entry_that_brings
     assert claims == {"validator1": ["a"], "validator2": ["b"]}
 
 
+def test_a_key_is_new_until_a_wallet_has_it() -> None:
+    def new(**kinds: list[str]) -> t.Any:
+        keys = {key: [{"kind": kind, "where": "/x", "client": None} for kind in found] for key, found in kinds.items()}
+        return evaluate("prysm_wallet", "__prysm_wallet_new_keys", **SITE, __prysm_wallet_uniqueness={"keys": keys})
+
+    assert new() == []
+    assert new(a=["wallet", "keystore"], b=["history", "keystore", "keystore"], c=["wallet"], d=["live"]) == ["b"]
+
+
 def test_no_password_is_told_with_the_tombstones() -> None:
     places = [
         {"wallet": {"path": "/data/prysm/wallet-validator1", "client": "validator1", "password": "x"}, "data_dir": {}}

@@ -200,6 +200,7 @@ def test_only_a_key_manager_that_must_answer_counts_as_asked() -> None:
         {"client": "v1", "url": "http://a"},
         {"client": "old/lh", "url": "http://b", "missing_ok": False},
         {"client": "v3", "url": "http://c", "missing_ok": True},
+        {"client": "v3", "url": "http://e", "missing_ok": "yes"},
         {"url": "http://d"},
     ]
 

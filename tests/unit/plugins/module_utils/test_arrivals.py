@@ -391,3 +391,24 @@ def test_the_same_answer_twice_is_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "history.json").read_bytes() == first
     again = ask(tmp_path, tmp_path / "history.json", dest=str(tmp_path / "again.json"))
     assert again.keys == sorted([A, B]) and (tmp_path / "again.json").read_bytes() == first
+
+
+def test_what_arrives_is_named_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/a")
+    entries = [
+        {"name": "v1", "slashing_protection": ["one.json", f"{tmp_path}/x/../one.json", "~/one.json"]},
+        {"name": "v2", "slashing_protection": ["rel.json"], "keystores_on": "nfs"},
+        {"name": "v3", "keystores_on": "nfs"},
+    ]
+    beside = {"v1": {"on": "controller", "paths": ["two.json", "one.json"]}, "v3": {"on": "controller", "paths": []}}
+    found = _arrivals.arriving(entries, beside, "/in")
+    assert [(one.client, one.on, one.path) for one in found] == [
+        ("v1", "controller", f"{tmp_path}/one.json"),
+        ("v1", "controller", "/home/a/one.json"),
+        ("v1", "controller", f"{tmp_path}/two.json"),
+        ("v2", "nfs", "rel.json"),
+    ]
+    assert found[3].dest == "rel.json"
+    assert len({one.dest for one in found[:2]}) == 2, "two files of one name"
+    assert all(one.dest.startswith("/in/v1/") and one.dest.endswith("-one.json") for one in found[:2])

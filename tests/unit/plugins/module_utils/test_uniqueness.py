@@ -387,3 +387,16 @@ def test_finds_every_kind_of_contradiction_in_bare_places() -> None:
     assert _uniqueness.contradictions([Place("declared", "i", "a"), Place("live", "r", "b")]) == [
         "belongs to 2 clients: a, b"
     ]
+
+
+def test_a_machine_that_found_nothing_out_is_not_one_that_found_nothing() -> None:
+    nothing = {"keys": [], "unreadable": [], "files": []}
+    assert _uniqueness.machine_report("a", {}, True) == {
+        "host": "a", "here": True, "searched": False, "msg": "", **nothing
+    }  # fmt: skip
+    lost = _uniqueness.machine_report("b", {"unreachable": True, "msg": "no route", "changed": False}, False)
+    assert lost == {"host": "b", "here": False, "searched": False, "msg": "no route", **nothing}
+    seen = {"searched": True, "keys": [{"key": K[0]}], "unreadable": [{}], "files": ["/x"], "failed": False}
+    assert _uniqueness.machine_report("c", seen, False) == {
+        "host": "c", "here": False, "msg": "", **{name: seen[name] for name in ("searched", *nothing)}
+    }  # fmt: skip

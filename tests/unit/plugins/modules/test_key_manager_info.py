@@ -214,3 +214,16 @@ def test_the_environment_sends_the_token_nowhere(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     assert client.look()["keys"] == [PUBKEYS[0]]
+
+
+def test_key_managers_add_to_what_is_known_and_take_nothing_away() -> None:
+    known = {"a": ["0x2"], "b": ["0x9", "0x8"]}
+    answers = [
+        {"client": "a", "keys": ["0x3", "0x2"], "running": True},
+        {"client": "a", "keys": ["0x1"]},
+        {"client": "c", "keys": [], "running": True},
+        {"client": "b", "keys": ["0x7"], "running": False},
+        {"msg": "no answer"},
+    ]
+    assert _key_manager.live_keys(known, answers) == {"a": ["0x1", "0x2", "0x3"], "b": ["0x9", "0x8"], "c": []}
+    assert known == {"a": ["0x2"], "b": ["0x9", "0x8"]}
