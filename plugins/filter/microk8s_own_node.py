@@ -42,22 +42,11 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import own_node
-
-
-def microk8s_own_node(
-    there: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any], address: str = ""
-) -> t.Dict[str, t.Any]:
-    """The machine's Node object, or nothing."""
-    if not here or "name" not in here:
-        return {}
-    authority = (here.get("membership") or {}).get("ca")
-    member = authority is not None and authority == (there.get("membership") or {}).get("ca")
-    return dict(own_node(here, there.get("nodes") or [], address, member=member) or {})
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import node_of
 
 
 class FilterModule:
     """Filters of the role microk8s."""
 
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
-        return {"microk8s_own_node": microk8s_own_node}
+        return {"microk8s_own_node": node_of}

@@ -98,6 +98,15 @@ def parse_bases(text: str) -> t.List[t.Dict[str, t.Any]]:
     return sorted(found, key=lambda row: str(row["name"]))
 
 
+def snaps_behind(snaps: t.Iterable[t.Mapping[str, t.Any]], offered: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Those snaps of which the store has a newer revision. One that was installed from a file (x1) has none of it."""
+
+    def number(revision: t.Any) -> int:
+        return int(revision) if str(revision).isdigit() else 0
+
+    return [snap["name"] for snap in snaps if number(offered.get(snap["name"], 0)) > number(snap["revision"])]
+
+
 def short_holds(text: str, now: datetime) -> t.Set[str]:
     """Snaps whose refreshes are held for less than a year, from snapd's state: `snap list` calls these held as well.
 
@@ -407,6 +416,62 @@ def own_node(
             # Copies share all but the boot; before that is known anew, the one with its name is its own.
             found.append(((this_boot, named, placed, bool(node["ready"])), node))
     return max(found, key=lambda item: item[0])[1] if found else None
+
+
+def node_of(there: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any], address: str = "") -> t.Dict[str, t.Any]:
+    """The Node object of a machine in the seed's cluster; empty while the cluster does not know the machine.
+
+    `here` and `there` are what microk8s_info returned for the machine and for the seed, with the cluster's nodes.
+    """
+    if not here or "name" not in here:
+        return {}
+    authority = (here.get("membership") or {}).get("ca")
+    member = authority is not None and authority == (there.get("membership") or {}).get("ca")
+    return dict(own_node(here, there.get("nodes") or [], address, member=member) or {})
+
+
+def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
+    """A machine's address in the site's network, as the inventory has it."""
+    for name in ("microk8s_address", "ansible_host"):
+        if name in variables:
+            return str(variables[name])
+    return host
+
+
+def absent_nodes(
+    there: t.Mapping[str, t.Any], machines: t.Iterable[t.Tuple[t.Mapping[str, t.Any], str]]
+) -> t.List[str]:
+    """The names of nodes of the seed's cluster that are none of these machines, each with its address."""
+    present = {node_of(there, here, address).get("name") for here, address in machines}
+    return [node["name"] for node in there["nodes"] if node["name"] not in present]
+
+
+def copies(mine: t.Mapping[str, str], others: t.Mapping[str, t.Mapping[str, str]]) -> t.List[str]:
+    """Those of the others that have a machine's id and UUID: one disk was copied. Without an id nothing is known."""
+    marks = [mine.get(name, "") for name in ("machine_id", "system_uuid")]
+    return [
+        host
+        for host, other in others.items()
+        if marks[0] and marks == [other.get(name, "") for name in ("machine_id", "system_uuid")]
+    ]
+
+
+def deaf(
+    watches: t.Mapping[str, t.Mapping[str, t.Any]],
+    nodes: t.Iterable[t.Mapping[str, t.Any]],
+    addresses: t.Mapping[str, str],
+) -> t.List[str]:
+    """The control planes that deliver no watch events, each with the reason.
+
+    watches are what microk8s_watch_probe returned for each, or why it could not be asked. One that the cluster itself
+    calls not Ready serves no one.
+    """
+    away = {address for node in nodes if not node["ready"] for address in node["addresses"]}
+    return [
+        f"{host}: {watch.get('reason') or watch.get('msg', 'not reached')}"
+        for host, watch in watches.items()
+        if not watch.get("delivered") and addresses[host] not in away
+    ]
 
 
 def join_plan(

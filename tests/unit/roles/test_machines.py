@@ -281,6 +281,19 @@ def test_a_copy_of_another_machine_is_refused_before_it_joins(other: dict[str, s
     assert Templar(DataLoader(), variables=variables).template(trust_as_template(text)) == copies
 
 
+def test_a_node_that_no_machine_of_the_run_has_stays_behind() -> None:
+    (task,) = [task for task in tasks(MICROK8S / "tasks/upgrade_check.yml") if "every node of" in task["name"]]
+    text = task["vars"]["__microk8s_absent_nodes"]
+    nodes = [{"name": name, "addresses": [f"10.0.0.{n}"], "ready": True} for n, name in enumerate("abc", 1)]
+    hosts = {
+        "a": {"ansible_host": "10.0.0.1", "__microk8s_here": {"name": "a", "addresses": []}},
+        "other": {"microk8s_address": "10.0.0.2", "__microk8s_here": {"name": "b", "addresses": []}},
+        "c": {"ansible_host": "10.0.0.3", "__microk8s_here": {"unreachable": True}},
+    }
+    variables = {"hostvars": hosts, "ansible_play_hosts_all": list(hosts), "__microk8s_there": {"nodes": nodes}}
+    assert Templar(DataLoader(), variables=variables).template(trust_as_template(text)) == ["c"]
+
+
 @pytest.mark.parametrize(
     ("said", "again"),
     [

@@ -810,3 +810,40 @@ def test_tunnels_are_those_of_nodes_that_have_one() -> None:
     nodes = [node("a", {m.TUNNEL: "10.1.0.1"}), node("b", {m.TUNNEL: "10.1.0.2"}), node("c", {}), node("d", None)]
     assert m.pod_tunnels(nodes) == [{"name": "a", "address": "10.1.0.1"}, {"name": "b", "address": "10.1.0.2"}]
     assert m.pod_tunnels(nodes, "a") == [{"name": "b", "address": "10.1.0.2"}]
+
+
+def test_what_the_store_has_newer_revisions_of() -> None:
+    snaps = [
+        {"name": "core20", "revision": "9"},
+        {"name": "core22", "revision": "2411"},
+        {"name": "snapd", "revision": "x1"},
+    ]
+    assert m.snaps_behind(snaps, {}) == []
+    assert m.snaps_behind(snaps, {"core20": 10, "core22": 2411, "core24": 7}) == ["core20"]
+    assert m.snaps_behind(snaps, {"core22": 2410, "snapd": 1}) == ["snapd"], "installed from a file"
+
+
+def test_a_node_that_is_none_of_the_machines_is_absent() -> None:
+    def node(name: str, address: str, **more: t.Any) -> dict[str, t.Any]:
+        return {"name": name, "addresses": [address], "ready": True, "machine_id": f"id-of-{name}", **more}
+
+    def machine(name: str, known: str) -> dict[str, t.Any]:
+        return {"name": name, "identity": {"machine_id": f"id-of-{known}"}, "membership": {"ca": "x"}}
+
+    there = {"membership": {"ca": "x"}, "nodes": [node("old-name", "10.0.0.1"), node("b", "10.0.0.2")]}
+    renamed, lost = machine("a", "old-name"), {"unreachable": True, "msg": "no route"}
+    assert m.absent_nodes(there, [(renamed, "10.0.0.1"), (machine("b", "b"), "10.0.0.2")]) == []
+    assert m.absent_nodes(there, [(renamed, "10.0.0.9"), (lost, "10.0.0.2")]) == ["b"]
+    assert m.absent_nodes(there, [({}, "10.0.0.1")]) == ["old-name", "b"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({"microk8s_address": "10.0.0.1", "ansible_host": "192.0.2.1"}, "10.0.0.1"),
+        ({"ansible_host": "192.0.2.1"}, "192.0.2.1"),
+        ({}, "a"),
+    ],
+)
+def test_the_address_that_the_inventory_has(variables: dict[str, str], address: str) -> None:
+    assert m.address_of("a", variables) == address
