@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: ready_nodes
-short_description: The nodes that are Ready, and were heard of just now
+short_description: The nodes that are Ready
 version_added: 0.1.0
 description:
-  - The condition of a node stays Ready for as long as no controller is at work that would change it. So a node counts
-    only while its kubelet renews its lease, which it does every ten seconds.
+  - The condition of a node stays Ready for as long as no controller is at work that would change it. So with O(leases)
+    a node counts only while its kubelet renews its lease, which it does every ten seconds.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 positional: leases, now
@@ -24,11 +24,13 @@ options:
     description: The Lease objects of the namespace C(kube-node-lease).
     type: list
     elements: dict
-    required: true
   now:
-    description: The time when they were read, in seconds since 1970.
+    description: The time when they were read, in seconds since 1970. Required with O(leases).
     type: float
-    required: true
+  taking_pods:
+    description: Whether nodes that are cordoned are left out.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -46,11 +48,11 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import nodes_heard_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import ready_nodes
 
 
 class FilterModule:
     """Filters over Kubernetes' objects."""
 
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
-        return {"ready_nodes": nodes_heard_of}
+        return {"ready_nodes": ready_nodes}

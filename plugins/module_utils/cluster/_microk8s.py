@@ -271,16 +271,22 @@ def renewed_at(lease: t.Mapping[str, t.Any]) -> float:
     return datetime.strptime(str(written)[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
 
 
-def nodes_heard_of(
-    nodes: t.Iterable[t.Mapping[str, t.Any]], leases: t.Iterable[t.Mapping[str, t.Any]], now: float
+def ready_nodes(
+    nodes: t.Iterable[t.Mapping[str, t.Any]],
+    leases: t.Optional[t.Iterable[t.Mapping[str, t.Any]]] = None,
+    now: t.Optional[float] = None,
+    taking_pods: bool = False,
 ) -> t.List[str]:
-    """The names of those Node objects that are Ready, and whose kubelets renew their leases."""
-    renewed = {lease["metadata"]["name"]: renewed_at(lease) for lease in leases}
+    """The names of those Node objects that are Ready; with leases, and whose kubelets renew these."""
+    if (leases is None) != (now is None):
+        raise ValueError("leases are judged by the time when they were read")
+    renewed = {lease["metadata"]["name"]: renewed_at(lease) for lease in leases or ()}
     return [
         node["metadata"]["name"]
         for node in nodes
         if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
-        and now - renewed.get(node["metadata"]["name"], 0.0) < NODE_LEASE_SECONDS
+        and (now is None or now - renewed.get(node["metadata"]["name"], 0.0) < NODE_LEASE_SECONDS)
+        and not (taking_pods and node["spec"].get("unschedulable"))
     ]
 
 

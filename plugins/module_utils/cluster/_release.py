@@ -203,6 +203,53 @@ def _ready(pod: t.Mapping[str, t.Any]) -> bool:
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
+class States(t.NamedTuple):
+    """What has to become of the clients of a release."""
+
+    #: Those whose pod must be replaced, or that were stopped; and all others, which stay as they are.
+    outdated: list[t.Mapping[str, t.Any]]
+    current: list[t.Mapping[str, t.Any]]
+    #: Those that are started for the first time.
+    new: list[t.Mapping[str, t.Any]]
+    #: Names of those that were stopped.
+    halted: list[str]
+
+
+def clients_by_state(
+    listed: t.Sequence[t.Mapping[str, t.Any]],
+    workloads: t.Mapping[str, t.Mapping[str, t.Any]],
+    before: t.Mapping[str, t.Any],
+) -> States:
+    """What has to become of these clients, by their workloads and by the values that were installed before."""
+    names = [client["name"] for client in listed]
+    halted = [name for name, found in workloads.items() if name in names and found["replicas"] == 0]
+    stale = [name for name, found in workloads.items() if found.get("stale")]
+    outdated = [client for client in listed if client["name"] in (*halted, *stale)]
+    return States(
+        outdated,
+        [client for client in listed if client not in outdated],
+        [client for client in listed if client["name"] not in (before.get("validators") or {})],
+        halted,
+    )
+
+
+def program_arguments(objects: t.Iterable[t.Mapping[str, t.Any] | None]) -> dict[str, list[str]]:
+    """What rendered StatefulSets would start beacon node and clients with, each argument once.
+
+    It stands behind two dashes, which end the guard's own arguments, and behind the path of the program.
+    """
+    found: dict[str, list[str]] = {"beacon": [], "validator": []}
+    for item in objects:
+        if item and item.get("kind") == "StatefulSet":
+            template = item["spec"]["template"]
+            known = found[template["metadata"]["labels"]["app.kubernetes.io/component"]]
+            given = template["spec"]["containers"][0]["args"]
+            for word in given[given.index("--") + 1 :]:
+                if word.startswith("--") and word not in known:
+                    known.append(word)
+    return found
+
+
 #: Where Calico, which MicroK8s brings along, notes a node's end of its tunnels.
 _TUNNELS = (
     "projectcalico.org/IPv4VXLANTunnelAddr",

@@ -92,6 +92,18 @@ def _why(begins: float, entry: t.Mapping[str, t.Any], now: float) -> str:
     return f"it needs {spans}"
 
 
+def chosen_images(images: t.Mapping[str, str], values: t.Mapping[str, t.Any], version: str) -> dict[str, str]:
+    """The images of a version as the chart takes them: from a mirror, and pinned to a digest, where its values say so.
+
+    values are those of `image`: beaconImage and validatorImage without a tag, beaconDigest and validatorDigest.
+    """
+    found = {}
+    for name, image in images.items():
+        mirror, digest = values.get(f"{name}Image"), values.get(f"{name}Digest")
+        found[name] = (f"{mirror}:{version}" if mirror else image) + (f"@{digest}" if digest else "")
+    return found
+
+
 class Table:
     """The table, with the questions that roles and playbooks ask it."""
 

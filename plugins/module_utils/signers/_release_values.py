@@ -238,13 +238,29 @@ def of_entries(
             "name": client.name,
             "dataVolumePath": client.data_dir,
             "walletVolumePath": client.wallet_dir,
-            "walletPasswordSecretName": f"wallet-password-{client.name}",
+            "walletPasswordSecretName": _password_secret(client.name),
             "dataIdentity": (identities or {}).get(client.name, ""),
             "feeRecipient": "",
             "graffiti": "",
             **{_camel(name): value for name, value in entry.items() if name not in _OF_KEYS and value is not None},
         }
     return found
+
+
+def _password_secret(client: str) -> str:
+    return f"wallet-password-{client}"
+
+
+def secrets(names: t.Iterable[str], passwords: t.Mapping[str, t.Any], jwt: str = "") -> dict[str, dict[str, str]]:
+    """The texts in each Secret that the pods mount, by its name.
+
+    Those are the password of each wallet, where there is one, and the secret shared with the execution client. Of a
+    password only line ends are dropped, as by Prysm and by the import: a space at its end belongs to it.
+    """
+    found = {
+        _password_secret(name): {"password": str(passwords[name]).rstrip("\r\n")} for name in names if name in passwords
+    }
+    return {**found, **({"jwt-secret": {"jwt.hex": jwt}} if jwt else {})}
 
 
 def _camel(name: str) -> str:

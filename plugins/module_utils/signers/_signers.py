@@ -751,3 +751,17 @@ def released(secret: Json, namespace: str, known: Storage) -> list[Signer]:
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise StakingError(f"the Helm release {space}/{label} cannot be read: {type(exc).__name__}") from exc
+
+
+def processes_using(machines: t.Mapping[str, t.Iterable[Json]], directories: t.Iterable[str]) -> list[str]:
+    """Processes of machines that have something of these directories mounted or open: which, where, and why they count.
+
+    machines are what signing_process_info found on each; it says PATH, or SERVER:PATH of what an NFS server has.
+    """
+    within = re.compile(f"(^|:)({'|'.join(map(re.escape, directories))})(/|$)")
+    return [
+        f"process {one['pid']} on {machine} ({one['reason']})"
+        for machine, processes in machines.items()
+        for one in processes
+        if any(within.search(volume) for volume in one.get("volumes", ()))
+    ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import nodes_heard_of
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import ready_nodes
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._readings import Reading, below, wallets_not_read
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _fence
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import merged
@@ -137,7 +137,7 @@ def _execution(asked: t.Mapping[str, Reading], problems: t.List[str]) -> t.List[
 
 def _nodes(cluster: Reading, problems: t.List[str]) -> t.List[Report]:
     nodes = below(cluster, "nodes").get("resources") or []
-    heard = nodes_heard_of(nodes, below(cluster, "leases").get("resources") or [], cluster.get("at", float("inf")))
+    heard = ready_nodes(nodes, below(cluster, "leases").get("resources") or [], cluster.get("at", float("inf")))
     found = [
         {
             "name": node["metadata"]["name"],

@@ -63,6 +63,31 @@ def test_pods_get_the_password_that_the_wallet_was_made_with(tmp_path: Path) -> 
     assert secrets["wallet-password-v1"] == {"password": wallets} == {"password": "Wallet-Pass-1! "}
 
 
+def test_the_secrets_that_differ_are_stored_with_their_namespace() -> None:
+    given = {
+        "prysm_helm_namespace": "prysm",
+        "prysm_helm_release": "eth2prysm",
+        "prysm_helm_validators": [{"name": name, "wallet_password": f"{name} \n"} for name in ("v1", "v2")],
+        "__prysm_helm_found": {"differing_secrets": ["jwt-secret", "wallet-password-v2"]},
+    }
+    lines = render("prysm_helm", "secrets.yml.j2", **{**GIVEN, **given})
+    namespace, *secrets = yaml.safe_load_all("\n".join(lines))
+    assert namespace == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prysm"}}
+    labels = {"app.kubernetes.io/part-of": "eth2prysm"}
+    for secret, name, data in (
+        (secrets[0], "wallet-password-v2", {"password": "v2 "}),
+        (secrets[1], "jwt-secret", {"jwt.hex": "5f" * 32}),
+    ):
+        assert secret == {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "Opaque",
+            "metadata": {"name": name, "namespace": "prysm", "labels": labels},
+            "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
+        }
+    assert len(secrets) == 2
+
+
 @pytest.mark.parametrize("mirror", ["", "registry.example:5000/busybox:1.37.0-musl"])
 def test_nodes_fetch_every_image_of_the_pods(mirror: str) -> None:
     """The guard's is of another registry: a client stopped for an upgrade must not find out that it is not given."""

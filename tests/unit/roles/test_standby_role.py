@@ -11,6 +11,7 @@ from tests.unit.roles.test_host_roles import ROOT, evaluate
 
 FOUND: dict[str, t.Any] = {"values": {}, "workloads": {}, "node_addresses": []}
 RUN = "run-1"
+KINDS = ("outdated", "current", "new")
 PROVED = {"run": RUN, "proved": True, "reasons": []}
 
 
@@ -32,6 +33,19 @@ def found(replicas: int = 1, policy: str = "OrderedReady", standby: bool = False
     beacon = {"replicas": 1, "policy": "OrderedReady", "stale": False}
     values = {"standby": {"enabled": True, "because": ""}} if standby else {}
     return {**FOUND, "values": values, "workloads": {"validator1": one, "beacon": beacon}}
+
+
+def test_clients_that_were_stopped_or_are_not_of_the_release_are_outdated() -> None:
+    def states(**more: t.Any) -> dict[str, list[str]]:
+        given = {kind: ask(f"__prysm_helm_states.{kind} | map(attribute='name')", **more) for kind in KINDS}
+        return {**given, "halted": ask("__prysm_helm_states.halted", **more)}
+
+    both = ["validator1", "validator2"]
+    assert states() == {"outdated": [], "current": both, "new": both, "halted": []}
+    there = {"__prysm_helm_found": found(0), "__prysm_helm_installed": {"validators": {"validator1": {}}}}
+    assert states(**there) == {
+        "outdated": ["validator1"], "current": ["validator2"], "new": ["validator2"], "halted": ["validator1"]
+    }  # fmt: skip
 
 
 def test_a_site_that_wants_none_has_the_values_of_before() -> None:
@@ -186,4 +200,19 @@ def test_what_prysm_would_be_started_with_is_known_behind_the_beat(beat: list[st
         },
     }
     found = ask("__prysm_helm_arguments", __prysm_helm_rendered={"stdout": yaml.safe_dump(rendered)})
-    assert found["beacon"] == [] and sorted(found["validator"]) == ["--accept-terms-of-use", "--datadir=/x"]
+    assert found == {"beacon": [], "validator": ["--accept-terms-of-use", "--datadir=/x"]}
+
+
+def test_a_process_that_has_the_directories_of_a_client_is_named() -> None:
+    (task,) = [
+        task
+        for task in yaml.safe_load((ROOT / "roles/prysm_helm/tasks/processes.yml").read_text(encoding="utf-8"))
+        if "vars" in task
+    ]
+    process = {"pid": 7, "reason": "it is Prysm", "volumes": ["172.20.10.10:/data/prysm/wallet-v1"]}
+    left = ask(
+        task["vars"]["__prysm_helm_left"].strip()[2:-2],
+        __prysm_helm_processes={"results": [{"__prysm_helm_machine": "worker", "processes": [process]}]},
+        __prysm_helm_stopping={"name": "v1", "data_dir": "/data/prysm/v1", "wallet_dir": "/data/prysm/wallet-v1"},
+    )
+    assert left == ["process 7 on worker (it is Prysm)"]

@@ -633,7 +633,20 @@ def test_a_kubelet_that_does_not_renew_its_lease_is_not_ready() -> None:
     objects = [node("master", "172.20.10.11"), node("worker", "172.20.10.12"), node("cut", "172.20.10.13", "Unknown")]
     leases = [lease("master", "kube-node-lease", 5), lease("worker", "kube-node-lease", 99)]
     leases += [lease("cut", "kube-node-lease", 5)]
-    assert m.nodes_heard_of(objects, leases, NOW.timestamp()) == ["master"]
+    assert m.ready_nodes(objects, leases, NOW.timestamp()) == ["master"]
+    assert m.ready_nodes(objects) == ["master", "worker"], "by their conditions alone"
+    assert m.ready_nodes(objects, [], NOW.timestamp()) == []
+    with pytest.raises(ValueError, match="the time when they were read"):
+        m.ready_nodes(objects, leases)
+
+
+@pytest.mark.parametrize(
+    ("spec", "takes"), [({}, True), ({"unschedulable": False}, True), ({"unschedulable": True}, False)]
+)
+def test_a_cordoned_node_takes_no_pods(spec: dict[str, t.Any], takes: bool) -> None:
+    objects = [{**node("master", "172.20.10.11"), "spec": spec}]
+    assert m.ready_nodes(objects) == ["master"]
+    assert m.ready_nodes(objects, taking_pods=True) == (["master"] if takes else [])
 
 
 def test_reads_the_marks_of_a_node() -> None:

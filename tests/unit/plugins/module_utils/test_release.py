@@ -276,3 +276,38 @@ def test_the_proxy_reaches_pods_from_the_nodes_and_their_tunnels() -> None:
         {"metadata": {}, "status": {"addresses": [{"type": "InternalIP", "address": "172.20.10.12"}]}},
     ]
     assert _release.addresses(nodes) == ["10.1.219.64", "172.20.10.11", "172.20.10.12"]
+
+
+def test_what_has_to_become_of_each_client() -> None:
+    listed = [{"name": name} for name in ("well", "stale", "stopped", "fresh")]
+    workloads = {
+        "stopped": {"replicas": 0, "stale": False},
+        "stale": {"replicas": 1, "stale": True},
+        "well": {"replicas": 2, "stale": False},
+        "beacon": {"replicas": 0, "stale": True},
+    }
+    before = {"validators": {"well": {}, "stale": {}, "stopped": None}}
+    well, stale, stopped, fresh = listed
+    assert _release.clients_by_state(listed, workloads, before) == (
+        [stale, stopped], [well, fresh], [fresh], ["stopped"]
+    )  # fmt: skip
+    assert _release.clients_by_state(listed, {}, {}) == ([], listed, listed, [])
+
+
+def test_what_stands_before_the_program_is_no_argument_of_it() -> None:
+    def workload(component: str, *words: str) -> dict[str, t.Any]:
+        template = {
+            "metadata": {"labels": {"app.kubernetes.io/component": component}},
+            "spec": {"containers": [{"args": ["--of-the-guard", "--", *words]}, {"args": ["--of-another"]}]},
+        }
+        return {"kind": "StatefulSet", "spec": {"template": template}}
+
+    objects = [
+        None,
+        {"kind": "Service"},
+        workload("validator", "sh", "/validator", "--datadir=/a", "--b", "--b"),
+        workload("validator", "/validator", "--datadir=/c", "--b", "word"),
+    ]
+    assert _release.program_arguments(objects) == {
+        "beacon": [], "validator": ["--datadir=/a", "--b", "--datadir=/c"]
+    }  # fmt: skip

@@ -18,6 +18,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_
     of_entries,
     overlapping,
     problems,
+    secrets,
     strangers,
 )
 
@@ -239,3 +240,15 @@ def test_no_option_about_keys_reaches_the_values_and_every_other_one_does() -> N
     (found,) = of_entries([dict.fromkeys(options, "x")], "/data").values()
     assert set(found) <= set(schema["definitions"]["validator"]["properties"])
     assert not any("password" in name.lower() or "key" in name.lower() for name in found if "Secret" not in name)
+
+
+def test_the_secrets_are_those_that_the_values_name() -> None:
+    names = ["validator1", "validator2", "validator3"]
+    found = secrets(names, {"validator3": " b \r\n\n", "validator1": "a\nb"})
+    assert found == {
+        "wallet-password-validator1": {"password": "a\nb"},
+        "wallet-password-validator3": {"password": " b "},
+    }
+    values = of_entries([{"name": name} for name in names], "/data")
+    assert set(found) < {value["walletPasswordSecretName"] for value in values.values()}
+    assert secrets([], {"validator1": "a"}, "5f5f") == {"jwt-secret": {"jwt.hex": "5f5f"}}

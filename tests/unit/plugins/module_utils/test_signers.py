@@ -655,3 +655,25 @@ def test_of_the_charts_own_workloads_only_its_validators_are_signers() -> None:
     assert found and all(signer.program == "Prysm" and signer.wallet.path and signer.data.path for signer in found)
     names = [item["metadata"]["name"] for item in by_kind["StatefulSet"]]
     assert [signer.client for signer in found] == [name for name in names if "beacon" not in name]
+
+
+@pytest.mark.parametrize(
+    ("volume", "counts"),
+    [
+        ("/data/v+1", True),
+        ("/data/v+1/validator.db", True),
+        ("172.20.10.10:/data/v+1", True),
+        ("172.20.10.10:/data/wallet/direct", True),
+        ("/data/v+10", False),
+        ("/data/vv1", False),
+        ("/data", False),
+        ("/mnt/data/v+1", False),
+    ],
+)
+def test_a_process_counts_by_what_it_has_of_the_directories(volume: str, counts: bool) -> None:
+    read = {
+        "a": [{"pid": 7, "reason": "it is Prysm", "volumes": ["/other", volume]}],
+        "b": [{"pid": 8, "reason": "it is Prysm"}, {"pid": 9, "reason": "it is Teku", "volumes": []}],
+    }
+    found = _signers.processes_using(read, ["/data/v+1", "/data/wallet"])
+    assert found == (["process 7 on a (it is Prysm)"] if counts else [])

@@ -10,6 +10,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions i
     Table,
     Version,
     VersionError,
+    chosen_images,
     moment,
     move,
 )
@@ -474,3 +475,18 @@ def test_a_table_with_a_hole_is_refused(key: str) -> None:
     del content[key]
     with pytest.raises(VersionError, match=key):
         Table(content)
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({}, "registry/validator:v7.1.6"),
+        ({"validatorImage": "", "validatorDigest": None}, "registry/validator:v7.1.6"),
+        ({"validatorImage": "mirror:5000/v"}, "mirror:5000/v:v7.1.6"),
+        ({"validatorDigest": "sha256:ab"}, "registry/validator:v7.1.6@sha256:ab"),
+        ({"validatorImage": "mirror/v", "validatorDigest": "sha256:ab"}, "mirror/v:v7.1.6@sha256:ab"),
+        ({"beaconImage": "mirror/b", "beaconDigest": "sha256:cd"}, "registry/validator:v7.1.6"),
+    ],
+)
+def test_an_image_is_of_the_mirror_and_pinned_where_the_values_say_so(values: dict[str, t.Any], image: str) -> None:
+    assert chosen_images({"validator": "registry/validator:v7.1.6"}, values, "v7.1.6") == {"validator": image}
