@@ -433,4 +433,13 @@ def test_a_playbook_is_a_page(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 60
     assert not re.search(r"(?m)^ *[\w-]+: [&*]\w", text), "no anchor carries variables"
-    assert "set _" not in text
+
+
+LAID_OUT = sorted(path for folder in ("playbooks", "roles") for path in (ROOT / folder).rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("suffix", sorted({path.suffix for path in LAID_OUT} - {".pyc"}))
+def test_jinja_only_lays_out(suffix: str) -> None:
+    """What is gathered in a loop is a decision: a filter on a typed, tested function, or a chain of filters."""
+    texts = {path: path.read_text(encoding="utf-8") for path in LAID_OUT if path.suffix == suffix}
+    assert [str(path.relative_to(ROOT)) for path, text in texts.items() if "set _" in text] == []
