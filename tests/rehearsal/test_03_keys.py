@@ -198,24 +198,31 @@ def test_wherever_it_was_cut_off_it_is_given_up(lab: Lab, moved: Inventory, task
     give_up(lab, moved, task)
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        "Wait for it to end",
-        "Put the copy in the place of the database",
-        "Take the key out of its wallet",
-        "Import the keys of every client",
-        "Lift the hold of validator2",
-    ],
-)
-def test_a_move_that_is_cut_off_signs_nothing_twice(lab: Lab, moved: Inventory, task: str) -> None:
-    """Killed where it hurts; between two attempts, the two clients stay silent or sign what is theirs."""
+def cut_off(lab: Lab, moved: Inventory, task: str) -> None:
+    """Killed in a task; between two attempts, the two clients stay silent or sign what is theirs."""
     assert killed_at(task, *MOVE, *moved.words), f"the move never came to {task!r}"
     lab.on("nfs", "sleep 8")
     assert lab.judge()["offences"] == []
     holders = [lab.on("nfs", f"grep -c {MOVED} /data/prysm/wallet-{name}/key-manifest.json || true")
                for name in ("validator1", "validator2")]  # fmt: skip
     assert holders.count("0") >= 1
+
+
+@pytest.mark.by_hand
+@pytest.mark.parametrize("task", ["Wait for it to end", "Put the copy in the place of the database"])
+def test_a_move_that_is_cut_off_early_signs_nothing_twice(lab: Lab, moved: Inventory, task: str) -> None:
+    cut_off(lab, moved, task)
+
+
+@pytest.mark.parametrize("task", ["Take the key out of its wallet", "Import the keys of every client"])
+def test_a_move_that_is_cut_off_signs_nothing_twice(lab: Lab, moved: Inventory, task: str) -> None:
+    """Where it hurts: around the moment at which the key is in no wallet."""
+    cut_off(lab, moved, task)
+
+
+@pytest.mark.by_hand
+def test_a_move_that_is_cut_off_at_its_end_signs_nothing_twice(lab: Lab, moved: Inventory) -> None:
+    cut_off(lab, moved, "Lift the hold of validator2")
 
 
 def test_a_move_whose_key_has_left_is_not_given_up(lab: Lab, moved: Inventory) -> None:
