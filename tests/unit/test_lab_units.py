@@ -61,9 +61,20 @@ def test_a_part_runs_every_day_and_the_whole_before_a_release() -> None:
     assert "not by_hand" not in lab_units.command(name, UNITS[name], "release")
 
 
-def test_the_table_fits_the_budget() -> None:
+def test_two_days_leave_nothing_out_and_neither_does_a_release() -> None:
+    days = [lab_units.wanted(UNITS, "test", turn) for turn in ("0", "1")]
+    assert set(days[0]) | set(days[1]) == {name for name, unit in UNITS.items() if unit["when"] == "test"}
+    assert set(days[0]) | set(days[1]) == set(lab_units.wanted(UNITS, "test", "all"))
+    assert {name for name, unit in UNITS.items() if "turn" in unit} == set(days[0]) ^ set(days[1])
+    assert set(UNITS) - set(lab_units.wanted(UNITS, "release", "0")) == {
+        name for name, unit in UNITS.items() if unit["when"] == "test" and not {"whole", "turn"} & set(unit)
+    }
+
+
+@pytest.mark.parametrize("turn", ["0", "1"])
+def test_the_table_fits_the_budget(turn: str) -> None:
     """An hour for make test; twelve minutes of it are for what needs no lab."""
-    names = [name for name, unit in UNITS.items() if unit["when"] == "test"]
+    names = lab_units.wanted(UNITS, "test", turn)
     longest = max(sum(UNITS[name]["seconds"] for name in share) for share in lab_units.shares(names, UNITS, 2))
     assert longest <= 48 * 60
 
