@@ -104,9 +104,10 @@ def coverage(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     tried: dict[str, str] = {}
     yield tried
     said = ", ".join(f"{name} {what}" for name, what in tried.items())
-    # Past the capture: what passed is worth reading, too.
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line(f"\nseed {SEED}; tasks that change something, cut off: {said}")
+    plugins = request.config.pluginmanager
+    # What passed is worth reading, too.
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        plugins.getplugin("terminalreporter").write_line(f"\nseed {SEED}; tasks that change something, cut off: {said}")
 
 
 def test_the_site_is_built(lab: Lab) -> None:
