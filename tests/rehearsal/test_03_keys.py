@@ -225,10 +225,14 @@ def test_a_move_that_is_cut_off_at_its_end_signs_nothing_twice(lab: Lab, moved: 
     cut_off(lab, moved, "Lift the hold of validator2")
 
 
-def test_a_move_whose_key_has_left_is_not_given_up(lab: Lab, moved: Inventory) -> None:
+def not_given_up(lab: Lab, moved: Inventory) -> None:
     done = play(lab, *MOVE, *moved.words, "-e", "move_abort=true", check=False)
     assert done.failed
     assert "Run the command without move_abort to finish the move" in done.output
+
+
+def test_a_move_whose_key_has_left_is_not_given_up(lab: Lab, moved: Inventory) -> None:
+    not_given_up(lab, moved)
 
 
 def test_run_again_the_move_finishes(lab: Lab, moved: Inventory) -> None:
@@ -240,6 +244,11 @@ def test_run_again_the_move_finishes(lab: Lab, moved: Inventory) -> None:
     assert missing == set()
     assert history(lab, "validator1", MOVED)["attestations"], "it had a history to bring along"
     assert leftovers(lab) == ""
+
+
+def test_a_move_that_was_made_is_not_given_up(lab: Lab, moved: Inventory) -> None:
+    """No client is on hold for it any more. Who reads that all is well would think that it was undone."""
+    not_given_up(lab, moved)
 
 
 def test_a_second_time_it_changes_nothing(lab: Lab, moved: Inventory) -> None:
