@@ -293,7 +293,7 @@ begin:
             step(wallet[1] = true; busy[1] = false)
         fi
     fi;
-    /* move_key_finish.yml, release_hold.yml */
+    /* move_key_finish.yml, start.yml */
     step(hold[0] = false);
     step(hold[1] = false);
     goto begin
