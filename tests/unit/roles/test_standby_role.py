@@ -50,15 +50,15 @@ def test_clients_that_were_stopped_or_are_not_of_the_release_are_outdated() -> N
 
 def test_a_site_that_wants_none_has_the_values_of_before() -> None:
     for more in ({"prysm_standby": False}, {"prysm_standby": False, "__prysm_helm_found": found()}):
-        assert ask("__prysm_helm_standby_values", **more) == {}
+        assert ask("__prysm_helm_standby.given", **more) == {}
     assert ask("__prysm_helm_replicas", prysm_standby=False, __prysm_helm_found=found()) == 1
 
 
 def test_a_proved_fence_gives_a_standby() -> None:
     wanted = {"standby": {"enabled": True, "because": ""}, "podManagementPolicy": "Parallel"}
-    assert ask("__prysm_helm_standby_values") == wanted
-    assert ask("__prysm_helm_to_remake", __prysm_helm_found=found()) == ["validator1"]
-    assert ask("__prysm_helm_to_remake", __prysm_helm_found=found(2, "Parallel", True)) == []
+    assert ask("__prysm_helm_standby.given") == wanted
+    assert ask("__prysm_helm_standby.remake", __prysm_helm_found=found()) == ["validator1"]
+    assert ask("__prysm_helm_standby.remake", __prysm_helm_found=found(2, "Parallel", True)) == []
     assert ask("__prysm_helm_replicas", __prysm_helm_found=found(0, "Parallel", True)) == 2
 
 
@@ -74,7 +74,7 @@ def test_a_proved_fence_gives_a_standby() -> None:
 def test_what_is_not_proved_is_one_pod_and_the_reason(fence: dict[str, t.Any], because: str) -> None:
     """Also where there was a standby: what was proved once may have changed."""
     for there in (FOUND, found(2, "Parallel", True)):
-        values = ask("__prysm_helm_standby_values", site_fence=fence, __prysm_helm_found=there)
+        values = ask("__prysm_helm_standby.given", site_fence=fence, __prysm_helm_found=there)
         assert values["standby"]["enabled"] is False
         assert because in values["standby"]["because"]
     assert values["podManagementPolicy"] == "Parallel", "the set is not made anew for that"
@@ -82,11 +82,11 @@ def test_what_is_not_proved_is_one_pod_and_the_reason(fence: dict[str, t.Any], b
 
 @pytest.mark.parametrize("probe", [{}, {"proved": False, "reasons": ["the lock was not tried from two nodes"]}])
 def test_nor_is_what_two_pods_have_not_tried(probe: dict[str, t.Any]) -> None:
-    values = ask("__prysm_helm_standby_values", __prysm_helm_probe=probe)
+    values = ask("__prysm_helm_standby.given", __prysm_helm_probe=probe)
     assert values["standby"]["enabled"] is False
     assert ("not tried" if probe else "not proved") in values["standby"]["because"]
     there = found(2, "Parallel", True)
-    assert ask("__prysm_helm_standby_values", __prysm_helm_probe=probe, __prysm_helm_found=there)["standby"]["enabled"]
+    assert ask("__prysm_helm_standby.given", __prysm_helm_probe=probe, __prysm_helm_found=there)["standby"]["enabled"]
 
 
 def test_the_probe_holds_on_a_node_that_has_nothing_of_the_release() -> None:
@@ -129,10 +129,10 @@ def test_the_pods_of_the_probe_are_given_the_script_as_it_is() -> None:
 
 
 def test_a_client_that_was_stopped_is_not_started_by_its_standby() -> None:
-    values = ask("__prysm_helm_standby_values", __prysm_helm_found=found(0))
+    values = ask("__prysm_helm_standby.given", __prysm_helm_found=found(0))
     assert values["standby"]["enabled"] is False and "validator1 had been stopped" in values["standby"]["because"]
     assert (
-        ask("__prysm_helm_standby_values", __prysm_helm_found=found(0, "Parallel", True))["standby"]["enabled"] is True
+        ask("__prysm_helm_standby.given", __prysm_helm_found=found(0, "Parallel", True))["standby"]["enabled"] is True
     )
 
 

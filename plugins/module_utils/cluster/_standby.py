@@ -1,0 +1,71 @@
+# Copyright (c) 2026, eth2xk8s maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change without notice.
+"""Whether each client gets a second pod that waits for the lock, and what a release needs for it."""
+
+from __future__ import annotations
+
+import typing as t
+
+Table = t.Mapping[str, t.Any]
+PARALLEL = "Parallel"
+
+
+class Plan(t.NamedTuple):
+    """What the release says of standbys, and what that takes."""
+
+    #: Whether it is worth it that two pods try the lock: all else is proved, and no release has a standby yet.
+    probe: bool
+    #: Values of the release; without a wish for a standby none, so that nothing is installed for it.
+    given: dict[str, t.Any]
+    #: StatefulSets that are made anew: how their pods are started (podManagementPolicy) cannot be changed in place.
+    remake: list[str]
+
+
+def had_standby(found: Table) -> bool:
+    """Whether the release that is installed has a second pod for each client."""
+    return bool(((found.get("values") or {}).get("standby") or {}).get("enabled"))
+
+
+def _refusal(had: bool, fence: Table, probe: Table, run: str, halted: t.Sequence[str]) -> str:
+    """Why there is no standby; empty where there is one."""
+    if not _is_read(fence, run) or not (had or probe.get("proved")):
+        reasons = [*(fence.get("reasons") or []), *(probe.get("reasons") or [])]
+        return "; ".join(reasons) or "the fence was not proved when the site was last changed"
+    if halted and not had:
+        # Helm would write how many pods there are, and so start a client that was stopped.
+        return f"{', '.join(halted)} had been stopped when site.yml last ran; run it once more"
+    return ""
+
+
+def _is_read(fence: Table, run: str) -> bool:
+    """Whether what this very run read of mounts and servers is in order: what was proved once may have changed."""
+    return bool(fence.get("proved")) and bool(run) and fence.get("run") == run
+
+
+def plan(
+    found: Table, wanted: bool, fence: Table, probe: Table, run: str, clients: t.Sequence[str], halted: t.Sequence[str]
+) -> Plan:
+    """The plan, from the release as it is found and the proofs of this run (`run` is its name).
+
+    `fence` is what was read, `probe` what two pods found out by trying; `clients` are the names of all clients, and
+    `halted` of those that were stopped.
+    """
+    had = had_standby(found)
+    because = _refusal(had, fence, probe, run, halted) if wanted else ""
+    stands_by = wanted and not because
+    policies = {name: work["policy"] for name, work in (found.get("workloads") or {}).items() if "policy" in work}
+    # Once parallel, a StatefulSet stays so: it would be made anew for nothing.
+    parallel = stands_by or PARALLEL in policies.values()
+    values: dict[str, t.Any] = {}
+    if wanted:
+        values["standby"] = {"enabled": stands_by, "because": because}
+    if parallel:
+        values["podManagementPolicy"] = PARALLEL
+    return Plan(
+        probe=wanted and _is_read(fence, run) and not had,
+        given=values,
+        remake=[name for name in policies if parallel and name in clients and policies[name] != PARALLEL],
+    )
