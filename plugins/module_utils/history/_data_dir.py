@@ -30,9 +30,7 @@ VERSION = ".validator-version"
 IDENTITY = ".validator-id"
 #: A database is being put in the place of another.
 REPLACING = ".validator-replacing"
-#: How far each key of the site has signed, below the site's data directory.
-RECORD = ".history/record.json"
-#: The beacon node's directory, below the same.
+#: The beacon node's directory, below the site's data directory.
 BEACON = "beacon"
 
 

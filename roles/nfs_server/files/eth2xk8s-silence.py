@@ -2,7 +2,7 @@
 # Copyright (c) 2026, eth2xk8s maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watcher of silent clients: eth2xk8s-silence.py [CONFIG].
+"""The watcher of silent clients: eth2xk8s-silence.py CONFIG.
 
 Expires a client of this machine's NFS server that holds the lock of a validator client and has fallen silent, while
 another node waits for that lock. Every decision is in the journal.
@@ -21,8 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
-
-CONFIG = "/etc/eth2xk8s/silence.json"
 
 
 def log(words: str) -> None:
@@ -63,8 +61,11 @@ class Watcher:
 
 def main(arguments: list[str]) -> int:
     """What was asked for, until SIGTERM."""
+    if len(arguments) != 1:
+        print(__doc__)
+        return 2
     try:
-        config = _silence.read_config([*arguments, CONFIG][0])
+        config = _silence.read_config(arguments[0])
     except StakingError as exc:
         log(str(exc))
         return 1

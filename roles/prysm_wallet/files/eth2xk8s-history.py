@@ -2,7 +2,7 @@
 # Copyright (c) 2026, eth2xk8s maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The history watcher: eth2xk8s-history.py watch|check [CONFIG].
+"""The history watcher: eth2xk8s-history.py watch|check CONFIG.
 
 watch: notes what validator clients sign, on the data disk and on the root disk, until it is told to end.
 check: run before the NFS server starts; holds every client whose history falls short of what is known of it.
@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _watch
 
-CONFIG = "/var/lib/eth2xk8s/history/config.json"
 PERIOD = 2.0
 
 
@@ -54,13 +53,13 @@ def check(path: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """What was asked for."""
-    mode, path = [*arguments, CONFIG][:2] if arguments else ("", CONFIG)
+    if len(arguments) != 2 or arguments[0] not in ("watch", "check"):
+        print(__doc__)
+        return 2
+    mode, path = arguments
     if mode == "check":
         check(path)
         return 0
-    if mode != "watch":
-        print(__doc__)
-        return 2
     try:
         config = _watch.read_config(path)
     except StakingError as exc:

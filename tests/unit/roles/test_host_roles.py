@@ -299,6 +299,18 @@ def test_when_packages_have_to_be_touched(changes: t.Any, due: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "due"),
+    [
+        pytest.param("99zz-local", 'Unattended-Upgrade::Automatic-Reboot "true";', True, id="read-later"),
+        pytest.param("52local", 'Unattended-Upgrade::Automatic-Reboot "true";', False, id="read-before"),
+        pytest.param("99needrestart", "DPkg::Post-Invoke {};", False, id="another-matter"),
+    ],
+)
+def test_a_file_that_apt_reads_later_is_looked_into(name: str, text: str, due: bool) -> None:
+    assert base_plan({"texts": {f"/etc/apt/apt.conf.d/{name}": text}}, [])["apt_overruled"] is due
+
+
+@pytest.mark.parametrize(
     ("text", "refused"),
     [
         pytest.param({"/sys/module/nfs/parameters/recover_lost_locks": "Y\n"}, True, id="the-kernel-does"),
@@ -479,3 +491,22 @@ def test_nothing_of_nfs_starts_as_its_package_would_have_it() -> None:
     assert {role["tasks_from"] for role in included} == {"mask_first.yml", "configure_first.yml"}
     packages = (ROOT / "roles/base/tasks/packages.yml").read_text()
     assert packages.index("base_before_packages_tasks") < packages.index('name: "{{ __base_plan.missing }}"')
+
+
+@pytest.mark.parametrize("name", ["tcp", "udp", "quic"])
+def test_the_firewall_opens_the_ports_that_the_chart_gives_the_beacon_node(name: str) -> None:
+    chart = yaml.safe_load((ROOT / "roles/prysm_helm/files/eth2prysm/values.yaml").read_text(encoding="utf-8"))
+    key = f"p2p{name.capitalize()}Port"
+    assert evaluate("firewall", f"firewall_beacon_{name}_port") == chart["beacon"][key]
+    values = {"beacon": {key: 13999}}
+    assert evaluate("firewall", f"firewall_beacon_{name}_port", prysm_helm_values=values) == 13999
+
+
+def test_both_roles_look_for_the_record_in_one_place() -> None:
+    """A copy of the record that one of them does not find would not count."""
+    given = {"prysm_data_dir": "/data/prysm", "prysm_wallet_data_dir": "/data/prysm"}
+    for more in ({}, {"prysm_wallet_history_record": "/other/record.json", "prysm_wallet_history_dir": "/other/watch"}):
+        record = evaluate("prysm_wallet", "prysm_wallet_history_record", **given, **more)
+        assert evaluate("prysm_helm", "prysm_helm_history_record", **given, **more) == record
+        folder = evaluate("prysm_wallet", "prysm_wallet_history_dir", **given, **more)
+        assert evaluate("prysm_helm", "prysm_helm_watch_config", **given, **more) == f"{folder}/config.json"

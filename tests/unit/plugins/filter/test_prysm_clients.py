@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[4]
 NAMES = {
     name: value
     for name, value in vars(_data_dir).items()
-    if name.isupper() and isinstance(value, str) and name not in ("BEACON", "RECORD")
+    if name.isupper() and isinstance(value, str) and name != "BEACON"
 }
 
 
