@@ -332,19 +332,6 @@ def _metadata(document: t.Any, place: str) -> str:
     return "0x" + match.group(1).lower()
 
 
-def is_interchange(document: t.Any) -> bool:
-    """Whether a JSON document is a slashing protection history, or a key manager's answer that holds one."""
-    if not isinstance(document, dict):
-        return False
-    metadata = document.get("metadata")
-    if isinstance(metadata, dict):
-        return "interchange_format_version" in metadata
-    inner = document.get("slashing_protection")
-    if "keystores" in document or not isinstance(inner, (str, dict)):
-        return False
-    return isinstance(inner, dict) or "interchange_format_version" in inner
-
-
 def walk(fd: int, place: str, take: t.Callable[[Listed], None]) -> str:
     """Give every entry of an open file to take, as they come; the network's root."""
     return _walk(_Stream(fd, place), take)
@@ -429,15 +416,6 @@ def check_interchange(history: History, place: str, genesis_validators_root: str
     if history.findings:
         more = f" (and {len(history.findings) - 1} more)" if len(history.findings) > 1 else ""
         raise InterchangeError(place, f"contradicts itself: {history.findings[0]}{more}")
-
-
-def rootless(history: History) -> list[str]:
-    """Keys with records that lack their signing root: Prysm blacklists such a key when it has the record already."""
-    return [
-        pubkey
-        for pubkey, part in history.keys.items()
-        if any(b.root is None for b in part.block_records()) or any(a.root is None for a in part.attestation_records())
-    ]
 
 
 def _entry_of(pubkey: str, part: KeyHistory) -> dict[str, t.Any]:

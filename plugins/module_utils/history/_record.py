@@ -501,15 +501,6 @@ def locked(record: str, witnesses: t.Sequence[str] = (), seconds: float = 120, m
         yield Copies(_real(record), [_Copy(path, fd, name, _read_copy(fd, name, path)) for path, fd, name in opened])
 
 
-def raise_record(path: str, news: Record) -> tuple[Record, Record]:
-    """Add news to the record on disk; the record before and after. Two runs at a time do not lose each other's news."""
-    with locked(path) as copies:
-        before = join(*copies.found.values())
-        after = join(before, news)
-        copies.write(after)
-        return before, after
-
-
 def witnesses_of(record: str, config: str | None) -> list[str]:
     """The witness that the history watcher of this machine keeps, when it keeps one of this very record."""
     if config is None or not is_there(config):

@@ -131,20 +131,6 @@ def _write(folder: int, name: str, text: str) -> None:
     replace_file(folder, name, text.encode("ascii"), 0o600, owner.st_uid, owner.st_gid)
 
 
-def note_transaction(data_dir: str) -> tuple[int | None, int]:
-    """Note the number of the database's newest transaction where it is news; what was noted before, and the number.
-
-    A number below the one that was noted is that of an older copy, and is not noted.
-    """
-    with numbers_of(data_dir) as folder:
-        # Read here: a replacement between the look and the note would be given the old database's number.
-        number = _boltdb.transaction(os.path.join(data_dir, DATABASE))
-        before = read_transaction(data_dir)
-        if before is None or before < number:
-            _write(folder, TRANSACTION, f"{number}\n")
-        return before, number
-
-
 def _regular(path: str) -> os.stat_result | None:
     found = status(path, follow=False)
     if found is not None and not stat.S_ISREG(found.st_mode):

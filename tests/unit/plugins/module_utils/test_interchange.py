@@ -40,7 +40,7 @@ def test_reads_every_record(tmp_path: Path) -> None:
     assert set(history.keys[PUBKEYS[0]].block_records()) == {(5, R1), (9, None)}
     assert set(history.keys[PUBKEYS[0]].attestation_records()) == {(1, 2, R1), (2, 4, None)}
     assert history.keys[PUBKEYS[0]].marks() == (9, 2, 4)
-    assert history.findings == () and _interchange.rootless(history) == [PUBKEYS[0]]
+    assert history.findings == ()
 
 
 @pytest.mark.parametrize("path", EXPORTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -441,14 +441,6 @@ def test_a_number_that_no_chain_reaches_may_be_read_but_not_given_to_a_client(
     history = read(tmp_path / "i.json", changed(path, str(number)))
     with pytest.raises(StakingError, match=f"{name} {number} is larger than any"):
         _interchange.check_interchange(history, "i.json", ROOT_A)
-
-
-def test_knows_a_history_by_its_content() -> None:
-    answer = {"data": [], "slashing_protection": json.dumps(PLAIN)}
-    keystore = {"crypto": {}, "version": 4, "pubkey": ""}
-    assert _interchange.is_interchange(PLAIN) and _interchange.is_interchange(answer)
-    for other in (keystore, [], None, {}, {"metadata": {}}, {"keystores": [], "slashing_protection": "{}"}):
-        assert not _interchange.is_interchange(other)
 
 
 def test_written_in_pieces_it_is_the_same_document(tmp_path: Path) -> None:

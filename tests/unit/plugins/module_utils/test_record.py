@@ -25,9 +25,18 @@ HIGHEST = 2**64 - 1
 RECORD = Record(ROOT_A, {K[0]: Key(72, 8, 9), K[1]: Key(None, 8, 9)})
 
 
+def raise_record(path: str, news: Record) -> tuple[Record, Record]:
+    """As the guard and the claims do it: read, joined with the news, and written, under one lock."""
+    with _record.locked(path) as copies:
+        before = _record.join(*copies.found.values())
+        after = _record.join(before, news)
+        copies.write(after)
+        return before, after
+
+
 def test_the_record_is_read_and_compared_like_any_history(tmp_path: Path) -> None:
     path = str(tmp_path / "record.json")
-    _record.raise_record(path, RECORD)
+    raise_record(path, RECORD)
     history, place = _record.read_history(path)
     assert (history.format, place) == ("record", path)
     assert {key: part.marks() for key, part in history.keys.items()} == {
@@ -162,7 +171,7 @@ def test_whatever_comes_the_record_is_never_lowered(tmp_path_factory: pytest.Tem
     last = _record.EMPTY
     for item in news:
         try:
-            before, after = _record.raise_record(str(path), item)
+            before, after = raise_record(str(path), item)
         except StakingError:
             assert _record.read_record(str(path)) == last, "a contradiction changes nothing"
             continue
@@ -179,7 +188,7 @@ def test_runs_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / ".history" / "record.json")
     news = [Record(ROOT_A, {K[i % 4]: Key(i, i, i)}) for i in range(16)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda item: _record.raise_record(path, item), news))
+        list(pool.map(lambda item: raise_record(path, item), news))
     assert _record.read_record(path).keys == {K[i]: Key(12 + i, 12 + i, 12 + i) for i in range(4)}
 
 
@@ -201,7 +210,7 @@ def test_both_versions_are_read(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(as_json(old))
     assert _record.read_record(str(path)) == Record(None, {K[0]: Key(5, None, 2)})
-    _record.raise_record(str(path), Record(None, {K[0]: Key(4, 1, 1)}))
+    raise_record(str(path), Record(None, {K[0]: Key(4, 1, 1)}))
     assert json.loads(path.read_text())["version"] == 2
     assert _record.read_record(str(path)) == Record(None, {K[0]: Key(5, 1, 2)})
 
@@ -256,7 +265,7 @@ def test_a_damaged_record_is_danger_not_a_fresh_start(tmp_path: Path, content: t
     assert str(refused.value).startswith(f"{path}: ")
     before = tree_of(tmp_path)
     with pytest.raises(StakingError):
-        _record.raise_record(str(path), RECORD)
+        raise_record(str(path), RECORD)
     assert tree_of(tmp_path) == before
 
 
@@ -296,7 +305,7 @@ def test_a_call_that_fails_once_never_lowers_the_record(
 ) -> None:
     """Each use of the call, one after the other, fails once; what is on disk never goes down."""
     path = tmp_path / ".history" / "record.json"
-    _record.raise_record(str(path), RECORD)
+    raise_record(str(path), RECORD)
     real = getattr(os, call)
     for number in range(40):
         used = [0]
@@ -309,7 +318,7 @@ def test_a_call_that_fails_once_never_lowers_the_record(
 
         monkeypatch.setattr(os, call, fails_once)
         try:
-            _record.raise_record(str(path), Record(ROOT_A, {K[0]: Key(number, 1, 2)}))
+            raise_record(str(path), Record(ROOT_A, {K[0]: Key(number, 1, 2)}))
         except StakingError:
             pass
         finally:
@@ -326,7 +335,7 @@ def test_all_copies_are_raised_to_one(tmp_path: Path) -> None:
     own, witness = str(tmp_path / "data/.history/record.json"), str(tmp_path / "var/lib/x/record.json")
     (tmp_path / "data").mkdir()
     (tmp_path / "var").mkdir()
-    _record.raise_record(own, RECORD)
+    raise_record(own, RECORD)
     with _record.locked(own, [witness, own]) as copies:
         assert list(copies.found) == [own] and copies.primary == RECORD
         after = _record.join(RECORD, Record(None, {K[0]: Key(80, 9, 10)}))

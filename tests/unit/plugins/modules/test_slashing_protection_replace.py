@@ -403,18 +403,6 @@ def test_the_old_file_stays_locked_when_reading_back_fails(site: Site, monkeypat
     assert site.mark("transaction") == "900\n"
 
 
-def test_numbers_are_raised_and_never_lowered(site: Site) -> None:
-    site.fill(old=False)
-    database(site.old, OLD, 7)
-    assert _replace.note_transaction(str(site.data)) == (None, 7)
-    database(site.old, OLD, 6)
-    assert _replace.note_transaction(str(site.data)) == (7, 6)
-    assert site.mark("transaction") == "7\n"
-    database(site.old, OLD, 8)
-    assert _replace.note_transaction(str(site.data)) == (7, 8)
-    assert (site.mark("transaction"), _replace.read_transaction(str(site.data))) == ("8\n", 8)
-
-
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.0", "12 13", "0x1f", "9" * 30])
 def test_a_number_that_cannot_be_read_is_no_number(site: Site, text: str) -> None:
     site.fill(old=False)
