@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import ready_nodes
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._readings import Reading, below, wallets_not_read
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._holds import advice
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _fence
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import merged
 
@@ -226,7 +227,7 @@ def _client(client: Reading, storage: Reading, seen: Reading, standby: bool, pro
         reasons = ", ".join(dict.fromkeys(key["missing"] for key in keys if key["missing"]))
         problems.append(f"{name}: {seen.get('problem') or reasons or 'duties were not read'}")
     if hold:
-        problems.append(f"{name} is on hold: {hold}")
+        problems.append(f"{name} is on hold: {hold}. {advice(hold)}")
     elif standby and seen.get("proved") and not seen.get("standby"):
         problems.append(f"{name} has no standby now: no pod of it waits for its lock on another node")
     return {
