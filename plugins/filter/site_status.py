@@ -21,7 +21,7 @@ options:
         V(machines) (by host, each with V(clock), V(node), V(watch), V(inventory), V(needs)), V(cluster) (V(nodes),
         V(leases), V(at), when these were read, in seconds since 1970, V(votes), V(tunnels)), V(prysm) (what the role
         prysm_helm has published), V(storage) (what the role prysm_wallet has published, and V(wallets), the keys of
-        each client).
+        each client), V(certificate_days) (certificates are named so long before they end).
       - Any part below these may be missing.
     type: dict
     required: true

@@ -32,6 +32,9 @@ IDENTITY = ".validator-id"
 REPLACING = ".validator-replacing"
 #: The beacon node's directory, below the site's data directory.
 BEACON = "beacon"
+#: What Prysm keeps in it: its database, and beside that hundreds of thousands of files, none of them a validator's.
+BEACON_DATABASE = "beaconchaindata"
+BEACON_STORES = ("blobs", "data-columns")
 
 
 class Client(t.NamedTuple):

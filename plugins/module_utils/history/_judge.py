@@ -27,6 +27,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files impo
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _protection
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._data_dir import (
+    BEACON_DATABASE,
+    BEACON_STORES,
     DATABASE,
     EXPECTED,
     HOLD,
@@ -61,9 +63,6 @@ _IDENTITY = re.compile(r"([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\
 
 #: Prysm prunes a block that is older than this behind the next one it signs (54000 epochs; on mainnet, of 32 slots).
 _PRUNED_SLOTS = 54000 * 32
-#: What a beacon node keeps beside its database: hundreds of thousands of files, none of them a validator's.
-_BEACON = "beaconchaindata"
-_BEACON_STORES = ("blobs", "data-columns", _BEACON)
 
 
 # -- what a place knows -----------------------------------------------------------------------------------------------
@@ -325,7 +324,7 @@ def databases(
                     if (there.st_dev, there.st_ino) not in given:
                         given.add((there.st_dev, there.st_ino))
                         yield os.path.realpath(path)
-                elif folder and deeper and not (name in _BEACON_STORES and _BEACON in names):
+                elif folder and deeper and not (name in (BEACON_DATABASE, *BEACON_STORES) and BEACON_DATABASE in names):
                     waiting.append((path, True))
                 elif link and deeper and there is not None and stat.S_ISDIR(there.st_mode):
                     waiting.append((os.path.realpath(path), False))

@@ -30,7 +30,11 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files impo
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._places import Identity, file_place, identity
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _protection
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._data_dir import DATABASE
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._data_dir import (
+    BEACON_DATABASE,
+    BEACON_STORES,
+    DATABASE,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._history import Marks
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _bls, _keystore, _wallet
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _manifest as manifests
@@ -46,10 +50,6 @@ _NEVER = ("/dev", "/proc", "/sys")
 _NOT_SEARCHED = "they were not searched for keys: run again without --limit, and for every machine"
 _REMEDY = "; remove it, or, once you know that no key of this site is in it, name it in prysm_wallet_search_exclude"
 _ROOT_REMEDY = "; remove it, or, once you know that no client is given it, name it in prysm_wallet_exclude"
-
-#: Where a beacon node keeps its own many thousands of files; below these, names decide what is opened.
-_BEACON = "beaconchaindata"
-_BEACON_BESIDE = ("blobs", "data-columns")
 
 #: Kinds of places from which a key can sign, or is about to.
 _SIGNING = ("wallet", "declared", "live", "keystore")
@@ -603,7 +603,7 @@ class Census:
     def _is_beacons(path: str) -> bool:
         """Whether a directory is where a Prysm beacon node keeps blocks, blobs or columns."""
         head, name = os.path.split(path)
-        return name == _BEACON or (name in _BEACON_BESIDE and is_directory(os.path.join(head, _BEACON)))
+        return name == BEACON_DATABASE or (name in BEACON_STORES and is_directory(os.path.join(head, BEACON_DATABASE)))
 
     def _advise(self, known: int, remedy: str, host: str = "") -> None:
         """Say of what could not be read since then what can be done about it."""

@@ -19,8 +19,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs impor
 
 Report = t.Dict[str, t.Any]
 
-#: Certificates are named this many days before they end.
-CERTIFICATE_DAYS = 30
 #: Voters of the datastore that survive the loss of one.
 VOTERS = 3
 _UNREAD_LOCK: t.Dict[str, t.Any] = {"state": "unknown", "addresses": [], "holder": ""}
@@ -109,7 +107,9 @@ def _deaf(host: str, watch: Reading) -> t.List[str]:
     return [f"control plane {host}: {reason}"]
 
 
-def _certificates(host: str, machine: Reading, control_plane: bool, problems: t.List[str]) -> t.List[Reading]:
+def _certificates(
+    host: str, machine: Reading, control_plane: bool, days: int, problems: t.List[str]
+) -> t.List[Reading]:
     node = below(machine, "node")
     found: t.List[Reading] = node.get("certificates") or []
     if "certificates" not in node:
@@ -121,7 +121,7 @@ def _certificates(host: str, machine: Reading, control_plane: bool, problems: t.
     problems += [
         f"certificate {one['name']} of {host} has {one['days_left']} days left"
         for one in found
-        if one["days_left"] < CERTIFICATE_DAYS
+        if one["days_left"] < days
     ]
     return found
 
@@ -257,11 +257,12 @@ def site_status(readings: Reading, clients: t.Iterable[Reading]) -> Report:
     cluster, prysm, storage = (below(readings, part) for part in ("cluster", "prysm", "storage"))
     nodes, control_planes = groups.get("microk8s") or [], groups.get("control_plane") or []
     problems = outlook(below(prysm, "release"), below(prysm, "ahead"))
+    days = int(readings.get("certificate_days", 30))
     report: Report = {
         "release": _release(below(prysm, "installed")),
         "machines": [_machine(host, below(machines, host), problems) for host in groups["site"]],
         "certificates": {
-            host: _certificates(host, below(machines, host), host in control_planes, problems) for host in nodes
+            host: _certificates(host, below(machines, host), host in control_planes, days, problems) for host in nodes
         },
     }
     askers = nodes or groups.get("helm_client") or []

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[4]
 NAMES = {
     name: value
     for name, value in vars(_data_dir).items()
-    if name.isupper() and isinstance(value, str) and name != "BEACON"
+    if name.isupper() and isinstance(value, str) and name not in ("BEACON", "BEACON_DATABASE")
 }
 
 
@@ -104,6 +104,11 @@ def test_no_name_on_disk_is_written_a_second_time(name: str) -> None:
             if code.search(line) and not line.lstrip().startswith(("#", "{#")):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert found == []
+
+
+def test_a_beacon_node_begins_anew_without_any_of_its_own() -> None:
+    tasks = (ROOT / "roles/prysm_helm/tasks/before_release.yml").read_text(encoding="utf-8")
+    assert f"loop: [{', '.join((_data_dir.BEACON_DATABASE, *_data_dir.BEACON_STORES))}]" in tasks
 
 
 def test_the_guard_has_the_same_names() -> None:
