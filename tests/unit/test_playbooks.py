@@ -135,6 +135,15 @@ def test_entry_points_are_called_so_that_ansible_checks_their_options(path: Path
     assert [name for name in entry_points() for one in called if f"{name}.yml" in re.split(r"[ '\"]", one)] == []
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/**/*.yml")), ids=lambda path: path.name)
+def test_every_entry_point_is_described_by_its_role(path: Path) -> None:
+    called = re.findall(r"name: eth2xk8s\.staking\.(\w+)\n\s+tasks_from: (.*)", path.read_text(encoding="utf-8"))
+    for role, words in called:
+        described = load(ROOT / f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
+        for name in re.findall(r"'(\w+)(?:\.yml)?'", words) or [words.removesuffix(".yml")]:
+            assert name in described, f"{role}: {name}"
+
+
 @pytest.mark.parametrize("name", sorted({*ACTING} - {"machines", "uninstall"}))
 def test_no_playbook_starts_validators_before_the_gates(name: str) -> None:
     assert "internal/gates.yml" in imports(ROOT / f"playbooks/{name}.yml")
