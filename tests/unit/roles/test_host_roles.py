@@ -486,7 +486,7 @@ def test_nothing_of_nfs_starts_as_its_package_would_have_it() -> None:
     """The packages come in base's transaction, so what the server is to be is there before."""
     base = yaml.safe_load((ROOT / "playbooks/vars/machines.yml").read_text())
     assert {"nfs-common", "nfs-kernel-server"} <= set(re.findall(r"[\w-]+", base["base_packages"]))
-    hook = re.findall(r"'([\w.]+)', paths=", base["base_before_packages_tasks"])
+    hook = re.findall(r"/tasks/([\w.]+)$", base["base_before_packages_tasks"])
     included = [task["ansible.builtin.include_role"] for task in yaml.safe_load((TASKS / hook[0]).read_text())]
     assert {role["tasks_from"] for role in included} == {"mask_first.yml", "configure_first.yml"}
     packages = (ROOT / "roles/base/tasks/packages.yml").read_text()
@@ -510,3 +510,11 @@ def test_both_roles_look_for_the_record_in_one_place() -> None:
         assert evaluate("prysm_helm", "prysm_helm_history_record", **given, **more) == record
         folder = evaluate("prysm_wallet", "prysm_wallet_history_dir", **given, **more)
         assert evaluate("prysm_helm", "prysm_helm_watch_config", **given, **more) == f"{folder}/config.json"
+
+
+def test_more_rules_are_typed_as_the_module_takes_them() -> None:
+    """A misspelt key is then refused before any machine is asked."""
+    text = (ROOT / "plugins/modules/ufw_rules.py").read_text(encoding="utf-8")
+    wanted = yaml.safe_load(text.split('DOCUMENTATION = r"""')[1].split('"""')[0])["options"]["rules"]["suboptions"]
+    specs = yaml.safe_load((ROOT / "roles/firewall/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    assert specs["argument_specs"]["main"]["options"]["firewall_extra_rules"]["options"] == wanted
