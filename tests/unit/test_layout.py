@@ -68,6 +68,14 @@ def test_every_option_has_a_type_and_a_description(role: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_two_options_have_one_description(role: Path) -> None:
+    """What was copied from the option above says nothing of this one."""
+    for name, entry in load(role / "meta/argument_specs.yml")["argument_specs"].items():
+        texts = ["".join(option["description"]) for option in entry.get("options", {}).values()]
+        assert [text for text in texts if texts.count(text) > 1] == [], name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_role_has_a_readme_and_a_comment_above_each_default(role: Path) -> None:
     assert (role / "README.md").exists()
     lines = (role / "defaults/main.yml").read_text().splitlines()
