@@ -119,7 +119,7 @@ def export(params: dict[str, t.Any], pretend: bool) -> tuple[bool, int]:
         written = read_interchange(dest)
         for key, part in history.keys.items():
             got, had = written.keys.get(key, KeyHistory()), known.get(key, KeyHistory())
-            short = lacking(got, news[key]) + had.marks().join(got.marks()).missing(part.marks())
+            short = lacking(got, news[key]) + had.watermarks().join(got.watermarks()).missing(part.watermarks())
             if short:
                 raise StakingError(f"{dest} lacks of {key}: {'; '.join(short)}")
     return True, len(listed)

@@ -421,7 +421,7 @@ def guard(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
         "foreign": verdict.foreign,
         "lifted": lifted,
         "genesis_validators_root": after.genesis_validators_root,
-        "keys": {key: entry.marks()._asdict() for key, entry in sorted(after.keys.items())},
+        "keys": {key: entry.watermarks()._asdict() for key, entry in sorted(after.keys.items())},
         "record": to_document(after),
     }
 

@@ -94,14 +94,14 @@ def unfilled(part: KeyHistory) -> KeyHistory:
             pack_attestation(a.source, a.target, None if a.root == FILLER else a.root)
             for a in part.attestation_records()
         ],
-        part.marks(),
+        part.watermarks(),
         (part.floor_slot, part.floor_source, part.floor_target),
     )
 
 
 def has_signed(part: KeyHistory) -> bool:
     """Whether a history says anything of its key; one that is listed with nothing might just not be known there."""
-    return bool(part.blocks or part.attestations) or part.marks() != Marks()
+    return bool(part.blocks or part.attestations) or part.watermarks() != Marks()
 
 
 # -- what arrives -----------------------------------------------------------------------------------------------------
@@ -457,7 +457,7 @@ def _known_by(places: t.Iterable[str]) -> t.Iterator[str]:
         if is_there(place):
             history, _place = read_history(place)
             for key, part in history.keys.items():
-                if part.marks() != Marks():
+                if part.watermarks() != Marks():
                     yield key
 
 

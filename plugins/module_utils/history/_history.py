@@ -96,7 +96,7 @@ class KeyHistory(t.NamedTuple):
     def attestation_count(self) -> int:
         return len(self.attestations) // _ATTESTATION.size
 
-    def marks(self) -> Marks:
+    def watermarks(self) -> Marks:
         """The three numbers that must never go down."""
         return Marks(self.highest_slot, self.highest_source, self.highest_target)
 
@@ -105,7 +105,7 @@ class KeyHistory(t.NamedTuple):
         return summarise(
             (slot for slot, _known, _root in _BLOCK.iter_unpack(self.blocks)),
             {target for target, _source, _known, _root in _ATTESTATION.iter_unpack(self.attestations)},
-            self.marks(),
+            self.watermarks(),
             (self.floor_slot, self.floor_source, self.floor_target),
             self.attestation_count,
         )
@@ -154,7 +154,7 @@ class KeySummary(t.NamedTuple):
     blocks: int = 0
     attestations: int = 0
 
-    def marks(self) -> Marks:
+    def watermarks(self) -> Marks:
         """The three numbers that must never go down."""
         return Marks(self.highest_slot, self.highest_source, self.highest_target)
 
@@ -315,7 +315,7 @@ def lacking(have: KeyHistory, want: KeyHistory) -> list[str]:
 
     A record may be missing where the history's floor forbids everything the record forbids.
     """
-    short = have.marks().missing(want.marks())
+    short = have.watermarks().missing(want.watermarks())
     if have.blocks != want.blocks:
         there = set(_split(have.blocks, _BLOCK.size))
         floor = -1 if have.floor_slot is None else have.floor_slot
@@ -358,7 +358,7 @@ def merge(histories: t.Sequence[History]) -> History:
         parts = [history.keys[pubkey] for history in histories if pubkey in history.keys]
         marks = Marks()
         for part in parts:
-            marks = marks.join(part.marks())
+            marks = marks.join(part.watermarks())
         keys[pubkey] = key_history(
             [block for part in parts for block in _split(part.blocks, _BLOCK.size)],
             [vote for part in parts for vote in _split(part.attestations, _ATTESTATION.size)],

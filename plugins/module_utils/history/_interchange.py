@@ -252,7 +252,7 @@ class Listed(t.NamedTuple):
         for record in sorted(self.twice) if not self._is_watermark() else ():
             what = "blocks for slot" if len(record) == _BLOCK_SIZE else "attestations for target"
             found.append(f"two {what} {int.from_bytes(record[:8], 'big')}, both without a root")
-        marks = self.history.marks()._asdict()
+        marks = self.history.watermarks()._asdict()
         names = {"slot": "signed_blocks: slot", "source": "source_epoch", "target": "target_epoch"}
         found += [
             f"{names[name]} {value} is larger than any slot or epoch can be"

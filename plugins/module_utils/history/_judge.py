@@ -119,7 +119,7 @@ def as_record(known: Known) -> Record:
 
 def _as_key(part: KeySummary) -> Key:
     # A database can know a highest number without the record of it, not the other way round.
-    marks = part.marks().join(Marks(max(part.slots, default=None), None, part.last_target))
+    marks = part.watermarks().join(Marks(max(part.slots, default=None), None, part.last_target))
     return Key(*marks, blocks=tuple(part.slots), last=part.last_target, votes=part.targets)
 
 
@@ -131,7 +131,7 @@ def shortfall(want: Key, part: KeySummary | None) -> list[str]:
     if part is None:
         part = KeySummary()
     have = _as_key(part)
-    short = have.marks().missing(want.marks())
+    short = have.watermarks().missing(want.watermarks())
     if want.last is not None and not any(text.startswith("highest target") for text in short):
         gone = want.votes & ~_votes_at(have, want.last)
         for floor in (

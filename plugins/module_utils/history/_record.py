@@ -84,13 +84,13 @@ class Key(t.NamedTuple):
     last: int | None = None
     votes: int = 0
 
-    def marks(self) -> Marks:
+    def watermarks(self) -> Marks:
         """The three numbers that must never go down."""
         return Marks(self.slot, self.source, self.target)
 
     def has_signed(self) -> bool:
         """Whether it is known to have signed anything."""
-        return self.marks() != Marks() or bool(self.blocks) or self.last is not None
+        return self.watermarks() != Marks() or bool(self.blocks) or self.last is not None
 
     def knowledge(self) -> Key:
         """What it has signed, whoever may sign with it."""
@@ -124,7 +124,7 @@ class Record(t.NamedTuple):
     def history(self) -> History:
         """The record as a history: what it forbids, without single records."""
         keys = {
-            key: key_history([], [], entry.marks(), (entry.slot, entry.source, entry.target))
+            key: key_history([], [], entry.watermarks(), (entry.slot, entry.source, entry.target))
             for key, entry in self.keys.items()
         }
         return History(self.genesis_validators_root, keys, format="record")
@@ -273,7 +273,7 @@ def to_document(record: Record) -> dict[str, t.Any]:
     keys: dict[str, t.Any] = {}
     for key, entry in sorted(record.keys.items()):
         keys[key] = {
-            **entry.marks()._asdict(),
+            **entry.watermarks()._asdict(),
             "client": entry.client,
             "blocks": list(entry.blocks),
             "votes": None if entry.last is None else {"last": entry.last, "bits": f"{entry.votes:x}"},
@@ -347,7 +347,7 @@ def join_keys(entries: t.Sequence[Key], key: str = "a key") -> Key:
         return entries[0]
     marks = Marks()
     for entry in entries:
-        marks = marks.join(entry.marks())
+        marks = marks.join(entry.watermarks())
     moves = max((entry.moves for entry in entries), default=0)
     claims = sorted({entry.client for entry in entries if entry.moves == moves and entry.client is not None})
     if len(claims) > 1:

@@ -57,7 +57,7 @@ def plan(machine: Seen, server: Seen, wanted: Seen) -> dict[str, t.Any]:
 
     machine is the answer of machine_info, server that of nfs_server_info. Keys of wanted: export, directories, clients,
     options, user_id, group_id, versions, threads, lease_seconds, grace_seconds, helpers (units of NFSv3 that are not
-    to run), mark_system, files (content by path), exports_file, old_file, reads_conf_files.
+    to run), data_id_system, files (content by path), exports_file, old_file, reads_conf_files.
     """
     paths = machine["paths"]
     unlike = _machine.unlike(wanted["files"], paths)
@@ -86,7 +86,7 @@ def plan(machine: Seen, server: Seen, wanted: Seen) -> dict[str, t.Any]:
             (above and above not in paths)
             or not exported
             or directories
-            or not (paths.get(wanted["mark_system"]) or {}).get("sha256")
+            or not (paths.get(wanted["data_id_system"]) or {}).get("sha256")
             or wanted["exports_file"] in unlike
         ),
         "run": not (runs and all(served.values())),

@@ -823,7 +823,7 @@ def signed_keys(path: str) -> list[str]:
         known: t.Mapping[str, t.Any] = _protection.read_minimal(path).keys
     else:
         known = _protection.read_marks(path).keys
-    return [key for key, part in known.items() if part.marks() != Marks()]
+    return [key for key, part in known.items() if part.watermarks() != Marks()]
 
 
 def _digest(data: bytes) -> str:

@@ -392,7 +392,7 @@ def test_a_node_registers_under_the_address_of_the_inventory() -> None:
 
 def test_the_daily_look_is_the_modules_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(MICROK8S)
-    files = evaluate("microk8s", "__microk8s_watch_files", role_path=str(MICROK8S))
+    files = evaluate("microk8s", "__microk8s_certificate_timer_files", role_path=str(MICROK8S))
     assert (
         files["/usr/local/lib/eth2xk8s/_microk8s.py"]
         == (ROOT / "plugins/module_utils/cluster/_microk8s.py").read_text()

@@ -152,5 +152,5 @@ def test_reads_each_side_of_a_running_database_again(tmp_path: Path, monkeypatch
         return real(reader)
 
     monkeypatch.setattr(_protection.Reader, "entries", entries)
-    assert _compare.summarised(str(path))[0].keys[PUBKEYS[0]].marks() == (None, 5, 6)
+    assert _compare.summarised(str(path))[0].keys[PUBKEYS[0]].watermarks() == (None, 5, 6)
     assert tries == 2

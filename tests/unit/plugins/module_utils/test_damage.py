@@ -77,9 +77,9 @@ def less(was: Summary, now: Summary) -> list[str]:
     """What is no longer known."""
     found = []
     for key, part in was.keys.items():
-        if part.marks() != Marks():
-            have = now.keys[key].marks() if key in now.keys else Marks()
-            found += [f"{key[:10]} {reason}" for reason in have.missing(part.marks())]
+        if part.watermarks() != Marks():
+            have = now.keys[key].watermarks() if key in now.keys else Marks()
+            found += [f"{key[:10]} {reason}" for reason in have.missing(part.watermarks())]
     return found
 
 

@@ -64,7 +64,7 @@ def test_the_floor_forbids_everything_up_to_now(tmp_path: Path) -> None:
     assert data is not None
     (tmp_path / "floor.json").write_bytes(data)
     history = _interchange.read_interchange(str(tmp_path / "floor.json"))
-    assert list(history.keys) == [A] and history.keys[A].marks() == (1000, 31, 31)
+    assert list(history.keys) == [A] and history.keys[A].watermarks() == (1000, 31, 31)
     settled, against = _arrivals.settle([history.keys[A]])
     assert against == [] and (settled.floor_slot, settled.floor_source, settled.floor_target) == (1000, 31, 31)
     assert _first_starts.floor(starts, [B], ROOT_A) is None

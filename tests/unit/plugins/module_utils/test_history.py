@@ -35,7 +35,7 @@ def test_keeps_each_record_once_and_knows_the_highest(blocks: list[t.Any], votes
     history = build(blocks, votes)
     assert set(history.block_records()) == set(blocks) and history.block_count == len(set(blocks))
     assert set(history.attestation_records()) == set(votes) and history.attestation_count == len(set(votes))
-    assert history.marks() == Marks(
+    assert history.watermarks() == Marks(
         max((b[0] for b in blocks), default=None),
         max((v[0] for v in votes), default=None),
         max((v[1] for v in votes), default=None),

@@ -39,7 +39,7 @@ def test_reads_every_record(tmp_path: Path) -> None:
     assert history.genesis_validators_root == ROOT_A and list(history.keys) == PUBKEYS[:2]
     assert set(history.keys[PUBKEYS[0]].block_records()) == {(5, R1), (9, None)}
     assert set(history.keys[PUBKEYS[0]].attestation_records()) == {(1, 2, R1), (2, 4, None)}
-    assert history.keys[PUBKEYS[0]].marks() == (9, 2, 4)
+    assert history.keys[PUBKEYS[0]].watermarks() == (9, 2, 4)
     assert history.findings == ()
 
 
@@ -210,7 +210,7 @@ def test_a_key_listed_twice_is_joined_and_reported(tmp_path: Path) -> None:
     document = interchange({PUBKEYS[0]: ([(5, R1)], [])})
     document["data"] += interchange({PUBKEYS[0].upper().replace("0X", "0x"): ([(7, R1)], [(1, 2, R1)])})["data"]
     history = read(tmp_path / "i.json", document)
-    assert history.keys[PUBKEYS[0]].marks() == (7, 1, 2) and history.keys[PUBKEYS[0]].block_count == 2
+    assert history.keys[PUBKEYS[0]].watermarks() == (7, 1, 2) and history.keys[PUBKEYS[0]].block_count == 2
     assert history.notes == (f"{PUBKEYS[0]}: is listed more than once",) and history.findings == ()
     _interchange.check_interchange(history, "i.json", ROOT_A)
 
@@ -226,7 +226,7 @@ def test_the_minimal_form_keeps_the_marks_and_the_protection(tmp_path: Path) -> 
     history = read(tmp_path / "i.json", GOOD)
     small = read(tmp_path / "m.json", _interchange.document(_interchange.minimal(history)))
     for key, part in history.keys.items():
-        assert small.keys[key].marks() == part.marks()
+        assert small.keys[key].watermarks() == part.watermarks()
         assert _history.lacking(small.keys[key], part) == []
 
 
@@ -409,7 +409,7 @@ def test_a_key_listed_twice_is_one_history_with_the_lowest_floors(tmp_path: Path
     other = entry([{"slot": "100"}], [{"source_epoch": "7", "target_epoch": "8"}], KEY.upper().replace("0X", "0x"))
     part = read(tmp_path / "i.json", whole(*[one, other][::order])).keys[KEY]
     assert (part.floor_slot, part.floor_source, part.floor_target) == (10, 1, 2)
-    assert part.marks() == (100, 7, 8)
+    assert part.watermarks() == (100, 7, 8)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_another_networks_database_never_reaches_the_record(tmp_path: Path) -> N
     write_database(tmp_path / "b", keys(1), root=ROOT_B)
     verdict = judge(_record.EMPTY, ("v1", tmp_path / "a", [0]), ("v2", tmp_path / "b", [1]))
     assert [r.client for r in verdict.refusals] == ["v2"]
-    assert {key: entry.marks() for key, entry in verdict.news.keys.items()} == {K[0]: (72, 8, 9)}
+    assert {key: entry.watermarks() for key, entry in verdict.news.keys.items()} == {K[0]: (72, 8, 9)}
     with pytest.raises(StakingError, match="another network needs another data directory"):
         judge(RECORD, ("v1", tmp_path / "a", [0]), genesis_validators_root=ROOT_B)
 

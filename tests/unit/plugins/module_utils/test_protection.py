@@ -50,7 +50,7 @@ def test_agrees_with_prysms_own_export(database: str, export: str, tmp_path: Pat
             vote for vote in part.attestation_records() if vote[:2] != (0, 0)
         }
         assert votes >= set(part.attestation_records())
-        assert ours.marks() == part.marks()
+        assert ours.watermarks() == part.watermarks()
         assert _history.lacking(ours, part) == []
 
 
@@ -67,7 +67,7 @@ def test_reads_the_old_format_that_a_migration_down_writes(tmp_path: Path) -> No
     )
     before = read_interchange(str(FIXTURES / "prysm/v1.3.4/export.json"))
     for key, part in before.keys.items():
-        assert down.keys[key].marks().missing(part.marks()) == []
+        assert down.keys[key].watermarks().missing(part.watermarks()) == []
         spans = {(a.source, a.target) for a in down.keys[key].attestation_records()}
         assert spans >= {(a.source, a.target) for a in part.attestation_records()}
 
@@ -104,7 +104,7 @@ def test_a_database_and_an_interchange_of_the_same_records_are_the_same_history(
             exported.keys[key].blocks,
             exported.keys[key].attestations,
         )
-        assert database.keys[key].marks() == exported.keys[key].marks()
+        assert database.keys[key].watermarks() == exported.keys[key].watermarks()
 
 
 def test_marks_without_records_count(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_marks_without_records_count(tmp_path: Path) -> None:
     tree[b"pubkeys-bucket"] = {raw: {b"att-signing-roots-bucket": {(12).to_bytes(8, "big"): R1}}}
     path = tmp_path / "validator.db"
     path.write_bytes(BoltWriter().dump(tree))
-    assert _protection.read_database(str(path)).keys[PUBKEYS[0]].marks() == (77, None, 12)
+    assert _protection.read_database(str(path)).keys[PUBKEYS[0]].watermarks() == (77, None, 12)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_vote_that_only_one_index_knows_counts_and_is_a_finding(tmp_path: Path
     path = tmp_path / "validator.db"
     path.write_bytes(BoltWriter().dump(tree))
     history = _protection.read_database(str(path))
-    assert history.keys[PUBKEYS[0]].marks() == (None, 4, 5)
+    assert history.keys[PUBKEYS[0]].watermarks() == (None, 4, 5)
     assert history.keys[PUBKEYS[0]].attestation_count == 5
     assert any("by its source or by its target only" in finding for finding in history.findings)
     assert history.findings == _protection.read_marks(str(path)).findings
@@ -272,7 +272,7 @@ def test_reads_the_minimal_database(tmp_path: Path) -> None:
     )
     history, place = _protection.read_any(str(directory))
     assert (history.format, history.genesis_validators_root) == ("prysm-minimal", ROOT_A)
-    assert place.endswith("validator-client-data") and history.keys[PUBKEYS[0]].marks() == (7, 1, 2)
+    assert place.endswith("validator-client-data") and history.keys[PUBKEYS[0]].watermarks() == (7, 1, 2)
 
 
 def test_a_damaged_minimal_database_is_one_clear_error(tmp_path: Path) -> None:

@@ -39,14 +39,14 @@ def test_the_record_is_read_and_compared_like_any_history(tmp_path: Path) -> Non
     raise_record(path, RECORD)
     history, place = _record.read_history(path)
     assert (history.format, place) == ("record", path)
-    assert {key: part.marks() for key, part in history.keys.items()} == {
-        key: entry.marks() for key, entry in RECORD.keys.items()
+    assert {key: part.watermarks() for key, part in history.keys.items()} == {
+        key: entry.watermarks() for key, entry in RECORD.keys.items()
     }
     database = write_database(tmp_path / "data", {K[0]: ([(72, R1)], [(8, 9, R1)])})
     known, _ = _record.read_history(str(database))
     for key, wanted in history.keys.items():
         assert bool(lacking(known.keys.get(key, KeyHistory()), wanted)) == (
-            bool(known.keys.get(key, KeyHistory()).marks().missing(RECORD.keys[key].marks()))
+            bool(known.keys.get(key, KeyHistory()).watermarks().missing(RECORD.keys[key].watermarks()))
         )
 
 
@@ -98,7 +98,7 @@ def covers(high: Record, low: Record) -> None:
     """Everything that the lower one knows, within what a record keeps."""
     for key, entry in low.keys.items():
         other = high.keys[key]
-        assert other.marks().missing(entry.marks()) == []
+        assert other.watermarks().missing(entry.watermarks()) == []
         assert all(slot in other.blocks or len(other.blocks) == _record.BLOCKS for slot in entry.blocks)
         if entry.last is not None:
             assert other.last is not None and other.last >= entry.last

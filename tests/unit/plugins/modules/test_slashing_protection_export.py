@@ -63,7 +63,7 @@ def test_a_key_that_never_signed_is_left_out(capsys: pytest.CaptureFixture[str],
     given = {"path": str(path), "dest": str(tmp_path / "history.json")}
     written = run(slashing_protection_export, capsys, **given)
     assert (written["changed"], written["keys"]) == (True, 4)
-    assert all(part.marks().target is not None for part in read_interchange(given["dest"]).keys.values())
+    assert all(part.watermarks().target is not None for part in read_interchange(given["dest"]).keys.values())
     assert len(read_interchange(given["dest"]).keys) == 4
     again = run(slashing_protection_export, capsys, **given)
     assert (again["changed"], again["keys"]) == (False, 4)

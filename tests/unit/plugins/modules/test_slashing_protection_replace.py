@@ -116,7 +116,7 @@ def starts_on(site: Site) -> dict[str, t.Any] | None:
     noted = site.mark("transaction")
     if noted is not None and _boltdb.transaction(str(site.old)) < int(noted):
         return None
-    return {key: part.marks() for key, part in _protection.read_database(str(site.old)).keys.items()}
+    return {key: part.watermarks() for key, part in _protection.read_database(str(site.old)).keys.items()}
 
 
 def cut_off(site: Site, step: str, **params: t.Any) -> None:
@@ -141,7 +141,9 @@ def test_cut_off_at_any_step_it_leaves_no_less_history_and_is_finished_by_the_ne
     if step == "linked" and old:
         pytest.skip("a database that is there is renamed over")
     site.fill(old, new_txid)
-    before = {key: part.marks() for key, part in _protection.read_database(str(site.old)).keys.items()} if old else {}
+    before = (
+        {key: part.watermarks() for key, part in _protection.read_database(str(site.old)).keys.items()} if old else {}
+    )
     content = site.new.read_bytes()
     cut_off(site, step)
     started = starts_on(site)
@@ -163,7 +165,7 @@ def test_cut_off_at_any_step_it_leaves_no_less_history_and_is_finished_by_the_ne
 @pytest.mark.parametrize("step", STEPS)
 def test_cut_off_at_any_step_it_can_be_given_up_without_less_history(site: Site, step: str) -> None:
     site.fill()
-    before = {key: part.marks() for key, part in _protection.read_database(str(site.old)).keys.items()}
+    before = {key: part.watermarks() for key, part in _protection.read_database(str(site.old)).keys.items()}
     cut_off(site, step)
     begun = site.mark("replacing") is not None
     settled = {"state": "settled", "replacement": None, "version": None, "layout": None}
