@@ -15,7 +15,7 @@ author:
   - eth2xk8s maintainers (@eth2xk8s)
 options:
   _input:
-    description: What M(eth2xk8s.staking.machine_info) has returned; empty when nobody has asked.
+    description: What M(eth2xk8s.staking.machine_info) has returned; empty when it was not asked.
     type: dict
     required: true
 """

@@ -73,7 +73,7 @@ def find(path: str, addresses: t.Collection[str]) -> t.Dict[str, t.Any]:
         return dict(found, problem=hidden)
     holders = [client for client in _silence.read_clients({"probe": path}) if client.holds]
     if len(holders) != 1 or _nfsd.canonical(holders[0].address) not in wanted:
-        who = ", ".join(client.address for client in holders) or "nobody"
+        who = ", ".join(client.address for client in holders) or "no client"
         return dict(found, problem="{0} holds the lock on {1}, by what the NFS server knows".format(who, path))
     found.update(known=True, number=holders[0].number)
     inode = _nfsd.inode_of(path)

@@ -165,8 +165,8 @@ options:
     default: []
   run_lock:
     description:
-      - The run lock that whoever starts the clients has taken on this machine (M(eth2xk8s.staking.site_run)). Fails,
-        and changes nothing, when it is another run's by now. Not asked in check mode, which takes no lock.
+      - The run lock that this run has taken on this machine (M(eth2xk8s.staking.site_run)). Fails, and changes nothing,
+        when it is another run's by now. Not asked in check mode, which takes no lock.
     type: dict
     suboptions:
       path:

@@ -12,13 +12,13 @@ version_added: 0.1.0
 description:
   - Compares the wanted rules with the rules ufw has, adds what is missing, and removes rules that carry the comment
     prefix O(prefix) and are no longer wanted.
-  - Rules of anybody else stay. A rule somebody else has already added counts as present and is not taken over.
+  - Rules of others stay. A rule that others have already added counts as present and is not taken over.
   - New rules are added before old ones go and before ufw is enabled, so that a machine stays reachable.
-  - The first rule that fits a packet counts. Where a rule of somebody else keeps out what a rule for certain machines
-    lets in, ours is put before it; theirs stays.
+  - The first rule that fits a packet counts. Where a rule of others keeps out what a rule for certain machines lets
+    in, ours is put before it; theirs stays.
   - When ufw is enabled, the kernel's packet filter is compared with ufw's files; ufw is reloaded where they differ.
   - Then the effect is read back. Every packet that O(rules) and O(needs) let through is followed through the rules in
-    force of iptables and nftables, whoever wrote them, in their order; so are packets to O(closed). The module fails
+    force of iptables and nftables, those of others too, in their order; so are packets to O(closed). The module fails
     where one is certain to be stopped, or let in. Conditions that it does not know may hold or not, and count neither
     way.
 author:
@@ -87,7 +87,7 @@ options:
   needs:
     description:
       - Rules for what the machine needs beyond O(rules), such as packets to the other machines of the site.
-      - Only where a rule of somebody else keeps them out is a rule added.
+      - Only where a rule of others keeps them out is a rule added.
       - The options are those of O(rules).
     type: list
     elements: dict
@@ -192,7 +192,7 @@ drift:
   elements: str
   sample: []
 first:
-  description: Rules that have to be met before rules of somebody else, with these.
+  description: Rules that have to be met before rules of others, with these.
   returned: always
   type: list
   elements: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import subprocess
@@ -284,6 +285,60 @@ def test_the_variables_of_a_page_are_there(path: Path) -> None:
     code = re.findall(r"`([^`\n]+)`|^    (.*)$", path.read_text(encoding="utf-8"), re.M)
     words = re.findall(r"(?<![\w./*-])[a-z]+_[a-z0-9_]*[a-z0-9](?![\w.*/-])", "\n".join(map(" ".join, code)))
     assert {word for word in words if word.startswith(tuple(SITE["prefixes"]))} - names() == set()
+
+
+#: Words with a better one: "no client", "any program", "others". `root_squash` has a user of that name.
+RULED_OUT = re.compile(r"(?<!`)\b(nobody|somebody|whoever|movers|type there|cannot be told)\b(?!`)", re.I)
+
+
+def texts_of(node: object, inside: bool = False) -> t.Iterator[str]:
+    """What YAML says to its reader: messages and names in a task file, every text of what has no tasks."""
+    if isinstance(node, str) and inside:
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from texts_of(value, inside or key in ("msg", "fail_msg", "success_msg", "name", "fail"))
+    elif isinstance(node, list):
+        for value in node:
+            yield from texts_of(value, inside)
+
+
+def literals_of(text: str) -> t.Iterator[str]:
+    """What a Python file says to its reader: its texts, and not what it says to who changes it."""
+    tree = ast.parse(text)
+    places = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    above = {id(node.body[0].value) for node in ast.walk(tree)
+             if isinstance(node, places) and isinstance(node.body[0], ast.Expr)}  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in above:
+            yield node.value
+
+
+READ = {
+    "pages": PAGES,
+    "defaults": sorted(ROOT.glob("roles/*/defaults/main.yml")),
+    "options": sorted(ROOT.glob("roles/*/meta/argument_specs.yml")),
+    "inventories": sorted(ROOT.glob("inventory/**/*.yml")),
+    "tasks": sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]),
+    "playbooks": sorted(ROOT.glob("playbooks/**/*.yml")),
+    "the table of versions": [ROOT / "roles/prysm_helm/files/eth2prysm/files/versions.yaml"],
+    "programs": sorted([*ROOT.glob("plugins/**/*.py"), *ROOT.glob("roles/*/files/*.py")]),
+}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_where_users_read_one_word_is_one_thing(kind: str) -> None:
+    found = []
+    for path in READ[kind]:
+        text = path.read_text(encoding="utf-8")
+        if kind == "programs":
+            said = list(literals_of(text))
+        elif kind in ("tasks", "playbooks", "the table of versions"):
+            said = list(texts_of(yaml.safe_load(text), kind == "the table of versions"))
+        else:
+            said = [text]
+        found += [f"{path.relative_to(ROOT)}: {hit[0]}" for one in said for hit in RULED_OUT.finditer(one)]
+    assert found == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -129,7 +129,9 @@ def faults(server: Seen, wanted: Seen) -> t.List[str]:
         ]
         given, asked = sorted(one["client"] for one in ours), sorted(wanted["clients"])
         if given != asked:
-            found.append(f"{wanted['export']} is exported to {', '.join(given) or 'nobody'}, wanted {', '.join(asked)}")
+            found.append(
+                f"{wanted['export']} is exported to {', '.join(given) or 'no address'}, wanted {', '.join(asked)}"
+            )
         rivals = sorted({one["file"] for one in server["rivals"] if one["file"] != wanted["exports_file"]})
         if rivals:
             found.append(f"{wanted['export']} is also exported by {', '.join(rivals)}")

@@ -147,7 +147,7 @@ class Judge:
             self.notes.append("this machine stood still; every client is watched anew")
         if blind is not None or late:
             self._since = None
-        self._note("blind", f"nobody is expired: {blind}" if blind is not None else "")
+        self._note("blind", f"no client is expired: {blind}" if blind is not None else "")
         if blind is not None:
             return False
         self._since = now if self._since is None else self._since

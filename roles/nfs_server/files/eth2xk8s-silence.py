@@ -37,13 +37,13 @@ class Watcher:
         self._unread = ""
 
     def look(self) -> None:
-        """Once. What cannot be read judges nobody, and is said once."""
+        """Once. What cannot be read judges no client, and is said once."""
         try:
             blind = _nfsd.blind()
             clients = _silence.read_clients(self._config.locks) if blind is None else []
         except StakingError as exc:
             if str(exc) != self._unread:
-                log(f"nobody is expired: {exc}")
+                log(f"no client is expired: {exc}")
             self._unread = str(exc)
             return
         self._unread = ""

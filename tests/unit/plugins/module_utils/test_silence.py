@@ -95,7 +95,7 @@ def test_nothing_in_the_grace_period_nor_right_after_it() -> None:
     assert watch.long(30, [], "grace period") == []
     assert watch.long(4.5, [client(ACTIVE, 30, HOLDS), waits()]) == [], "nobody was seen to be silent yet"
     assert watch.long(1, [client(ACTIVE, 31, HOLDS), waits()]) == [ACTIVE]
-    assert [words for words in watch.said if "grace period" in words] == ["nobody is expired: grace period"]
+    assert [words for words in watch.said if "grace period" in words] == ["no client is expired: grace period"]
 
 
 def test_a_server_that_stood_still_watches_anew() -> None:
