@@ -110,7 +110,7 @@ def unheld(*names: str) -> dict[str, t.Any]:
         ),
         pytest.param(
             {"ages": {"worker": 90}},
-            "node worker is not Ready",
+            "node worker is not Ready; run on cp1: microk8s kubectl describe node worker",
             id="a-lease-that-is-old",
         ),
         pytest.param(
@@ -142,7 +142,7 @@ def unheld(*names: str) -> dict[str, t.Any]:
         ),
         pytest.param(
             {"hosts": {"cp1": {"node": {"certificates": [{"name": "ca", "days_left": 29}]}}}},
-            "certificate ca of cp1 has 29 days left",
+            "certificate ca of cp1 has 29 days left; run site.yml",
             id="certificate",
         ),
         pytest.param(
@@ -219,7 +219,9 @@ def test_a_report_that_is_put_together_late_calls_no_node_dead() -> None:
     """The leases are judged by when they were read: on a busy machine the rest takes longer than a lease lasts."""
     long_ago = datetime.now(UTC).timestamp() - 300
     assert problems(ages={"cp1": 305, "worker": 305}, cluster={"at": long_ago}) == []
-    assert problems(ages={"cp1": 305, "worker": 341}, cluster={"at": long_ago}) == ["node worker is not Ready"]
+    assert problems(ages={"cp1": 305, "worker": 341}, cluster={"at": long_ago}) == [
+        "node worker is not Ready; run on cp1: microk8s kubectl describe node worker"
+    ]
 
 
 def test_a_part_that_was_not_read_stops_no_report() -> None:

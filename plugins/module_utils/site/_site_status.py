@@ -119,7 +119,8 @@ def _certificates(
     if control_plane:
         problems += _deaf(host, below(machine, "watch"))
     problems += [
-        f"certificate {one['name']} of {host} has {one['days_left']} days left"
+        f"certificate {one['name']} of {host} has {one['days_left']} days left; run site.yml, which renews what it can "
+        "and names the rest"
         for one in found
         if one["days_left"] < days
     ]
@@ -136,7 +137,7 @@ def _execution(asked: t.Mapping[str, Reading], problems: t.List[str]) -> t.List[
     ]
 
 
-def _nodes(cluster: Reading, problems: t.List[str]) -> t.List[Report]:
+def _nodes(cluster: Reading, control_planes: t.Sequence[str], problems: t.List[str]) -> t.List[Report]:
     nodes = below(cluster, "nodes").get("resources") or []
     heard = ready_nodes(nodes, below(cluster, "leases").get("resources") or [], cluster.get("at", float("inf")))
     found = [
@@ -148,7 +149,12 @@ def _nodes(cluster: Reading, problems: t.List[str]) -> t.List[Report]:
         }
         for node in nodes
     ]
-    problems += [f"node {node['name']} is not Ready" for node in found if not node["ready"]]
+    command = f"run on {control_planes[0]}: microk8s kubectl" if control_planes else "run: kubectl"
+    problems += [
+        f"node {node['name']} is not Ready; {command} describe node {node['name']}"
+        for node in found
+        if not node["ready"]
+    ]
     if not found:
         problems.append(f"the cluster cannot be read: {below(cluster, 'nodes').get('msg', 'no nodes')}")
     return found
@@ -271,7 +277,7 @@ def site_status(readings: Reading, clients: t.Iterable[Reading]) -> Report:
     report["notes"] = merged(asked, "notes")
     if askers and not below(machines, askers[0], "inventory").get("secret_readable", True):
         problems.append("the execution clients were not asked: the JWT secret cannot be read")
-    report["nodes"] = _nodes(cluster, problems)
+    report["nodes"] = _nodes(cluster, control_planes, problems)
     report["voters"] = _voters(cluster, len(control_planes), problems)
     problems += _tunnels(cluster)
     report["pods"] = _pods(below(prysm, "pods"))
