@@ -287,6 +287,18 @@ def test_the_variables_of_a_page_are_there(path: Path) -> None:
     assert {word for word in words if word.startswith(tuple(SITE["prefixes"]))} - names() == set()
 
 
+def test_the_page_of_the_playbooks_has_every_variable_of_the_site() -> None:
+    """Those of the playbooks, and those that roles take through a default of their own."""
+    defaults = [load(role / "defaults/main.yml") for role in ROLES]
+    options = {
+        name for role in ROLES for name in load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    }
+    taken = set(re.findall(r"(?<![.\w])prysm_\w+", " ".join(str(value) for one in defaults for value in one.values())))
+    text = (ROOT / "docs/playbooks.md").read_text(encoding="utf-8").partition("## Variables of the site\n")[2]
+    listed = re.findall(r"(?m)^\| `(\w+)` \|", text.partition("\n## ")[0])
+    assert sorted(listed) == sorted({*SITE["site"], *taken - options - set(SITE["owned"])})
+
+
 #: Words with a better one: "no client", "any program", "others". `root_squash` has a user of that name.
 RULED_OUT = re.compile(r"(?<!`)\b(nobody|somebody|whoever|movers|type there|cannot be told)\b(?!`)", re.I)
 
