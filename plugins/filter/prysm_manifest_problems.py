@@ -53,13 +53,13 @@ import typing as t
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import strangers
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import undeclared_signers
 
 
 def prysm_manifest_problems(text: str, clients: t.List[t.Dict[str, t.Any]], server: str, namespace: str) -> t.List[str]:
     """The sentences, see the documentation."""
     try:
-        return strangers(list(yaml.safe_load_all(text)), clients, server, namespace)
+        return undeclared_signers(list(yaml.safe_load_all(text)), clients, server, namespace)
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as exc:
         raise AnsibleFilterError(f"The rendered manifests cannot be read: {exc!r:.200}") from exc
 

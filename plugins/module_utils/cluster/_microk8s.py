@@ -462,7 +462,7 @@ def copies(mine: t.Mapping[str, str], others: t.Mapping[str, t.Mapping[str, str]
     ]
 
 
-def deaf(
+def without_watch_events(
     watches: t.Mapping[str, t.Mapping[str, t.Any]],
     nodes: t.Iterable[t.Mapping[str, t.Any]],
     addresses: t.Mapping[str, str],

@@ -174,7 +174,9 @@ def problems(wanted: Json, final: Json, other_storage: bool = False) -> list[str
     return changed(wanted, final, other_storage) + overlapping(places(final))
 
 
-def strangers(manifests: t.Iterable[Json], allowed: t.Iterable[Json], server: str, namespace: str) -> list[str]:
+def undeclared_signers(
+    manifests: t.Iterable[Json], allowed: t.Iterable[Json], server: str, namespace: str
+) -> list[str]:
     """Signers in rendered manifests that the inventory does not have, one sentence each.
 
     allowed are the clients: name, data_dir and wallet_dir on the server. Whatever signs must be one of them, with its

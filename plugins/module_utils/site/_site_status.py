@@ -99,7 +99,7 @@ def _refreshes(host: str, node: Reading) -> t.List[str]:
     ]
 
 
-def _deaf(host: str, watch: Reading) -> t.List[str]:
+def _without_watch_events(host: str, watch: Reading) -> t.List[str]:
     """A control plane that delivers no watch events."""
     if watch.get("delivered", False) is not False or watch.get("skipped"):
         return []
@@ -117,7 +117,7 @@ def _certificates(
     else:
         problems += _refreshes(host, node)
     if control_plane:
-        problems += _deaf(host, below(machine, "watch"))
+        problems += _without_watch_events(host, below(machine, "watch"))
     problems += [
         f"certificate {one['name']} of {host} has {one['days_left']} days left; run site.yml, which renews what it can "
         "and names the rest"

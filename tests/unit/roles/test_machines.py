@@ -341,7 +341,7 @@ def test_a_node_is_drained_only_while_changes_are_delivered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "deaf"),
+    ("results", "without"),
     [
         ([{"host": "a", "delivered": True}, {"host": "b", "delivered": True}], []),
         ([{"host": "a", "delivered": False, "reason": "no event"}, {"host": "b", "delivered": True}], ["a: no event"]),
@@ -350,7 +350,7 @@ def test_a_node_is_drained_only_while_changes_are_delivered() -> None:
         ([{"host": "a", "delivered": True}, {"host": "c", "msg": "timed out", "unreachable": True}], []),
     ],
 )
-def test_which_control_planes_are_deaf(results: list[dict[str, t.Any]], deaf: list[str]) -> None:
+def test_which_control_planes_deliver_no_watch_events(results: list[dict[str, t.Any]], without: list[str]) -> None:
     nodes = [
         {"name": "a", "addresses": ["10.0.0.1"], "ready": True},
         {"name": "b", "addresses": ["10.0.0.2"], "ready": True},
@@ -361,7 +361,7 @@ def test_which_control_planes_are_deaf(results: list[dict[str, t.Any]], deaf: li
     ]
     hosts = {name: {"ansible_host": f"10.0.0.{number}"} for number, name in enumerate("abc", 1)}
     given = {"__microk8s_there": {"nodes": nodes}, "__microk8s_watches": {"results": watches}, "hostvars": hosts}
-    assert evaluate("microk8s", "__microk8s_deaf", **given) == deaf
+    assert evaluate("microk8s", "__microk8s_without_watch_events", **given) == without
 
 
 # --- what the role writes -------------------------------------------------------------------------------------------

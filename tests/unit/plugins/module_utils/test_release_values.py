@@ -19,7 +19,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_
     overlapping,
     problems,
     secrets,
-    strangers,
+    undeclared_signers,
 )
 
 ROOT = Path(__file__).parents[4]
@@ -187,8 +187,8 @@ OWN = [{"name": "v1", "data_dir": "/data/prysm/v1", "wallet_dir": "/data/prysm/w
     ],
 )
 def test_a_signer_that_the_inventory_does_not_have_is_seen_in_the_manifests(changes: dict[str, t.Any]) -> None:
-    assert strangers(rendered(), OWN, "172.20.10.10", "prysm") == []
-    assert strangers(rendered(**changes), OWN, "172.20.10.10", "prysm")
+    assert undeclared_signers(rendered(), OWN, "172.20.10.10", "prysm") == []
+    assert undeclared_signers(rendered(**changes), OWN, "172.20.10.10", "prysm")
 
 
 @pytest.mark.parametrize(

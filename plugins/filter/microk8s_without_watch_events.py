@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: microk8s_deaf
+name: microk8s_without_watch_events
 short_description: Control planes that deliver no watch events
 version_added: 0.1.0
 description:
@@ -33,7 +33,7 @@ options:
 EXAMPLES = r"""
 - name: Say which do not
   ansible.builtin.debug:
-    msg: "{{ watches.results | eth2xk8s.staking.microk8s_deaf(there.nodes, hostvars) }}"
+    msg: "{{ watches.results | eth2xk8s.staking.microk8s_without_watch_events(there.nodes, hostvars) }}"
 """
 
 RETURN = r"""
@@ -45,24 +45,24 @@ _value:
 
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import address_of, deaf
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import address_of, without_watch_events
 
 #: The variable of the loop that tries them.
 _HOST = "__microk8s_watched_host"
 
 
-def microk8s_deaf(
+def microk8s_without_watch_events(
     results: t.Iterable[t.Mapping[str, t.Any]],
     nodes: t.Iterable[t.Mapping[str, t.Any]],
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
 ) -> t.List[str]:
     """The control planes, see the documentation."""
     watches = {result[_HOST]: result for result in results}
-    return deaf(watches, nodes, {host: address_of(host, hostvars[host]) for host in watches})
+    return without_watch_events(watches, nodes, {host: address_of(host, hostvars[host]) for host in watches})
 
 
 class FilterModule:
     """Filters of the role microk8s."""
 
     def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
-        return {"microk8s_deaf": microk8s_deaf}
+        return {"microk8s_without_watch_events": microk8s_without_watch_events}
