@@ -16,10 +16,9 @@ import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import is_there, status
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._data_dir import BEACON_DATABASE
 
 #: Below the beacon node's data directory, in every release.
-PLACE = f"{BEACON_DATABASE}/beaconchain.db"
+PLACE = "beaconchaindata/beaconchain.db"
 
 NONE, GENESIS, CHECKPOINT, UNKNOWN = "none", "genesis", "checkpoint", "unknown"
 

@@ -16,6 +16,7 @@ from ansible_collections.eth2xk8s.staking.plugins.filter.keys_by_client import k
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_clients import prysm_clients
 from ansible_collections.eth2xk8s.staking.plugins.filter.prysm_directories import prysm_directories
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _data_dir
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _beacon_database
 
 ROOT = Path(__file__).parents[4]
 NAMES = {
@@ -108,6 +109,7 @@ def test_no_name_on_disk_is_written_a_second_time(name: str) -> None:
 
 def test_a_beacon_node_begins_anew_without_any_of_its_own() -> None:
     tasks = (ROOT / "roles/prysm_helm/tasks/before_release.yml").read_text(encoding="utf-8")
+    assert _beacon_database.PLACE.split("/")[0] == _data_dir.BEACON_DATABASE
     assert f"loop: [{', '.join((_data_dir.BEACON_DATABASE, *_data_dir.BEACON_STORES))}]" in tasks
 
 
