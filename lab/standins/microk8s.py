@@ -173,7 +173,7 @@ def kubectl(argv: list[str]) -> int:
         print(f"{CLUSTERED} Please use the microk8s kubectl on the master.")
         return 0
     running()
-    if layout.locked(DEAF) and any("watch" in word for word in argv):
+    if layout.locked(DEAF) and any(word in ("-w", "--watch") or "watch=" in word for word in argv):
         time.sleep(3600)  # the datastore delivers no events: nothing comes, and nothing says so
     env = {**layout.environment(), "KUBECONFIG": os.environ.get("KUBECONFIG", str(CREDENTIALS / "client.config"))}
     os.execve(SNAP / "kubectl", [str(SNAP / "kubectl"), *argv], env)
