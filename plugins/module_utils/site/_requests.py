@@ -37,9 +37,24 @@ def load(path: str) -> t.Any:
         return yaml.load(handle, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
+@functools.lru_cache(maxsize=None)
 def table(root: str) -> Table:
-    """What can be asked of each playbook."""
-    return t.cast(Table, load(os.path.join(root, "playbooks/vars/requests.yml")))
+    """What can be asked of each playbook, read once; nothing of it may be changed."""
+    found: Table = load(os.path.join(root, "playbooks/vars/requests.yml"))
+
+    def whole(spec: Table) -> Table:
+        """With what it has of another playbook's variable (`same_as: playbook.variable`)."""
+        own = {key: value for key, value in spec.items() if key != "same_as"}
+        if "same_as" not in spec:
+            return own
+        playbook, _dot, name = spec["same_as"].partition(".")
+        return {**whole(found["playbooks"][playbook]["variables"][name]), **own}
+
+    playbooks = {
+        name: {**entry, "variables": {variable: whole(spec) for variable, spec in entry["variables"].items()}}
+        for name, entry in found["playbooks"].items()
+    }
+    return {**found, "playbooks": playbooks}
 
 
 def _roles(root: str) -> list[str]:
