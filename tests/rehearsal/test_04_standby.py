@@ -379,7 +379,7 @@ def test_a_site_that_signs_gets_its_standby(lab: Lab, on: tuple[str, ...], off: 
     missed(lab, since, "turned on")
     values = release(lab)
     assert values.get("enabled") is True, f"no standby, because {values.get('because')}"
-    assert "remake | Remove the StatefulSets" in done.output
+    assert "recreate_statefulsets | Remove the StatefulSets" in done.output
     assert {one["spec"]["podManagementPolicy"] for one in lab.kubectl(policies)["items"]} == {"Parallel"}
     assert len(pods(lab)) == 2 * len(CLIENTS)
     assert set(lab.play("site.yml", *on).changed.values()) == {0}

@@ -172,7 +172,7 @@ def test_name_servers_that_were_dropped_are_named(evaluate: t.Callable[..., t.An
         "unasked": ({"microk8s_dns_servers": [], "__microk8s_there": {"dns_servers": ["8.8.8.8"]}}, expression),
     }
     assert evaluate(cases) == {"same": False, "other": True, "unknown": False, "unasked": False}
-    warnings = [task for task in tasks(ROLE / "tasks/remarks.yml") if task["when"] == "__microk8s_remarks.dns | bool"]
+    warnings = [task for task in tasks(ROLE / "tasks/warnings.yml") if task["when"] == "__microk8s_remarks.dns | bool"]
     assert "WARNING" in warnings[0]["ansible.builtin.debug"]["msg"]
 
 

@@ -138,7 +138,7 @@ def test_a_client_that_was_stopped_is_not_started_by_its_standby() -> None:
 
 def takers(*pods: dict[str, t.Any], living: t.Sequence[str] = ("worker2",)) -> list[str]:
     """As leave.yml has it."""
-    tasks = yaml.safe_load((ROOT / "roles/prysm_helm/tasks/leave.yml").read_text(encoding="utf-8"))
+    tasks = yaml.safe_load((ROOT / "roles/prysm_helm/tasks/leave_node.yml").read_text(encoding="utf-8"))
     (task,) = [task for task in tasks if "ansible.builtin.set_fact" in task]
     expression = task["ansible.builtin.set_fact"]["__prysm_helm_takers"].strip()[2:-2]
     return ask(expression, __prysm_helm_pods={"resources": list(pods)}, __prysm_helm_living=list(living))
