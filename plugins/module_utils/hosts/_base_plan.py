@@ -44,7 +44,7 @@ def _has_time_zone(machine: Seen, name: str) -> bool:
 def plan(machine: Seen, wanted: Seen) -> dict[str, t.Any]:
     """What is to be done, by step (packages, identity) and by part; machine is the answer of machine_info.
 
-    `apt_overruled`: a file that apt reads after this role's own speaks of restarts, too.
+    `apt_overruled`: a file that apt reads after this role's own may say otherwise of restarts.
 
     Keys of wanted: packages, upgrade, lists_valid_seconds, timezone, files (content by path), apt_file, cloud_file,
     hosts (the text that /etc/hosts should have; empty when it is left alone).
@@ -68,17 +68,14 @@ def plan(machine: Seen, wanted: Seen) -> dict[str, t.Any]:
         "missing": missing,
         "apt": wanted["apt_file"] in unlike,
     }
-    # apt reads them in the order of their names, and the last one wins.
-    overruled = any(
-        path > wanted["apt_file"] and "Automatic-Reboot" in text
-        for path, text in machine["texts"].items()
-        if path.rpartition("/")[0] == wanted["apt_file"].rpartition("/")[0]
-    )
+    # apt reads them by their names, and the last one wins. What they say stays there: it may be a proxy's password.
+    folder = wanted["apt_file"].rpartition("/")[0]
+    later = [path for path in paths if path.rpartition("/")[0] == folder and path > wanted["apt_file"]]
     return {
         **work,
         **names,
         "lists_stale": stale,
         "packages": any(work.values()),
         "identity": any(names.values()),
-        "apt_overruled": overruled,
+        "apt_overruled": bool(later),
     }

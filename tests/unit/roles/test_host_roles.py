@@ -299,15 +299,20 @@ def test_when_packages_have_to_be_touched(changes: t.Any, due: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "due"),
+    ("name", "due"),
     [
-        pytest.param("99zz-local", 'Unattended-Upgrade::Automatic-Reboot "true";', True, id="read-later"),
-        pytest.param("52local", 'Unattended-Upgrade::Automatic-Reboot "true";', False, id="read-before"),
-        pytest.param("99needrestart", "DPkg::Post-Invoke {};", False, id="another-matter"),
+        pytest.param("99zz-local", True, id="read-later"),
+        pytest.param("local", True, id="without-a-number"),
+        pytest.param("52local", False, id="read-before"),
     ],
 )
-def test_a_file_that_apt_reads_later_is_looked_into(name: str, text: str, due: bool) -> None:
-    assert base_plan({"texts": {f"/etc/apt/apt.conf.d/{name}": text}}, [])["apt_overruled"] is due
+def test_apt_is_asked_where_it_reads_a_file_later(name: str, due: bool) -> None:
+    assert base_plan({"paths": {f"/etc/apt/apt.conf.d/{name}": {}}}, [])["apt_overruled"] is due
+
+
+def test_what_apt_reads_is_not_brought_to_the_controller() -> None:
+    """A file there may hold the password of a proxy, which -v would print."""
+    assert evaluate("base", "base_question.texts") == ["/etc/hosts"]
 
 
 @pytest.mark.parametrize(
