@@ -20,7 +20,7 @@ def advice(text: str) -> str:
     """A sentence: what to run, or to do, for a hold with this text."""
     line = text.strip().partition("\n")[0]
     if line.startswith(HOLD_BEGINS):
-        return "Restore the newest validator.db, then run this playbook again."
+        return "Restore the newest validator.db, then run site.yml: it takes the hold away."
     move = _MOVE.fullmatch(line)
     if move:
         command = "playbooks/move_key.yml -e move_key={key} -e move_from={from} -e move_to={to}".format(
@@ -35,4 +35,4 @@ def advice(text: str) -> str:
         )
     if line.startswith(_SITE):
         return "Run site.yml: it goes on, and takes the hold away."
-    return "This collection did not write it: remove the file once its reason is gone."
+    return "This collection did not write it, or not to its end: remove the file once its reason is known and gone."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -216,3 +217,17 @@ def test_a_process_that_has_the_directories_of_a_client_is_named() -> None:
         __prysm_helm_stopping={"name": "v1", "data_dir": "/data/prysm/v1", "wallet_dir": "/data/prysm/wallet-v1"},
     )
     assert left == ["process 7 on worker (it is Prysm)"]
+
+
+def test_a_hold_is_lifted_after_the_check_of_the_history_and_nowhere_else() -> None:
+    """The pod of a client on hold starts at once when the file is gone."""
+    folder = ROOT / "roles/prysm_helm/tasks"
+    names = [task["name"] for task in yaml.safe_load((folder / "start.yml").read_text(encoding="utf-8"))]
+    order = [next(n for n, name in enumerate(names) if word in name) for word in ("Check its history", "Lift the hold")]
+    assert order == sorted(order)
+    lifting = [
+        path.name
+        for path in folder.glob("*.yml")
+        if re.search(r"path: .*\.hold\b.*\n\s+state: absent", path.read_text(encoding="utf-8"))
+    ]
+    assert sorted(lifting) == ["activity.yml", "start.yml"]
