@@ -47,5 +47,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._base_plan 
 class FilterModule:
     """A filter over what was seen of a machine."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"base_plan": plan}

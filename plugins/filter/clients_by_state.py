@@ -55,7 +55,7 @@ def by_state(
     clients: t.Iterable[t.Mapping[str, t.Any]],
     workloads: t.Mapping[str, t.Mapping[str, t.Any]],
     installed: t.Mapping[str, t.Any],
-) -> t.Dict[str, t.List[t.Any]]:
+) -> dict[str, list[t.Any]]:
     """The clients, see the documentation."""
     return clients_by_state(list(clients), workloads, installed)._asdict()
 
@@ -63,5 +63,5 @@ def by_state(
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"clients_by_state": by_state}

@@ -45,5 +45,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine im
 class FilterModule:
     """A filter over files that were looked at."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"files_differing": unlike}

@@ -45,7 +45,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._first_st
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys._pubkey import normalise_all
 
 
-def first_start_faults(because: t.Any, pubkeys: t.Dict[str, t.List[str]], moving: str = "") -> t.List[str]:
+def first_start_faults(because: t.Any, pubkeys: dict[str, list[str]], moving: str = "") -> list[str]:
     """The sentences, see the documentation."""
     known = {key for keys in pubkeys.values() for key in normalise_all(keys)}
     return faults(because, known | set(normalise_all([moving] if moving else [])))
@@ -54,5 +54,5 @@ def first_start_faults(because: t.Any, pubkeys: t.Dict[str, t.List[str]], moving
 class FilterModule:
     """Filters of the roles."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"first_start_faults": first_start_faults}

@@ -39,5 +39,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._holds im
 class FilterModule:
     """Filters of the roles."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"hold_advice": advice}

@@ -93,5 +93,5 @@ def in_run(jinja: t.Any, pattern: str, opening: bool = False) -> str:
 class FilterModule:
     """Filters of the playbooks."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"in_run": in_run}

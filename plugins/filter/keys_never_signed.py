@@ -45,5 +45,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._site_key
 class FilterModule:
     """Filters over keys and their histories."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"keys_never_signed": never_signed}

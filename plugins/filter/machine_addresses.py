@@ -45,9 +45,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 
-def machine_addresses(
-    hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]
-) -> t.List[t.Dict[str, str]]:
+def machine_addresses(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[dict[str, str]]:
     """Name and address of each machine, see the documentation."""
     found = []
     for host in hosts:
@@ -62,5 +60,5 @@ def machine_addresses(
 class FilterModule:
     """Filters of the playbooks."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"machine_addresses": machine_addresses}

@@ -78,7 +78,7 @@ def machines_seen(
     stores: t.Container[str],
     sizes: t.Optional[t.Mapping[str, t.Mapping[str, float]]] = None,
     cluster_ports: t.Sequence[str] = (),
-) -> t.Dict[str, t.Dict[str, t.Any]]:
+) -> dict[str, dict[str, t.Any]]:
     """What was seen of each machine, see the documentation."""
     found = {}
     for host in hosts:
@@ -92,5 +92,5 @@ def machines_seen(
 class FilterModule:
     """Filters of the playbooks."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"machines_seen": machines_seen}

@@ -52,7 +52,7 @@ _VARIABLE = "__microk8s_here"
 
 def microk8s_absent_nodes(
     there: t.Mapping[str, t.Any], hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]
-) -> t.List[str]:
+) -> list[str]:
     """The nodes, see the documentation."""
     return absent_nodes(
         there, [(hostvars[host].get(_VARIABLE) or {}, address_of(host, hostvars[host])) for host in hosts]
@@ -62,5 +62,5 @@ def microk8s_absent_nodes(
 class FilterModule:
     """Filters of the role microk8s."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"microk8s_absent_nodes": microk8s_absent_nodes}

@@ -51,7 +51,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s
 _VARIABLE = "__microk8s_here"
 
 
-def microk8s_copies(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t.List[str]:
+def microk8s_copies(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> list[str]:
     """The copies, see the documentation."""
 
     def identity(name: str) -> t.Mapping[str, str]:
@@ -63,5 +63,5 @@ def microk8s_copies(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[s
 class FilterModule:
     """Filters of the role microk8s."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"microk8s_copies": microk8s_copies}

@@ -48,5 +48,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s
 class FilterModule:
     """Filters of the role microk8s."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"microk8s_own_node": node_of}

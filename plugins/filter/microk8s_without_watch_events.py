@@ -55,7 +55,7 @@ def microk8s_without_watch_events(
     results: t.Iterable[t.Mapping[str, t.Any]],
     nodes: t.Iterable[t.Mapping[str, t.Any]],
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-) -> t.List[str]:
+) -> list[str]:
     """The control planes, see the documentation."""
     watches = {result[_HOST]: result for result in results}
     return without_watch_events(watches, nodes, {host: address_of(host, hostvars[host]) for host in watches})
@@ -64,5 +64,5 @@ def microk8s_without_watch_events(
 class FilterModule:
     """Filters of the role microk8s."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"microk8s_without_watch_events": microk8s_without_watch_events}

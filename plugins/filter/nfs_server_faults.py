@@ -45,5 +45,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._nfs_plan i
 class FilterModule:
     """A filter over what a running NFS server serves."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"nfs_server_faults": faults}

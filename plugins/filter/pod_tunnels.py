@@ -47,5 +47,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s
 class FilterModule:
     """Filters over Kubernetes' objects."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"pod_tunnels": pod_tunnels}

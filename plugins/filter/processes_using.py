@@ -47,7 +47,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._signers 
 _MACHINE = "__prysm_helm_machine"
 
 
-def using(results: t.Iterable[t.Mapping[str, t.Any]], directories: t.Iterable[str]) -> t.List[str]:
+def using(results: t.Iterable[t.Mapping[str, t.Any]], directories: t.Iterable[str]) -> list[str]:
     """The processes, see the documentation."""
     return processes_using({result[_MACHINE]: result["processes"] for result in results}, directories)
 
@@ -55,5 +55,5 @@ def using(results: t.Iterable[t.Mapping[str, t.Any]], directories: t.Iterable[st
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"processes_using": using}

@@ -40,5 +40,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._release 
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_arguments": program_arguments}

@@ -41,7 +41,7 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers import _release_values
 
 
-def prysm_claims(values: t.Dict[str, t.Any], clients: t.List[str]) -> t.Dict[str, t.Dict[str, str]]:
+def prysm_claims(values: dict[str, t.Any], clients: list[str]) -> dict[str, dict[str, str]]:
     """The claims, see the documentation."""
     return _release_values.claims(values, clients)
 
@@ -49,5 +49,5 @@ def prysm_claims(values: t.Dict[str, t.Any], clients: t.List[str]) -> t.Dict[str
 class FilterModule:
     """Filters of the roles."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_claims": prysm_claims}

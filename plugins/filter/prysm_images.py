@@ -49,5 +49,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions i
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_images": chosen_images}

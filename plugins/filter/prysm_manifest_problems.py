@@ -56,7 +56,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import undeclared_signers
 
 
-def prysm_manifest_problems(text: str, clients: t.List[t.Dict[str, t.Any]], server: str, namespace: str) -> t.List[str]:
+def prysm_manifest_problems(text: str, clients: list[dict[str, t.Any]], server: str, namespace: str) -> list[str]:
     """The sentences, see the documentation."""
     try:
         return undeclared_signers(list(yaml.safe_load_all(text)), clients, server, namespace)
@@ -67,5 +67,5 @@ def prysm_manifest_problems(text: str, clients: t.List[t.Dict[str, t.Any]], serv
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_manifest_problems": prysm_manifest_problems}

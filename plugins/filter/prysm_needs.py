@@ -41,7 +41,7 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._needs import merged
 
 
-def prysm_needs(found: t.Dict[str, t.Dict[str, t.Any]], kind: str = "problems") -> t.List[str]:
+def prysm_needs(found: dict[str, dict[str, t.Any]], kind: str = "problems") -> list[str]:
     """The sentences, see the documentation."""
     return merged(found, kind)
 
@@ -49,5 +49,5 @@ def prysm_needs(found: t.Dict[str, t.Dict[str, t.Any]], kind: str = "problems") 
 class FilterModule:
     """Filters of the playbooks."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_needs": prysm_needs}

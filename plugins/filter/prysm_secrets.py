@@ -55,5 +55,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_secrets": secrets}

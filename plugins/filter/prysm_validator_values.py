@@ -48,8 +48,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_
 
 
 def prysm_validator_values(
-    entries: t.Iterable[t.Dict[str, t.Any]], data_dir: str, identities: t.Optional[t.Mapping[str, str]] = None
-) -> t.Dict[str, t.Dict[str, t.Any]]:
+    entries: t.Iterable[dict[str, t.Any]], data_dir: str, identities: t.Optional[t.Mapping[str, str]] = None
+) -> dict[str, dict[str, t.Any]]:
     """The values, see the documentation."""
     return of_entries(entries, data_dir, identities)
 
@@ -57,5 +57,5 @@ def prysm_validator_values(
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_validator_values": prysm_validator_values}

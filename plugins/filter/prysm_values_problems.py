@@ -48,9 +48,7 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_values import problems
 
 
-def prysm_values_problems(
-    final: t.Dict[str, t.Any], wanted: t.Dict[str, t.Any], other_storage: bool = False
-) -> t.List[str]:
+def prysm_values_problems(final: dict[str, t.Any], wanted: dict[str, t.Any], other_storage: bool = False) -> list[str]:
     """The problems, see the documentation."""
     return problems(wanted, final, other_storage)
 
@@ -58,5 +56,5 @@ def prysm_values_problems(
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"prysm_values_problems": prysm_values_problems}

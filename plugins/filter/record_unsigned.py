@@ -46,5 +46,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._site_key
 class FilterModule:
     """A filter over the site's record."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"record_unsigned": unsigned}

@@ -42,5 +42,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._fence impo
 class FilterModule:
     """A filter over settings of a node's NFS client."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"recovers_lost_locks": recovering}

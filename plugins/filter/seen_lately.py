@@ -47,5 +47,5 @@ def seen_lately(seen: t.Mapping[str, t.Any]) -> bool:
 class FilterModule:
     """A filter over what was seen of a machine."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"seen_lately": seen_lately}

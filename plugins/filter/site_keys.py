@@ -45,5 +45,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._site_key
 class FilterModule:
     """Filters of the playbooks."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"site_keys": site_keys}

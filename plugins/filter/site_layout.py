@@ -40,7 +40,7 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _site_layout
 
 
-def site_layout(groups: t.Dict[str, t.List[str]]) -> t.Dict[str, t.Any]:
+def site_layout(groups: dict[str, list[str]]) -> dict[str, t.Any]:
     """The layout, see the documentation."""
     return _site_layout.layout(groups)._asdict()
 
@@ -48,5 +48,5 @@ def site_layout(groups: t.Dict[str, t.List[str]]) -> t.Dict[str, t.Any]:
 class FilterModule:
     """Filters of the playbooks and roles."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"site_layout": site_layout}

@@ -54,5 +54,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._site_status
 class FilterModule:
     """Filters of the playbooks."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"site_status": site_status}

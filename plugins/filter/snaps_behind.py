@@ -46,5 +46,5 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s
 class FilterModule:
     """Filters of the role microk8s."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"snaps_behind": snaps_behind}

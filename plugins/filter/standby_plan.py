@@ -78,7 +78,7 @@ def standby_plan(
     run: str,
     clients: t.Iterable[str],
     halted: t.Iterable[str],
-) -> t.Dict[str, t.Any]:
+) -> dict[str, t.Any]:
     """The plan, see the documentation."""
     return plan(found, wanted, fence, probe, run, list(clients), list(halted))._asdict()
 
@@ -86,5 +86,5 @@ def standby_plan(
 class FilterModule:
     """Filters of the role prysm_helm."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {"standby_plan": standby_plan}

@@ -43,7 +43,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 
-def read_tree(root: Path) -> t.Dict[str, str]:
+def read_tree(root: Path) -> dict[str, str]:
     """Content by path below a directory; OSError or ValueError where something of it cannot be read as UTF-8."""
     found = {}
     for directory, below, names in os.walk(root, onerror=_raise):
@@ -64,8 +64,8 @@ class LookupModule(LookupBase):
     """Reads directories of the controller."""
 
     def run(
-        self, terms: t.List[t.Any], variables: t.Optional[t.Dict[str, t.Any]] = None, **kwargs: t.Any
-    ) -> t.List[t.Dict[str, str]]:
+        self, terms: list[t.Any], variables: t.Optional[dict[str, t.Any]] = None, **kwargs: t.Any
+    ) -> list[dict[str, str]]:
         try:
             return [read_tree(Path(term)) for term in terms]
         except (OSError, ValueError) as exc:

@@ -336,7 +336,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine im
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._ports import taken
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _beacon_database, _execution
 
-QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
+QUESTION: dict[str, dict[str, t.Any]] = {
     "paths": {"type": "list", "elements": "path", "default": []},
     "files": {"type": "dict", "default": {}},
     "texts": {"type": "list", "elements": "path", "default": []},
@@ -351,23 +351,23 @@ QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
 }
 
 
-def packages(module: AnsibleModule) -> t.Tuple[t.List[str], t.List[str]]:
+def packages(module: AnsibleModule) -> tuple[list[str], list[str]]:
     """Installed and interrupted packages."""
     rc, out, err = ask(module, ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\\t${Package}\\n"])
     if rc != 0:
-        module.fail_json(msg="dpkg cannot list the installed packages: {0}".format((err or out).strip()))
+        module.fail_json(msg=f"dpkg cannot list the installed packages: {(err or out).strip()}")
     return parse_packages(out)
 
 
-def beacon_database(directory: str) -> t.Dict[str, str]:
+def beacon_database(directory: str) -> dict[str, str]:
     """How a beacon node's database has begun, or why it cannot be read."""
     try:
         return {"begun": _beacon_database.begun(directory)}
     except (StakingError, OSError) as exc:
-        return {"msg": "The beacon node's database cannot be read: {0}".format(exc)}
+        return {"msg": f"The beacon node's database cannot be read: {exc}"}
 
 
-def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What is said to one question; the units of all questions are known by then."""
     paths = {path: look(path) for path in expand(asked["paths"])}
     texts = {path: read(path) for path in expand(asked["texts"])}
@@ -396,18 +396,18 @@ def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping
     return found
 
 
-def questions(module: AnsibleModule) -> t.Dict[str, t.Dict[str, t.Any]]:
+def questions(module: AnsibleModule) -> dict[str, dict[str, t.Any]]:
     """The questions of others, each with its defaults."""
     found = {}
     for name, asked in module.params["also"].items():
         result = ArgumentSpecValidator(QUESTION).validate(asked)
         if result.error_messages:
-            module.fail_json(msg="also.{0}: {1}".format(name, "; ".join(result.error_messages)))
+            module.fail_json(msg="also.{}: {}".format(name, "; ".join(result.error_messages)))
         found[name] = result.validated_parameters
     return found
 
 
-def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def report(module: AnsibleModule) -> dict[str, t.Any]:
     """Everything that was asked for."""
     also = questions(module)
     named = [unit for asked in [module.params, *also.values()] for unit in asked["units"]]
@@ -420,7 +420,7 @@ def report(module: AnsibleModule) -> t.Dict[str, t.Any]:
     }
 
 
-def system(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def system(module: AnsibleModule) -> dict[str, t.Any]:
     """Facts of M(ansible.builtin.setup) that roles of this collection use, for the distributions that they run on.
 
     Its own collectors are twice as much to send, and to load, as all the rest.

@@ -63,10 +63,10 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s
 LONGEST_KEY = 4096
 
 
-def judge(path: str, namespaces: t.Sequence[str]) -> t.Dict[str, t.Any]:
+def judge(path: str, namespaces: t.Sequence[str]) -> dict[str, t.Any]:
     """What an archive holds, and what is wrong with it."""
-    entries: t.Dict[str, t.Dict[str, int]] = {}
-    keys: t.Dict[str, str] = {}
+    entries: dict[str, dict[str, int]] = {}
+    keys: dict[str, str] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:

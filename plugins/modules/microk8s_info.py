@@ -337,7 +337,7 @@ SNAPD_STATE = Path("/var/lib/snapd/state.json")
 LANGUAGE = {"LANGUAGE": "C", "LC_ALL": "C"}
 
 
-def run(module: AnsibleModule, *argv: str) -> t.Tuple[int, str, str]:
+def run(module: AnsibleModule, *argv: str) -> tuple[int, str, str]:
     """Run a command in the C locale, by its absolute path where it is a snap's."""
     code, out, err = module.run_command(list(argv), environ_update=LANGUAGE)
     return code, out, err
@@ -346,7 +346,7 @@ def run(module: AnsibleModule, *argv: str) -> t.Tuple[int, str, str]:
 Row = t.Dict[str, t.Any]
 
 
-def read_snap(module: AnsibleModule) -> t.Tuple[Row, t.Optional[Row], t.List[Row]]:
+def read_snap(module: AnsibleModule) -> tuple[Row, t.Optional[Row], list[Row]]:
     """What snapd is, and what it says of MicroK8s and of the snaps that it runs on."""
     snap = module.get_bin_path("snap")
     if snap is None:
@@ -383,7 +383,7 @@ def read_text(path: Path) -> str:
         return ""
 
 
-def read_identity() -> t.Dict[str, t.Any]:
+def read_identity() -> dict[str, t.Any]:
     """What tells this machine from others, read where the kubelet reads it."""
     uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     return {
@@ -394,7 +394,7 @@ def read_identity() -> t.Dict[str, t.Any]:
     }
 
 
-def read_sudo(module: AnsibleModule) -> t.Optional[t.Dict[str, t.Any]]:
+def read_sudo(module: AnsibleModule) -> t.Optional[dict[str, t.Any]]:
     """What `sudo -E` really does: sudo-rs takes the option and drops it, and a policy may forbid it."""
     sudo = module.get_bin_path("sudo")
     if sudo is None:
@@ -409,7 +409,7 @@ def read_sudo(module: AnsibleModule) -> t.Optional[t.Dict[str, t.Any]]:
     }
 
 
-def read_machine() -> t.Dict[str, t.Any]:
+def read_machine() -> dict[str, t.Any]:
     """Facts that decide which MicroK8s may run here."""
     routes = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
     return {
@@ -426,7 +426,7 @@ def read_machine() -> t.Dict[str, t.Any]:
     }
 
 
-def read_addresses(module: AnsibleModule) -> t.List[str]:
+def read_addresses(module: AnsibleModule) -> list[str]:
     """The machine's own addresses, without a need for gathered facts; of IPv6 those that others can reach."""
     ip = module.get_bin_path("ip", required=True)
     code, out, err = run(module, ip, "-o", "address", "show")
@@ -436,7 +436,7 @@ def read_addresses(module: AnsibleModule) -> t.List[str]:
     return [*re.findall(r"\binet ([\d.]+)", out), *six]
 
 
-def read_kubernetes_python(venv: t.Optional[str]) -> t.Dict[str, t.Optional[str]]:
+def read_kubernetes_python(venv: t.Optional[str]) -> dict[str, t.Optional[str]]:
     """The version of the Python package for this interpreter and in a virtual environment, without importing it."""
     from importlib import metadata
 
@@ -451,9 +451,9 @@ def read_kubernetes_python(venv: t.Optional[str]) -> t.Dict[str, t.Optional[str]
     return {"interpreter": sys.executable, "system": system, "venv": inside}
 
 
-def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def read_cluster(module: AnsibleModule) -> dict[str, t.Any]:
     """The API's word on nodes, namespaces and deployments. Not ready is an answer, not an error."""
-    nothing: t.Dict[str, t.Any] = {
+    nothing: dict[str, t.Any] = {
         **{"nodes": [], "namespaces": [], "foreign_namespaces": [], "deployments": [], "leases": {}}
     }
     if not is_there(MICROK8S):
@@ -479,7 +479,7 @@ def read_cluster(module: AnsibleModule) -> t.Dict[str, t.Any]:
     return {"api": {"ready": False, "reason": (err.strip() or out.strip())[:300]}, **nothing}
 
 
-def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
+def read_addons(module: AnsibleModule) -> t.Optional[dict[str, bool]]:
     """Which addons are enabled; None as long as MicroK8s does not say."""
     _code, out, _err = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
     try:
@@ -488,7 +488,7 @@ def read_addons(module: AnsibleModule) -> t.Optional[t.Dict[str, bool]]:
         return None
 
 
-def read_datastore(module: AnsibleModule) -> t.Optional[t.List[t.Dict[str, str]]]:
+def read_datastore(module: AnsibleModule) -> t.Optional[list[dict[str, str]]]:
     """Who votes in the datastore; None as long as MicroK8s does not say."""
     _code, out, _err = run(module, MICROK8S, "status", "--format", "yaml", "--timeout", "30")
     try:
@@ -497,7 +497,7 @@ def read_datastore(module: AnsibleModule) -> t.Optional[t.List[t.Dict[str, str]]
         return None
 
 
-def read_dns(module: AnsibleModule) -> t.List[str]:
+def read_dns(module: AnsibleModule) -> list[str]:
     """Whom the cluster's DNS asks; nobody while it is not there."""
     code, out, _unused = run(
         module,
@@ -509,7 +509,7 @@ def read_dns(module: AnsibleModule) -> t.List[str]:
     return parse_dns_servers(out) if code == 0 else []
 
 
-def read_node(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def read_node(module: AnsibleModule) -> dict[str, t.Any]:
     """What this machine knows by itself."""
     files = Files()
     snapd, snap, bases = read_snap(module)
@@ -540,7 +540,7 @@ def read_node(module: AnsibleModule) -> t.Dict[str, t.Any]:
     }
 
 
-def look(module: AnsibleModule) -> t.Tuple[t.Dict[str, t.Any], bool]:
+def look(module: AnsibleModule) -> tuple[dict[str, t.Any], bool]:
     """The cluster as it is now, and whether that is all that was to be waited for."""
     wanted = module.params
     seen = read_cluster(module)

@@ -109,7 +109,7 @@ def write_first(module: AnsibleModule, name: str) -> str:
         raise ProbeError(out.strip()[:300] or "kubectl printed nothing") from exc
 
 
-def watch(name: str, version: str, seconds: float) -> "subprocess.Popen[bytes]":
+def watch(name: str, version: str, seconds: float) -> subprocess.Popen[bytes]:
     """A watch from one version on, so that what it shows has come as an event and in no other way."""
     path = f"/api/v1/namespaces/{NAMESPACE}/configmaps?watch=1&resourceVersion={version}"
     path += f"&fieldSelector=metadata.name%3D{name}&timeoutSeconds={int(seconds) + 60}"
@@ -122,7 +122,7 @@ def watch(name: str, version: str, seconds: float) -> "subprocess.Popen[bytes]":
     )
 
 
-def wait(process: "subprocess.Popen[bytes]", token: str, seconds: float) -> t.Tuple[bool, float, str]:
+def wait(process: subprocess.Popen[bytes], token: str, seconds: float) -> tuple[bool, float, str]:
     """Whether the token comes out of a watch in time, after how long, and what came instead."""
     begun = time.monotonic()
     if process.stdout is None:
@@ -141,7 +141,7 @@ def wait(process: "subprocess.Popen[bytes]", token: str, seconds: float) -> t.Tu
             return False, time.monotonic() - begun, ""
 
 
-def probe(module: AnsibleModule, name: str, seconds: float) -> t.Dict[str, t.Any]:
+def probe(module: AnsibleModule, name: str, seconds: float) -> dict[str, t.Any]:
     """Write, watch, write again, and see."""
     token = secrets.token_hex(16)
     patch = json.dumps({"data": {"written": token}})

@@ -64,17 +64,17 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files impo
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
 
 
-def find(path: str, addresses: t.Collection[str]) -> t.Dict[str, t.Any]:
+def find(path: str, addresses: t.Collection[str]) -> dict[str, t.Any]:
     """The client that is meant, if it is the only one and holds nothing else; and what stands against it."""
     wanted = {_nfsd.canonical(one) for one in addresses}
-    found: t.Dict[str, t.Any] = {"known": False, "problem": "", "number": ""}
+    found: dict[str, t.Any] = {"known": False, "problem": "", "number": ""}
     hidden = _nfsd.blind()
     if hidden is not None:
         return dict(found, problem=hidden)
     holders = [client for client in _silence.read_clients({"probe": path}) if client.holds]
     if len(holders) != 1 or _nfsd.canonical(holders[0].address) not in wanted:
         who = ", ".join(client.address for client in holders) or "no client"
-        return dict(found, problem="{0} holds the lock on {1}, by what the NFS server knows".format(who, path))
+        return dict(found, problem=f"{who} holds the lock on {path}, by what the NFS server knows")
     found.update(known=True, number=holders[0].number)
     inode = _nfsd.inode_of(path)
     folder = os.path.join(_nfsd.ROOT, "clients", holders[0].number)
@@ -89,7 +89,7 @@ def find(path: str, addresses: t.Collection[str]) -> t.Dict[str, t.Any]:
         }
     )
     if others:
-        found["problem"] = "{0} holds other locks as well ({1}), which it would lose".format(
+        found["problem"] = "{} holds other locks as well ({}), which it would lose".format(
             holders[0].address, ", ".join(others[:5])
         )
     return found
@@ -110,7 +110,7 @@ def main() -> None:
         if ready and not module.check_mode:
             _silence.expire(found["number"])
     except (StakingError, _nfsd.NfsdError, OSError) as exc:
-        module.fail_json(msg="The NFS server cannot be asked: {0}".format(exc))
+        module.fail_json(msg=f"The NFS server cannot be asked: {exc}")
     module.exit_json(changed=ready, expired=ready, known=found["known"], problem=found["problem"])
 
 

@@ -186,7 +186,7 @@ class Reader:
 
     def __init__(self, root: str = "/") -> None:
         self.root = root
-        self.problems: t.List[str] = []
+        self.problems: list[str] = []
 
     def text(self, path: str, required: bool = True) -> str:
         """The text of a file; its absence is a problem where it is required, an error always."""
@@ -195,16 +195,16 @@ class Reader:
                 return handle.read()
         except OSError as exc:
             if required or exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
-                self.problems.append("/{0} cannot be read: {1}".format(path, reason_of(exc)))
+                self.problems.append(f"/{path} cannot be read: {reason_of(exc)}")
             return ""
 
-    def names(self, path: str) -> t.List[str]:
+    def names(self, path: str) -> list[str]:
         """The names in a directory; none where it is not there."""
         try:
             return sorted(os.listdir(os.path.join(self.root, path)))
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
-                self.problems.append("/{0} cannot be read: {1}".format(path, reason_of(exc)))
+                self.problems.append(f"/{path} cannot be read: {reason_of(exc)}")
             return []
 
     def number(self, path: str) -> int:
@@ -213,16 +213,16 @@ class Reader:
         return int(text) if text.isdigit() else 0
 
 
-def clients(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
+def clients(reader: Reader) -> list[dict[str, t.Any]]:
     """Every client the server knows, with its states. A client may leave while it is read."""
     found = []
     for number in reader.names(NFSD + "/clients"):
-        name = "{0}/clients/{1}".format(NFSD, number)
+        name = f"{NFSD}/clients/{number}"
         folder = os.path.join(reader.root, name)
         info = _nfsd.parse_info(reader.text(name + "/info", required=False))
         if not info:
             if is_directory(folder):
-                reader.problems.append("/{0}/info cannot be read".format(name))
+                reader.problems.append(f"/{name}/info cannot be read")
             continue
         states = _nfsd.parse_states(reader.text(name + "/states", required=is_directory(folder)))
         found.append(
@@ -237,12 +237,12 @@ def clients(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
     return found
 
 
-def settings(reader: Reader, ours: str) -> t.List[_nfsd.Setting]:
+def settings(reader: Reader, ours: str) -> list[_nfsd.Setting]:
     """What every file says about the server, in the order in which they are read; the last word counts.
 
     Our file has its place among them whether it is written or not.
     """
-    found: t.List[_nfsd.Setting] = []
+    found: list[_nfsd.Setting] = []
     names = ["usr/etc/nfs.conf", "etc/nfs.conf"]
     there = {*reader.names("etc/nfs.conf.d"), os.path.basename(ours)}
     names += ["etc/nfs.conf.d/" + name for name in _nfsd.conf_order(there)]
@@ -261,15 +261,15 @@ def settings(reader: Reader, ours: str) -> t.List[_nfsd.Setting]:
             ]
     for folder in UNITS:
         for unit in UNIT_NAMES:
-            files = ["{0}/{1}".format(folder, unit)]
-            files += ["{0}/{1}.d/{2}".format(folder, unit, name) for name in reader.names(files[0] + ".d")]
+            files = [f"{folder}/{unit}"]
+            files += [f"{folder}/{unit}.d/{name}" for name in reader.names(files[0] + ".d")]
             for name in files:
                 if name.endswith((".service", ".conf")):
                     found += _nfsd.parse_unit(reader.text(name, required=False), "/" + name)
     return found
 
 
-def exports(reader: Reader) -> t.List[t.Dict[str, t.Any]]:
+def exports(reader: Reader) -> list[dict[str, t.Any]]:
     """Every export that a file asks for, or that is in force, with its file and its client in words."""
     names = ["etc/exports"]
     for name in reader.names("etc/exports.d"):
@@ -289,10 +289,10 @@ def report(
     wanted: t.Optional[t.Mapping[str, t.Any]] = None,
     file: str = "",
     directories: t.Sequence[str] = (),
-) -> t.Dict[str, t.Any]:
+) -> dict[str, t.Any]:
     """Everything the server says about itself."""
     running = is_there(os.path.join(reader.root, NFSD, "threads")) and reader.number(NFSD + "/threads") > 0
-    result: t.Dict[str, t.Any] = {
+    result: dict[str, t.Any] = {
         "running": running,
         "versions": _nfsd.parse_versions(reader.text(NFSD + "/versions")) if running else [],
         "threads": reader.number(NFSD + "/threads") if running else 0,
@@ -334,7 +334,7 @@ def report(
         for state in client["states"]:
             if state["type"] == "deleg":
                 reader.problems.append(
-                    "{0} holds a delegation on {1}".format(client["address"], state.get("filename", "an unknown file"))
+                    "{} holds a delegation on {}".format(client["address"], state.get("filename", "an unknown file"))
                 )
     result["problems"] = reader.problems
     return result

@@ -69,7 +69,6 @@ import ssl
 import struct
 import termios
 import time
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -79,7 +78,7 @@ def unacknowledged(connection: socket.socket) -> int:
     return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
 
 
-def measure(address: str, port: int, kib: int, seconds: float) -> t.Tuple[float, str]:
+def measure(address: str, port: int, kib: int, seconds: float) -> tuple[float, str]:
     """How long it took, and why it was not all in time."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Nothing is told to whoever answers, and nothing believed.

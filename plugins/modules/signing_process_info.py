@@ -105,7 +105,7 @@ def _read(path: str, limit: int = _LIMIT) -> bytes:
         return handle.read(limit)
 
 
-def mounts(folder: str) -> t.List[_Mount]:
+def mounts(folder: str) -> list[_Mount]:
     """What a process sees mounted."""
     found = []
     for line in _read(os.path.join(folder, "mountinfo"), 64 * _LIMIT).decode("utf-8", "surrogateescape").splitlines():
@@ -134,7 +134,7 @@ def _source(mount: _Mount, host: t.Sequence[_Mount]) -> str:
     return _joined(best.point, mount.root[len(best.root.rstrip("/")) :]) if best else ""
 
 
-def volumes(folder: str, host: t.Sequence[_Mount]) -> t.List[str]:
+def volumes(folder: str, host: t.Sequence[_Mount]) -> list[str]:
     """Sources of a process's mounts, and the databases it has open."""
     seen = mounts(folder)
     contained = seen != list(host)
@@ -218,14 +218,14 @@ def verdict(folder: str, names: t.Sequence[str]) -> t.Optional[Verdict]:
         if found is not None and found.client.name == "Nimbus" and not found.signs:
             place = _keys_of_nimbus(folder, words)
             if place:
-                found = found._replace(signs=True, why="it is Nimbus and has keys in {0}".format(place))
+                found = found._replace(signs=True, why=f"it is Nimbus and has keys in {place}")
     return found
 
 
-def signers(proc: str, names: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
+def signers(proc: str, names: t.Sequence[str]) -> list[dict[str, t.Any]]:
     """Every process below proc that may sign."""
     found = []
-    host: t.Optional[t.List[_Mount]] = None
+    host: t.Optional[list[_Mount]] = None
     for entry in sorted((name for name in os.listdir(proc) if name.isdigit()), key=int):
         folder = os.path.join(proc, entry)
         try:
@@ -234,7 +234,7 @@ def signers(proc: str, names: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
             continue  # Gone.
         except OSError as exc:
             if is_directory(folder):
-                reason = "it cannot be read: {0}".format(exc.strerror)
+                reason = f"it cannot be read: {exc.strerror}"
                 found.append({"pid": int(entry), "reason": reason, "client": "", "volumes": []})
             continue
         if seen is None or not seen.signs:
@@ -246,7 +246,7 @@ def signers(proc: str, names: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
         except OSError as exc:
             if not is_directory(folder):
                 continue
-            item["reason"] = "{0}; its mounts cannot be read: {1}".format(seen.why, exc.strerror)
+            item["reason"] = f"{seen.why}; its mounts cannot be read: {exc.strerror}"
         found.append(item)
     return found
 
@@ -260,7 +260,7 @@ def main() -> None:
     try:
         found = signers("/proc", module.params["names"])
     except OSError as exc:
-        module.fail_json(msg="the processes of this machine cannot be read: {0}".format(exc))
+        module.fail_json(msg=f"the processes of this machine cannot be read: {exc}")
     module.exit_json(changed=False, processes=found)
 
 

@@ -122,7 +122,7 @@ def probe_of(told: t.Mapping[str, t.Any]) -> _fence.Probe:
     )
 
 
-def judge(params: t.Mapping[str, t.Any]) -> t.List[str]:
+def judge(params: t.Mapping[str, t.Any]) -> list[str]:
     """Everything that stands against it."""
     if params["probe"] is not None:
         return _fence.of_probe(probe_of(params["probe"]))

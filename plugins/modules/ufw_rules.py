@@ -274,28 +274,28 @@ class Firewall:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.ufw = module.get_bin_path("ufw")
-        self.ways: t.Dict[str, str] = {}
+        self.ways: dict[str, str] = {}
 
     def run(self, arguments: t.Sequence[str]) -> str:
         """Run ufw; its refusal is ours."""
         command = [str(self.ufw), *arguments]
         rc, out, err = self.module.run_command(command, environ_update={"LC_ALL": "C"})
         if rc != 0:
-            self.module.fail_json(msg="{0} failed: {1}".format(" ".join(command), (err or out).strip()))
+            self.module.fail_json(msg="{} failed: {}".format(" ".join(command), (err or out).strip()))
         return str(out)
 
     def ipv6(self) -> bool:
         """Whether ufw keeps rules for IPv6 as well; it does unless told otherwise."""
         return (_ufw.setting(read(DEFAULTS), "IPV6") or "yes") == "yes"
 
-    def known(self) -> t.List[_ufw.Known]:
+    def known(self) -> list[_ufw.Known]:
         """The rules in ufw's files."""
         found = []
         for family, path in RULES.items():
             found += _ufw.parse_rules(read(path), family)
         return found
 
-    def policies(self) -> t.Dict[str, str]:
+    def policies(self) -> dict[str, str]:
         """The default policies in ufw's files."""
         text = read(DEFAULTS)
         return {name: _ufw.setting(text, names[0]) for name, names in POLICY_NAMES.items()}
@@ -312,20 +312,20 @@ class Firewall:
         rc, out, _err = self.module.run_command([systemctl, "is-enabled", "ufw.service"])
         return rc == 0 and out.strip() == "enabled"
 
-    def iptables(self) -> t.Iterator[t.Tuple[int, str, str]]:
+    def iptables(self) -> t.Iterator[tuple[int, str, str]]:
         """Each family's packet filter: its number, its program, and its rules or why they cannot be read."""
         for family, program in ((4, "iptables"), (6, "ip6tables")):
             if family == 6 and not self.ipv6():
                 continue
             path = self.module.get_bin_path(program)
             if path is None:
-                yield family, "", "{0} is not installed".format(program)
+                yield family, "", f"{program} is not installed"
                 continue
             rc, out, err = self.module.run_command([path, "-w", "-S"])
             if rc == 0:
                 yield family, str(path), str(out)
             else:
-                yield family, "", "{0} -S failed: {1}".format(program, err.strip())
+                yield family, "", f"{program} -S failed: {err.strip()}"
 
     def repair(self) -> None:
         """Put back the ways to ufw's chains that somebody has flushed, before ufw drops what comes by no way."""
@@ -334,7 +334,7 @@ class Firewall:
             if commands:
                 rc, _out, err = self.module.run_command([program + "-restore", "-w", "--noflush"], data=commands)
                 if rc != 0:
-                    self.module.fail_json(msg="{0}-restore failed: {1}".format(program, err.strip()))
+                    self.module.fail_json(msg=f"{program}-restore failed: {err.strip()}")
 
     def inside(self) -> t.Optional[_reach.Inside]:
         """The network behind the machine's own interfaces."""
@@ -350,7 +350,7 @@ class Firewall:
         if not asked:
             return
         ip = self.module.get_bin_path("ip", opt_dirs=["/sbin"], required=True)
-        questions = "".join("route get {0}\n".format(address) for address in asked)
+        questions = "".join(f"route get {address}\n" for address in asked)
         _rc, out, err = self.module.run_command([ip, "-o", "-force", "-batch", "-"], data=questions)
         for line in str(out).splitlines():
             # "local" and the like may come first.
@@ -376,11 +376,11 @@ class Firewall:
         return _reach.Route(interface.group(1), own.group(1))
 
     @functools.lru_cache(maxsize=len(RULES))  # noqa: B019 - one object a run
-    def tables(self, family: int) -> t.Tuple[t.List[_netfilter.Tables], t.Set[t.Tuple[str, str]]]:
+    def tables(self, family: int) -> tuple[list[_netfilter.Tables], set[tuple[str, str]]]:
         """The rules in force of iptables, in either of its forms, and which tables of nftables these are."""
         begin = "iptables" if family == 4 else "ip6tables"
-        found: t.List[_netfilter.Tables] = []
-        skip: t.Set[t.Tuple[str, str]] = set()
+        found: list[_netfilter.Tables] = []
+        skip: set[tuple[str, str]] = set()
         wrong = []
         modern = self.module.get_bin_path(begin + "-nft-save")
         legacy = self.module.get_bin_path(begin + "-legacy-save")
@@ -391,7 +391,7 @@ class Firewall:
         for program in (program for program in programs if program):
             rc, text, err = self.module.run_command([program])
             if rc != 0:
-                wrong.append("{0} failed: {1}".format(program, err.strip()))
+                wrong.append(f"{program} failed: {err.strip()}")
                 continue
             sets = self.sets() if "--match-set" in text else None
             parsed = _netfilter.parse_save(text, "(iptables-legacy) " if program == legacy else "", sets)
@@ -419,7 +419,7 @@ class Firewall:
         return _netfilter.Sets(text) if rc == 0 else None
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - one object a run
-    def nftables(self) -> t.Optional[t.Tuple[t.Any, t.Set[_netfilter.TableName]]]:
+    def nftables(self) -> t.Optional[tuple[t.Any, set[_netfilter.TableName]]]:
         """What nft lists, and which tables of it are dormant; a kernel without nftables has none."""
         nft = self.module.get_bin_path("nft")
         if nft is None:
@@ -428,7 +428,7 @@ class Firewall:
         if rc != 0 and re.search(r"(Protocol|Operation) not supported", err):
             return None
         if rc != 0:
-            raise _netfilter.FilterError("nft -j list ruleset failed: {0}".format(err.strip()))
+            raise _netfilter.FilterError(f"nft -j list ruleset failed: {err.strip()}")
         try:
             document = json.loads(out or "{}")
             if not _netfilter.have_flags(document):
@@ -438,12 +438,12 @@ class Firewall:
             document = self.nft_in_pieces(nft)
         rc, text, err = self.module.run_command([nft, "list", "ruleset"])
         if rc != 0:
-            raise _netfilter.FilterError("nft list ruleset failed: {0}".format(err.strip()))
+            raise _netfilter.FilterError(f"nft list ruleset failed: {err.strip()}")
         return document, _netfilter.dormant(text)
 
-    def nft_in_pieces(self, nft: str) -> t.Dict[str, t.Any]:
+    def nft_in_pieces(self, nft: str) -> dict[str, t.Any]:
         """What nft lists, asked for without its tables."""
-        found: t.List[t.Any] = []
+        found: list[t.Any] = []
         wanted = [["sets"], ["maps"], ["chains"]]
         while wanted:
             words = ["-j", "list", *wanted.pop(0)]
@@ -455,38 +455,36 @@ class Firewall:
                     wanted += [["chain", *name] for name in _netfilter.chain_names(document)]
             except (ValueError, KeyError, TypeError, AttributeError) as exc:
                 raise _netfilter.FilterError(
-                    "the answer of nft {0} is not understood: {1}".format(" ".join(words), err.strip() or exc)
+                    "the answer of nft {} is not understood: {}".format(" ".join(words), err.strip() or exc)
                 ) from exc
         return {"nftables": found}
 
-    def asleep(self) -> t.Set[_netfilter.TableName]:
+    def asleep(self) -> set[_netfilter.TableName]:
         """Tables that filter nothing."""
         listed = self.nftables()
         return listed[1] if listed is not None else set()
 
-    def ruleset(self, skip: t.Set[_netfilter.TableName]) -> t.Optional[_netfilter.Ruleset]:
+    def ruleset(self, skip: set[_netfilter.TableName]) -> t.Optional[_netfilter.Ruleset]:
         """The rules in force of nftables."""
         listed = self.nftables()
         try:
             return None if listed is None else _netfilter.Ruleset(listed[0], skip, listed[1])
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            raise _netfilter.FilterError(
-                "the answer of nft -j list ruleset is not understood: {0}".format(exc)
-            ) from exc
+            raise _netfilter.FilterError(f"the answer of nft -j list ruleset is not understood: {exc}") from exc
 
     def named(self, by: str) -> str:
         """A rule, and the file that it comes from where one holds it."""
         rule = re.sub(r"^(-t \w+ )?(\(iptables-legacy\) )?", "", by)
         for place in PLACES if rule.startswith("-A ") else ():
             if rule in (re.sub(r"\s+", " ", line.strip()) for line in read(place).splitlines()):
-                return "{0} ({1})".format(by, place)
+                return f"{by} ({place})"
         return by
 
-    def families(self) -> t.Tuple[int, ...]:
+    def families(self) -> tuple[int, ...]:
         """Families that the kernel has and ufw filters."""
         return (4, 6) if self.ipv6() and is_there("/proc/net/if_inet6") else (4,)
 
-    def drift(self) -> t.List[str]:
+    def drift(self) -> list[str]:
         """How the kernel differs from ufw's files. What cannot be read differs."""
         found = []
         policies = {POLICY_NAMES[name][1]: value for name, value in self.policies().items()}
@@ -538,13 +536,13 @@ class Effect:
         found = _netfilter.fate(packet, self.tables, self.ruleset, self.opaque, policies=not self.pending)
         table = "ip" if self.family == 4 else "ip6"
         if found.passes and (table, "filter") in self.firewall.asleep():
-            by = "table {0} filter, which is dormant until `nft add table {0} filter`,".format(table)
+            by = f"table {table} filter, which is dormant until `nft add table {table} filter`,"
             return found._replace(by=by)
         return found
 
     def blocked(
         self, names: t.Mapping[_ufw.Rule, str], samples: t.Mapping[_ufw.Rule, t.Any]
-    ) -> t.Iterator[t.Tuple[str, str]]:
+    ) -> t.Iterator[tuple[str, str]]:
         """What stops packets that are needed, and these."""
         inside = self.firewall.inside()
         for rule, name in names.items():
@@ -552,25 +550,23 @@ class Effect:
                 continue
             groups = _reach.packets(rule, self.family, self.firewall.route, inside, samples.get(rule))
             for packet, by in _reach.blocked(groups, self.fates):
-                yield self.firewall.named(by), "{0} ({1})".format(name, _reach.says(packet))
+                yield self.firewall.named(by), f"{name} ({_reach.says(packet)})"
 
-    def exposed(self, closed: t.Mapping[t.Tuple[str, int], str]) -> t.Iterator[t.Tuple[str, str]]:
+    def exposed(self, closed: t.Mapping[tuple[str, int], str]) -> t.Iterator[tuple[str, str]]:
         """What lets in anybody, and where."""
         for packet, by in _reach.exposed(closed, self.family, self.firewall.route, self.fates, self.pending):
             name = closed[packet.proto, packet.port]
-            yield self.firewall.named(by), "{0} ({1} {2})".format(name, packet.proto, packet.port)
+            yield self.firewall.named(by), f"{name} ({packet.proto} {packet.port})"
 
 
-def grouped(found: t.Iterable[t.Tuple[str, str]], words: str, most: int = 3) -> t.List[str]:
+def grouped(found: t.Iterable[tuple[str, str]], words: str, most: int = 3) -> list[str]:
     """One sentence for each rule that decides."""
-    those: t.Dict[str, t.List[str]] = {}
+    those: dict[str, list[str]] = {}
     for by, what in found:
         if what not in those.setdefault(by, []):
             those[by].append(what)
     return [
-        "{0} {1} {2}{3}".format(
-            by, words, ", ".join(items[:most]), " and {0} more".format(len(items) - most) if len(items) > most else ""
-        )
+        f"{by} {words} {', '.join(items[:most])}{f' and {len(items) - most} more' if len(items) > most else ''}"
         for by, items in those.items()
     ]
 
@@ -598,11 +594,11 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
+def apply(module: AnsibleModule, firewall: Firewall) -> dict[str, t.Any]:
     """Bring ufw to what is wanted and say what that took."""
     params = module.params
-    names: t.Dict[_ufw.Rule, str] = {}
-    samples: t.Dict[_ufw.Rule, t.Any] = {}
+    names: dict[_ufw.Rule, str] = {}
+    samples: dict[_ufw.Rule, t.Any] = {}
     for item in params["rules"]:
         rule = _ufw.wanted(item)
         names.setdefault(rule, params["prefix"] + item["name"])
@@ -614,20 +610,17 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
     ipv6 = firewall.ipv6()
     planned = _ufw.plan(rules, firewall.known(), params["prefix"], ipv6, needs)
     now = firewall.policies()
-    policies = [
-        "{0} {1}".format(name, params[name]) for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]
-    ]
+    policies = [f"{name} {params[name]}" for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]]
     enable = params["enabled"] and not (firewall.is_enabled() and firewall.at_boot())
     drift = firewall.drift() if params["enabled"] and not enable else []
-    result: t.Dict[str, t.Any] = {
+    result: dict[str, t.Any] = {
         "added": [str(rule) for rule in planned.add],
         "removed": [str(rule) for rule in planned.remove],
         "policies": policies,
         "enabled": bool(enable),
         "drift": drift,
         "first": [
-            "{0} (before: {1})".format(rule, "; ".join(str(other) for other in others))
-            for rule, others in planned.first
+            "{} (before: {})".format(rule, "; ".join(str(other) for other in others)) for rule, others in planned.first
         ],
         "installed": firewall.ufw is not None,
         "blocked": [],
@@ -668,14 +661,12 @@ def apply(module: AnsibleModule, firewall: Firewall) -> t.Dict[str, t.Any]:
         firewall.run(["reload"])
 
     left = _ufw.plan(rules, firewall.known(), params["prefix"], firewall.ipv6(), needs)
-    wrong = ["missing: {0}".format(rule) for rule in left.add] + [
-        "still there: {0}".format(rule) for rule in left.remove
-    ]
+    wrong = [f"missing: {rule}" for rule in left.add] + [f"still there: {rule}" for rule in left.remove]
     if params["enabled"]:
         wrong += [] if firewall.is_enabled() and firewall.at_boot() else ["ufw is not enabled"]
         wrong += firewall.drift()
     if wrong:
-        module.fail_json(msg="ufw took the commands but is not as wanted: {0}".format("; ".join(wrong)), **result)
+        module.fail_json(msg="ufw took the commands but is not as wanted: {}".format("; ".join(wrong)), **result)
     if params["enabled"]:
         firewall.tables.cache_clear()
         firewall.nftables.cache_clear()
@@ -690,7 +681,7 @@ def effect(
     firewall: Firewall,
     names: t.Mapping[_ufw.Rule, str],
     samples: t.Mapping[_ufw.Rule, t.Any],
-    result: t.Dict[str, t.Any],
+    result: dict[str, t.Any],
 ) -> None:
     """Add to the result what the rules in force stop, and what they let in."""
     params = firewall.module.params
@@ -705,8 +696,8 @@ def effect(
         if closed and not any(_opens(rule, "tcp", port) for rule in [*names, *known]):
             closed["tcp", port] = "a port that no rule opens"
             break
-    blocked: t.List[t.Tuple[str, str]] = []
-    exposed: t.List[t.Tuple[str, str]] = []
+    blocked: list[tuple[str, str]] = []
+    exposed: list[tuple[str, str]] = []
     firewall.ask_ways(_reach.asked_for(names, samples, firewall.families(), firewall.inside()))
     for family in firewall.families():
         one = Effect(firewall, family, pending)
@@ -725,16 +716,16 @@ def _opens(rule: _ufw.Rule, proto: str, port: int) -> bool:
     return not rule.denies() and rule.source == "any" and not rule.interface_in and rule.overlaps(probe)
 
 
-def refuse(module: AnsibleModule, result: t.Dict[str, t.Any]) -> None:
+def refuse(module: AnsibleModule, result: dict[str, t.Any]) -> None:
     """Fail where the rules in force stop what is needed, or let in what must not come in."""
     wrong = []
     if result["blocked"]:
-        wrong.append("The firewall keeps out what the site needs: {0}".format("; ".join(result["blocked"])))
+        wrong.append("The firewall keeps out what the site needs: {}".format("; ".join(result["blocked"])))
     if result["exposed"]:
-        wrong.append("The firewall is open where it must not be: {0}".format("; ".join(result["exposed"])))
+        wrong.append("The firewall is open where it must not be: {}".format("; ".join(result["exposed"])))
     if wrong:
         module.fail_json(
-            msg="{0}. Rules of other programs stay as they are; delete each rule named here (`iptables -D ...`, or"
+            msg="{}. Rules of other programs stay as they are; delete each rule named here (`iptables -D ...`, or"
             " `ufw delete ...` for a rule in ufw-user-...), also in the file that loads it at boot, or put it behind"
             " ufw's chains, or take the site's addresses out of the set that it names, then run again.".format(
                 ". ".join(wrong)

@@ -55,7 +55,7 @@ class Microk8sError(Exception):
     """Something that had to be read could not be understood."""
 
 
-def parse_snap_version(text: str) -> t.Tuple[int, int]:
+def parse_snap_version(text: str) -> tuple[int, int]:
     """The version of snapd itself, as `snap version` prints it."""
     found = re.search(r"^snapd\s+(\d+)\.(\d+)", text, re.MULTILINE)
     if not found:
@@ -63,7 +63,7 @@ def parse_snap_version(text: str) -> t.Tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _snap_row(line: str) -> t.Dict[str, t.Any]:
+def _snap_row(line: str) -> dict[str, t.Any]:
     columns = line.split()
     if len(columns) < 5:
         raise Microk8sError(f"snap list has an unreadable row: {line!r}")
@@ -79,7 +79,7 @@ def _snap_row(line: str) -> t.Dict[str, t.Any]:
     }
 
 
-def parse_snap_list(text: str, name: str = "microk8s") -> t.Optional[t.Dict[str, t.Any]]:
+def parse_snap_list(text: str, name: str = "microk8s") -> t.Optional[dict[str, t.Any]]:
     """The row of one snap in `snap list`, or None when the snap is not installed."""
     for line in text.splitlines():
         if line.split()[:1] == [name]:
@@ -87,7 +87,7 @@ def parse_snap_list(text: str, name: str = "microk8s") -> t.Optional[t.Dict[str,
     return None
 
 
-def parse_bases(text: str) -> t.List[t.Dict[str, t.Any]]:
+def parse_bases(text: str) -> list[dict[str, t.Any]]:
     """The rows of snapd and of every base in `snap list`: what MicroK8s runs on, and is restarted by."""
     found = []
     for line in text.splitlines()[1:]:
@@ -98,7 +98,7 @@ def parse_bases(text: str) -> t.List[t.Dict[str, t.Any]]:
     return sorted(found, key=lambda row: str(row["name"]))
 
 
-def snaps_behind(snaps: t.Iterable[t.Mapping[str, t.Any]], offered: t.Mapping[str, t.Any]) -> t.List[str]:
+def snaps_behind(snaps: t.Iterable[t.Mapping[str, t.Any]], offered: t.Mapping[str, t.Any]) -> list[str]:
     """Those snaps of which the store has a newer revision. One that was installed from a file (x1) has none of it."""
 
     def number(revision: t.Any) -> int:
@@ -107,7 +107,7 @@ def snaps_behind(snaps: t.Iterable[t.Mapping[str, t.Any]], offered: t.Mapping[st
     return [snap["name"] for snap in snaps if number(offered.get(snap["name"], 0)) > number(snap["revision"])]
 
 
-def short_holds(text: str, now: datetime) -> t.Set[str]:
+def short_holds(text: str, now: datetime) -> set[str]:
     """Snaps whose refreshes are held for less than a year, from snapd's state: `snap list` calls these held as well.
 
     Without an end (`snap refresh --hold`) it ends in some centuries. A snap may be held by several; the last counts.
@@ -141,7 +141,7 @@ def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:
     return None
 
 
-def _der_item(data: bytes, at: int) -> t.Tuple[int, int, int]:
+def _der_item(data: bytes, at: int) -> tuple[int, int, int]:
     """Tag, start of the content and end of the content of the DER item at a place."""
     tag, length, start = data[at], data[at + 1], at + 2
     if length & 0x80:
@@ -187,7 +187,7 @@ def fingerprint(pem: str) -> str:
         raise Microk8sError(f"not a certificate: {exc}") from exc
 
 
-def certificates_in_kubeconfig(text: str) -> t.List[str]:
+def certificates_in_kubeconfig(text: str) -> list[str]:
     """Client certificates written into a kubeconfig."""
     found = re.findall(r"^\s*(?:- )?['\"]?client-certificate-data['\"]?:\s*['\"]?([^\s'\"#]+)", text, re.MULTILINE)
     try:
@@ -196,7 +196,7 @@ def certificates_in_kubeconfig(text: str) -> t.List[str]:
         raise Microk8sError(f"client-certificate-data is not base64: {exc}") from exc
 
 
-def parse_nodes(document: str, now: t.Optional[float] = None) -> t.Dict[str, t.Any]:
+def parse_nodes(document: str, now: t.Optional[float] = None) -> dict[str, t.Any]:
     """What `kubectl get nodes,namespaces,deployments.apps,leases.coordination.k8s.io -A -o json` says.
 
     `leases` has, for each lease of kube-system, when it was renewed, and so has `renewed` of each node, whose kubelet
@@ -206,7 +206,7 @@ def parse_nodes(document: str, now: t.Optional[float] = None) -> t.Dict[str, t.A
     try:
         items = json.loads(document)["items"]
         nodes, namespaces, deployments = [], [], []
-        leases: t.Dict[str, t.Dict[str, float]] = {"kube-system": {}, "kube-node-lease": {}}
+        leases: dict[str, dict[str, float]] = {"kube-system": {}, "kube-node-lease": {}}
         for item in items:
             meta = item["metadata"]
             if item["kind"] == "Namespace":
@@ -276,7 +276,7 @@ def ready_nodes(
     leases: t.Optional[t.Iterable[t.Mapping[str, t.Any]]] = None,
     now: t.Optional[float] = None,
     taking_pods: bool = False,
-) -> t.List[str]:
+) -> list[str]:
     """The names of those Node objects that are Ready; with leases, and whose kubelets renew these."""
     if (leases is None) != (now is None):
         raise ValueError("leases are judged by the time when they were read")
@@ -290,7 +290,7 @@ def ready_nodes(
     ]
 
 
-def pod_tunnels(nodes: t.Iterable[t.Mapping[str, t.Any]], without: str = "") -> t.List[t.Dict[str, str]]:
+def pod_tunnels(nodes: t.Iterable[t.Mapping[str, t.Any]], without: str = "") -> list[dict[str, str]]:
     """The ends of the pod network's tunnels, on all of these Node objects but one."""
     found = {node["metadata"]["name"]: (node["metadata"].get("annotations") or {}).get(TUNNEL) or "" for node in nodes}
     return [{"name": name, "address": address} for name, address in found.items() if address and name != without]
@@ -301,9 +301,9 @@ def controllers_work(leases: t.Mapping[str, float], now: float) -> bool:
     return all(now - leases.get(name, 0) < LEADERLESS_SECONDS for name in ("kube-controller-manager", "kube-scheduler"))
 
 
-def parse_addons(text: str) -> t.Dict[str, bool]:
+def parse_addons(text: str) -> dict[str, bool]:
     """Addon -> enabled, from `microk8s status --format short`. The repository's name is dropped."""
-    addons: t.Dict[str, bool] = {}
+    addons: dict[str, bool] = {}
     for line in text.partition("addons:\n")[2].splitlines():
         name, colon, state = line.strip().partition(": ")
         if colon and state in ("enabled", "disabled"):
@@ -315,7 +315,7 @@ def parse_addons(text: str) -> t.Dict[str, bool]:
     return addons
 
 
-def parse_members(text: str) -> t.List[t.Dict[str, str]]:
+def parse_members(text: str) -> list[dict[str, str]]:
     """The members of the datastore in `microk8s status --format yaml`: address and role (voter, standby or spare).
 
     The only place that says who votes: cluster.yaml lags behind, and has one that left for as long as nobody starts.
@@ -333,7 +333,7 @@ def parse_members(text: str) -> t.List[t.Dict[str, str]]:
 
 def backup_faults(
     entries: t.Mapping[str, t.Mapping[str, int]], keys: t.Mapping[str, str], wanted: t.Iterable[str]
-) -> t.List[str]:
+) -> list[str]:
     """What is wrong with a backup: one pair of files an entry, N.key with the name of the key and N.data.
 
     `entries` has the sizes of the files by stem and ending, `keys` the name of the key by stem.
@@ -349,14 +349,14 @@ def backup_faults(
     return faults
 
 
-def shown_addons(deployments: t.Iterable[t.Mapping[str, t.Any]], helm: bool) -> t.Dict[str, bool]:
+def shown_addons(deployments: t.Iterable[t.Mapping[str, t.Any]], helm: bool) -> dict[str, bool]:
     """The addons that are enabled for certain: those by whose objects and files MicroK8s itself tells it."""
     there = {item["name"] for item in deployments if item["namespace"] == "kube-system"}
     found = {name: True for name, deployment in ADDON_DEPLOYMENTS.items() if deployment in there}
     return {**found, **({"helm3": True} if helm else {})}
 
 
-def parse_dns_servers(corefile: str) -> t.List[str]:
+def parse_dns_servers(corefile: str) -> list[str]:
     """Whom CoreDNS asks for names outside the cluster; empty when it asks the node's own servers, or nobody."""
     found = re.search(r"^\s*forward \. ([^{\n]+)", corefile, re.MULTILINE)
     return [word for word in found[1].split() if not word.startswith("/")] if found else []
@@ -364,7 +364,7 @@ def parse_dns_servers(corefile: str) -> t.List[str]:
 
 def missing_nodes(
     nodes: t.Iterable[t.Mapping[str, t.Any]], wanted: t.Iterable[str], version: str = "", renewed_after: float = 0.0
-) -> t.List[str]:
+) -> list[str]:
     """Those of the wanted nodes that are not Ready, not at a version that begins so, or not heard of since then."""
     ready = {
         node["name"]
@@ -424,7 +424,7 @@ def own_node(
     return max(found, key=lambda item: item[0])[1] if found else None
 
 
-def node_of(there: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any], address: str = "") -> t.Dict[str, t.Any]:
+def node_of(there: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any], address: str = "") -> dict[str, t.Any]:
     """The Node object of a machine in the seed's cluster; empty while the cluster does not know the machine.
 
     `here` and `there` are what microk8s_info returned for the machine and for the seed, with the cluster's nodes.
@@ -444,15 +444,13 @@ def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
     return host
 
 
-def absent_nodes(
-    there: t.Mapping[str, t.Any], machines: t.Iterable[t.Tuple[t.Mapping[str, t.Any], str]]
-) -> t.List[str]:
+def absent_nodes(there: t.Mapping[str, t.Any], machines: t.Iterable[tuple[t.Mapping[str, t.Any], str]]) -> list[str]:
     """The names of nodes of the seed's cluster that are none of these machines, each with its address."""
     present = {node_of(there, here, address).get("name") for here, address in machines}
     return [node["name"] for node in there["nodes"] if node["name"] not in present]
 
 
-def copies(mine: t.Mapping[str, str], others: t.Mapping[str, t.Mapping[str, str]]) -> t.List[str]:
+def copies(mine: t.Mapping[str, str], others: t.Mapping[str, t.Mapping[str, str]]) -> list[str]:
     """Those of the others that have a machine's id and UUID: one disk was copied. Without an id nothing is known."""
     marks = [mine.get(name, "") for name in ("machine_id", "system_uuid")]
     return [
@@ -466,7 +464,7 @@ def without_watch_events(
     watches: t.Mapping[str, t.Mapping[str, t.Any]],
     nodes: t.Iterable[t.Mapping[str, t.Any]],
     addresses: t.Mapping[str, str],
-) -> t.List[str]:
+) -> list[str]:
     """The control planes that deliver no watch events, each with the reason.
 
     watches are what microk8s_watch_probe returned for each, or why it could not be asked. One that the cluster itself
@@ -487,7 +485,7 @@ def join_plan(
     address: str,
     role: str,
     minor: int,
-) -> t.Dict[str, t.Any]:
+) -> dict[str, t.Any]:
     """What has to happen so that this node is in the seed's cluster.
 
     `here` and `there` are what microk8s_info returned for this machine and for the seed, with the cluster's nodes.
@@ -509,7 +507,7 @@ def join_plan(
     wanted = "control_plane" if minor < 23 else role
     node: t.Optional[t.Mapping[str, t.Any]] = None
 
-    def plan(action: str, reason: str, remove: str = "", half: bool = False) -> t.Dict[str, t.Any]:
+    def plan(action: str, reason: str, remove: str = "", half: bool = False) -> dict[str, t.Any]:
         known = str(node["name"]) if node else ""
         note = ""
         if node and known != name:
@@ -680,11 +678,11 @@ class Files:
     def lock(self, name: str) -> bool:
         return (self.data / "var/lock" / name).exists()
 
-    def dqlite_members(self) -> t.List[str]:
+    def dqlite_members(self) -> list[str]:
         text = self.text("var/kubernetes/backend/cluster.yaml") or ""
         return sorted(re.findall(r"^\s*-?\s*Address:\s*['\"]?([^\s'\"]+):\d+", text, re.MULTILINE))
 
-    def proxied_servers(self) -> t.List[str]:
+    def proxied_servers(self) -> list[str]:
         """Whom a worker's API proxy talks to."""
         text = self.text("args/traefik/provider.yaml") or ""
         return sorted(set(re.findall(r"address:\s*['\"]?([\d.]+):\d+", text)))
@@ -705,7 +703,7 @@ class Files:
         snap = self.data.parents[3] / "snap/microk8s/current"
         return (snap / "bin/helm").exists() or (self.data / "bin/helm3").exists()
 
-    def membership(self) -> t.Dict[str, t.Any]:
+    def membership(self) -> dict[str, t.Any]:
         """Where this node belongs.
 
         `state` is `single` (in no cluster but its own), `control_plane` or `worker`; `half_joined` is a join that
@@ -733,7 +731,7 @@ class Files:
             "stopped": self.lock("stopped.lock"),
         }
 
-    def certificates(self, now: datetime) -> t.List[t.Dict[str, t.Any]]:
+    def certificates(self, now: datetime) -> list[dict[str, t.Any]]:
         """Every certificate the node uses, with the days it still has; the one that ends first comes first."""
         found = [(path, path.read_text(encoding="utf-8")) for path in sorted(self.data.glob("certs/*.crt"))]
         backend = self.data / "var/kubernetes/backend/cluster.crt"

@@ -20,7 +20,7 @@ def below(found: Reading, *names: str) -> Reading:
     return found
 
 
-def wallets_not_read(storage: Reading) -> t.List[str]:
+def wallets_not_read(storage: Reading) -> list[str]:
     """Why the keys of the wallets are not known; nothing where they are."""
     seen = below(storage, "uniqueness")
     return [] if "keys" in seen else [f"the wallets were not read: {seen.get('msg', 'no answer')}"]

@@ -20,7 +20,7 @@ DPKG_UPDATES = "/var/lib/dpkg/updates/"
 GB = 1000**3
 
 
-def too_small(machine: Seen, wanted: Seen) -> t.List[str]:
+def too_small(machine: Seen, wanted: Seen) -> list[str]:
     """What the machine has less of than it should.
 
     Keys of wanted: min_memory_gb, min_cores, min_disk_gb, disk (the path that it is mounted at).

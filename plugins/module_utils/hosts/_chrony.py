@@ -41,7 +41,7 @@ def parse_tracking(text: str) -> Tracking:
     """The one line of `chronyc -c tracking`."""
     fields = text.strip().split(",")
     if len(fields) < 14:
-        raise ChronyError("chronyc -c tracking gave {0} fields instead of 14: {1!r}".format(len(fields), text[:200]))
+        raise ChronyError(f"chronyc -c tracking gave {len(fields)} fields instead of 14: {text[:200]!r}")
     try:
         return Tracking(
             reference=fields[1] or fields[0],
@@ -52,10 +52,10 @@ def parse_tracking(text: str) -> Tracking:
             leap=fields[13].strip(),
         )
     except ValueError as exc:
-        raise ChronyError("chronyc -c tracking is not understood: {0!r}".format(text[:200])) from exc
+        raise ChronyError(f"chronyc -c tracking is not understood: {text[:200]!r}") from exc
 
 
-def parse_sources(text: str) -> t.List[Source]:
+def parse_sources(text: str) -> list[Source]:
     """The lines of `chronyc -c sources`."""
     found = []
     for line in text.splitlines():
@@ -63,7 +63,7 @@ def parse_sources(text: str) -> t.List[Source]:
             continue
         fields = line.strip().split(",")
         if len(fields) < 10:
-            raise ChronyError("this line of chronyc -c sources is not understood: {0!r}".format(line[:200]))
+            raise ChronyError(f"this line of chronyc -c sources is not understood: {line[:200]!r}")
         try:
             found.append(
                 Source(
@@ -76,7 +76,7 @@ def parse_sources(text: str) -> t.List[Source]:
                 )
             )
         except ValueError as exc:
-            raise ChronyError("this line of chronyc -c sources is not understood: {0!r}".format(line[:200])) from exc
+            raise ChronyError(f"this line of chronyc -c sources is not understood: {line[:200]!r}") from exc
     return found
 
 
@@ -92,40 +92,40 @@ def worst_offset(tracking: Tracking, sources: t.Sequence[Source]) -> float:
 
 def way(offset: float) -> str:
     """An offset in words."""
-    return "{0:.3f} s {1}".format(abs(offset), "ahead" if offset > 0 else "behind")
+    return "{:.3f} s {}".format(abs(offset), "ahead" if offset > 0 else "behind")
 
 
 def problems(
     tracking: Tracking, sources: t.Sequence[Source], max_offset: float, max_skew_ppm: float, min_sources: int
-) -> t.List[str]:
+) -> list[str]:
     """Why no validator may be started on this clock; empty when one may."""
     found = []
     reachable = [source for source in sources if source.reachable]
     if not sources:
         found.append("chronyd has no time source")
     elif not reachable:
-        found.append("none of its {0} time sources answers".format(len(sources)))
+        found.append(f"none of its {len(sources)} time sources answers")
     offset = worst_offset(tracking, sources)
     if abs(offset) > max_offset:
-        found.append("its clock is {0} (allowed: {1:g} s)".format(way(offset), max_offset))
+        found.append(f"its clock is {way(offset)} (allowed: {max_offset:g} s)")
     if tracking.leap == "Not synchronised" or tracking.stratum == 0:
         found.append("its clock is not synchronised")
     elif tracking.leap not in ("Normal", "Insert second", "Delete second"):
-        found.append("its leap status is '{0}'".format(tracking.leap))
+        found.append(f"its leap status is '{tracking.leap}'")
     elif tracking.leap != "Normal":
-        found.append("a leap second is announced ('{0}'): start after it has passed".format(tracking.leap))
+        found.append(f"a leap second is announced ('{tracking.leap}'): start after it has passed")
     if tracking.skew_ppm > max_skew_ppm:
-        found.append("its frequency is uncertain by {0:g} ppm (allowed: {1:g})".format(tracking.skew_ppm, max_skew_ppm))
+        found.append(f"its frequency is uncertain by {tracking.skew_ppm:g} ppm (allowed: {max_skew_ppm:g})")
     used = [source for source in reachable if source.state in (SELECTED, COMBINED)]
     liars = [source for source in reachable if source.state == FALSETICKER]
     if reachable and not any(source.state == SELECTED for source in sources):
         found.append("chronyd has not settled on a source")
     elif reachable and len(used) < min_sources:
-        found.append("only {0} of its sources are used (wanted: {1})".format(len(used), min_sources))
+        found.append(f"only {len(used)} of its sources are used (wanted: {min_sources})")
     if liars and len(liars) >= len(used):
         found.append(
-            "its sources disagree: {0}".format(
-                ", ".join("{0} sees it {1}".format(source.name, way(source.offset)) for source in liars + used)
+            "its sources disagree: {}".format(
+                ", ".join(f"{source.name} sees it {way(source.offset)}" for source in liars + used)
             )
         )
     return found
@@ -135,14 +135,14 @@ def problems(
 Run = t.Callable[[t.Sequence[str]], t.Tuple[int, str, str]]
 
 #: What a clock may be like where a validator is started, as options of a module.
-LIMITS: t.Dict[str, t.Dict[str, t.Any]] = {
+LIMITS: dict[str, dict[str, t.Any]] = {
     "max_offset_seconds": {"type": "float", "default": 0.5},
     "max_skew_ppm": {"type": "float", "default": 100},
     "min_sources": {"type": "int", "default": 1},
 }
 
 
-def measure(run: Run, chronyc: t.Optional[str], limits: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def measure(run: Run, chronyc: t.Optional[str], limits: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Ask chronyd and judge its answer by LIMITS: offset_seconds, skew_ppm, leap, sources, problems; problems alone
     where it gives none."""
     if chronyc is None:
@@ -151,7 +151,7 @@ def measure(run: Run, chronyc: t.Optional[str], limits: t.Mapping[str, t.Any]) -
     for question in ("tracking", "sources"):
         rc, out, err = run([chronyc, "-c", "-n", question])
         if rc != 0:
-            return {"problems": ["chronyd does not answer: {0}".format((err or out).strip() or rc)]}
+            return {"problems": [f"chronyd does not answer: {(err or out).strip() or rc}"]}
         answers[question] = out
     try:
         tracking, sources = parse_tracking(answers["tracking"]), parse_sources(answers["sources"])

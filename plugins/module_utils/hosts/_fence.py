@@ -77,7 +77,7 @@ def server_of(read: t.Mapping[str, t.Any]) -> Server:
     )
 
 
-def nfs_mounts(text: str) -> t.List[Mount]:
+def nfs_mounts(text: str) -> list[Mount]:
     """The NFS mounts of a /proc/mounts."""
     found = []
     for line in text.splitlines():
@@ -93,7 +93,7 @@ def _host(source: str) -> str:
     return canonical(source.partition(":")[0])
 
 
-def of_server(server: Server) -> t.List[str]:
+def of_server(server: Server) -> list[str]:
     """What of the server stands against it."""
     if not server.running:
         return ["the NFS server does not run"]
@@ -116,7 +116,7 @@ def of_server(server: Server) -> t.List[str]:
     return found + [str(problem) for problem in server.problems]
 
 
-def of_mount(node: str, mount: Mount) -> t.List[str]:
+def of_mount(node: str, mount: Mount) -> list[str]:
     """What of a mount stands against it."""
     values = dict(option.partition("=")[::2] for option in mount.options)
     where = f"{mount.source} on {node}"
@@ -132,12 +132,12 @@ def of_mount(node: str, mount: Mount) -> t.List[str]:
     return found
 
 
-def recovering(texts: t.Mapping[str, str]) -> t.List[str]:
+def recovering(texts: t.Mapping[str, str]) -> list[str]:
     """The paths, of texts that may set recover_lost_locks, whose text has the kernel take lost locks back."""
     return [path for path, text in sorted(texts.items()) if _RECOVERS.search(text)]
 
 
-def of_node(node: Node, servers: t.Collection[str]) -> t.List[str]:
+def of_node(node: Node, servers: t.Collection[str]) -> list[str]:
     """What of a node stands against it. Nothing may be mounted yet: each start of a pod looks at its own mount."""
     if node.mounts is None:
         return [f"the mounts of {node.name} were not read"]
@@ -154,7 +154,7 @@ def of_node(node: Node, servers: t.Collection[str]) -> t.List[str]:
     return list(dict.fromkeys(found))
 
 
-def of_probe(probe: Probe) -> t.List[str]:
+def of_probe(probe: Probe) -> list[str]:
     """What two pods have seen that stands against it."""
     if not probe.first or not probe.second or probe.first == probe.second:
         return ["the lock was not tried from two nodes"]
@@ -170,7 +170,7 @@ def of_probe(probe: Probe) -> t.List[str]:
     return found
 
 
-def reasons(server: Server, nodes: t.Sequence[Node], servers: t.Collection[str]) -> t.List[str]:
+def reasons(server: Server, nodes: t.Sequence[Node], servers: t.Collection[str]) -> list[str]:
     """Everything that stands against a standby, a sentence each; none where the fence is proved by what was read."""
     found = of_server(server)
     if len({node.name for node in nodes}) < 2:
@@ -194,7 +194,7 @@ _REFUSED = "probe: write refused: "
 _LOST = ("input/output error", "i/o error")
 
 
-def first_said(log: str) -> t.Tuple[bool, bool | None]:
+def first_said(log: str) -> tuple[bool, bool | None]:
     """Of the pod that holds the lock: whether it had it, and whether its writes fail now; None before the first."""
     lines = log.split("\n")
     writes = [line for line in lines if line.startswith("probe: wrote") or line.startswith(_REFUSED)]
@@ -204,7 +204,7 @@ def first_said(log: str) -> t.Tuple[bool, bool | None]:
     return "probe: locked" in lines, last.startswith(_REFUSED) and any(words in last for words in _LOST)
 
 
-def second_said(log: str) -> t.Tuple[bool, bool]:
+def second_said(log: str) -> tuple[bool, bool]:
     """Of the pod that wants it: whether it was refused, and whether it has got it."""
     lines = log.split("\n")
     return "probe: refused" in lines, "probe: locked" in lines

@@ -39,24 +39,24 @@ BOOTED = "/run/systemd/system"
 INTERRUPTED = "HUFWt"
 
 
-def expand(patterns: t.Sequence[str]) -> t.List[str]:
+def expand(patterns: t.Sequence[str]) -> list[str]:
     """The paths that are meant; one without wildcards stands for itself."""
-    found: t.List[str] = []
+    found: list[str] = []
     for pattern in patterns:
         found += sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
     return found
 
 
-def look(path: str) -> t.Optional[t.Dict[str, t.Any]]:
+def look(path: str) -> t.Optional[dict[str, t.Any]]:
     """What lies at a path; None when nothing does."""
     try:
         status = os.lstat(path)
     except OSError:
         return None
-    found: t.Dict[str, t.Any] = {
+    found: dict[str, t.Any] = {
         "uid": status.st_uid,
         "gid": status.st_gid,
-        "mode": "{0:04o}".format(stat.S_IMODE(status.st_mode)),
+        "mode": f"{stat.S_IMODE(status.st_mode):04o}",
         "type": "other",
     }
     if stat.S_ISLNK(status.st_mode):
@@ -99,12 +99,12 @@ def _is(found: t.Optional[t.Mapping[str, t.Any]], content: str) -> bool:
     }
 
 
-def unlike(files: t.Mapping[str, str], seen: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[str]:
+def unlike(files: t.Mapping[str, str], seen: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
     """Those of the files (content by path) that look() has not found as they should be."""
     return [path for path, content in files.items() if not _is(seen.get(path), content)]
 
 
-def parse_units(text: str) -> t.Dict[str, t.Dict[str, t.Any]]:
+def parse_units(text: str) -> dict[str, dict[str, t.Any]]:
     """The blocks of `systemctl show -p Names -p ActiveState -p UnitFileState`."""
     found = {}
     for block in text.strip().split("\n\n"):
@@ -117,7 +117,7 @@ def parse_units(text: str) -> t.Dict[str, t.Dict[str, t.Any]]:
     return found
 
 
-def parse_packages(text: str) -> t.Tuple[t.List[str], t.List[str]]:
+def parse_packages(text: str) -> tuple[list[str], list[str]]:
     """Installed and interrupted packages in the answer of dpkg-query."""
     installed, broken = [], []
     for line in text.splitlines():
@@ -131,7 +131,7 @@ def parse_packages(text: str) -> t.Tuple[t.List[str], t.List[str]]:
     return sorted(set(installed)), sorted(set(broken))
 
 
-def parse_pending(rc: int, out: str, err: str) -> t.List[str]:
+def parse_pending(rc: int, out: str, err: str) -> list[str]:
     """What a simulation of apt-get would install and remove, or why it cannot tell."""
     if rc != 0:
         return [(err or out).strip()[-500:] or "apt-get failed"]
@@ -162,11 +162,11 @@ class Apt(t.NamedTuple):
             for path in sorted(set(places)):
                 known = status(path)
                 if known is not None:
-                    found.append("{0} {1.st_mtime_ns} {1.st_ctime_ns} {1.st_size} {1.st_ino}".format(path, known))
+                    found.append(f"{path} {known.st_mtime_ns} {known.st_ctime_ns} {known.st_size} {known.st_ino}")
         return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
-def pending(module: AnsibleModule, apt: Apt) -> t.List[str]:
+def pending(module: AnsibleModule, apt: Apt) -> list[str]:
     """What an upgrade would install and remove. apt takes longer to say so than all else that is asked of a machine, so
     that nothing is to be done is kept, until something that it depends on changes."""
     before = None
@@ -201,7 +201,7 @@ def memory(meminfo: str) -> int:
     return int(match.group(1)) * 1024 if match else 0
 
 
-def space(path: str) -> t.Dict[str, int]:
+def space(path: str) -> dict[str, int]:
     """Size and free space of the file system a path is on, or will be on."""
     while not is_there(path):
         path = os.path.dirname(path.rstrip("/")) or "/"
@@ -209,30 +209,30 @@ def space(path: str) -> t.Dict[str, int]:
     return {"size": status.f_blocks * status.f_frsize, "free": status.f_bavail * status.f_frsize}
 
 
-def ask(module: AnsibleModule, question: t.Sequence[str]) -> t.Tuple[int, str, str]:
+def ask(module: AnsibleModule, question: t.Sequence[str]) -> tuple[int, str, str]:
     """Run a command that only reads, in plain English."""
     rc, out, err = module.run_command(list(question), environ_update={"LC_ALL": "C.UTF-8"})
     return int(rc), str(out), str(err)
 
 
-def measure_clock(module: AnsibleModule, limits: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def measure_clock(module: AnsibleModule, limits: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What chronyd says of the clock, and what is wrong with it, see _chrony.measure."""
     return _chrony.measure(lambda question: ask(module, question), module.get_bin_path("chronyc"), limits)
 
 
-def read_units(module: AnsibleModule, wanted: t.Sequence[str]) -> t.Dict[str, t.Dict[str, t.Any]]:
+def read_units(module: AnsibleModule, wanted: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
     """The state of systemd units by name; one that does not exist is not active. Fails where systemd does not say."""
-    units: t.Dict[str, t.Dict[str, t.Any]] = {unit: {"active": False, "file_state": ""} for unit in wanted}
+    units: dict[str, dict[str, t.Any]] = {unit: {"active": False, "file_state": ""} for unit in wanted}
     # Where another program is the init (sd_booted(3)), no unit is active.
     if units and is_there(BOOTED):
         question = ["systemctl", "show", "-p", "Names", "-p", "ActiveState", "-p", "UnitFileState", "--", *units]
         rc, out, err = ask(module, question)
         if rc != 0:
-            module.fail_json(msg="systemctl cannot show the units: {0}".format((err or out).strip()))
+            module.fail_json(msg=f"systemctl cannot show the units: {(err or out).strip()}")
         units.update({name: state for name, state in parse_units(out).items() if name in units})
     return units
 
 
-def differing(files: t.Mapping[str, str]) -> t.List[str]:
+def differing(files: t.Mapping[str, str]) -> list[str]:
     """Those of the files (content by path) that are not as they should be."""
     return unlike(files, {path: look(path) or {} for path in files})

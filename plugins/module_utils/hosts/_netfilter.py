@@ -76,7 +76,7 @@ class Packet(t.NamedTuple):
     def family(self) -> int:
         return ipaddress.ip_address(self.source).version
 
-    def answer(self) -> "Packet":
+    def answer(self) -> Packet:
         """What comes back the same way."""
         return self._replace(
             hook={INPUT: OUTPUT, OUTPUT: INPUT}.get(self.hook, self.hook),
@@ -104,11 +104,11 @@ class Sets:
     """The sets of addresses in the answer of `ipset save`."""
 
     def __init__(self, text: str = "") -> None:
-        self._created: t.Dict[str, t.List[str]] = {}
-        self._elements: t.Dict[str, t.List[t.List[str]]] = {}
+        self._created: dict[str, list[str]] = {}
+        self._elements: dict[str, list[list[str]]] = {}
         # Blacklists are long, and each address is asked for often.
-        self._parsed: t.Dict[str, t.Optional[t.List[t.Tuple[int, int, int, bool]]]] = {}
-        self._answers: t.Dict[t.Tuple[str, str], t.Optional[bool]] = {}
+        self._parsed: dict[str, t.Optional[list[tuple[int, int, int, bool]]]] = {}
+        self._answers: dict[tuple[str, str], t.Optional[bool]] = {}
         for line in text.splitlines():
             words = line.split()
             if words[:1] == ["create"] and len(words) > 2:
@@ -140,9 +140,9 @@ class Sets:
         return bool(found) and not min(found, key=lambda item: item[2] - item[1])[3]
 
 
-def _spans(elements: t.Sequence[t.Sequence[str]]) -> t.Optional[t.List[t.Tuple[int, int, int, bool]]]:
+def _spans(elements: t.Sequence[t.Sequence[str]]) -> t.Optional[list[tuple[int, int, int, bool]]]:
     """Version, first and last address of each element of a set, and whether it is an exception."""
-    found: t.List[t.Tuple[int, int, int, bool]] = []
+    found: list[tuple[int, int, int, bool]] = []
     try:
         for words in elements:
             network = ipaddress.ip_network(words[0], strict=False)
@@ -156,9 +156,9 @@ def _spans(elements: t.Sequence[t.Sequence[str]]) -> t.Optional[t.List[t.Tuple[i
 class Rule(t.NamedTuple):
     """A rule of a chain: conditions, what it does, and its text."""
 
-    conditions: t.List[t.Tuple[str, bool, str]]
+    conditions: list[tuple[str, bool, str]]
     target: str
-    options: t.List[str]
+    options: list[str]
     text: str
     goto: bool = False
     sets: t.Optional[Sets] = None
@@ -168,7 +168,7 @@ class Chain(t.NamedTuple):
     """A chain; only the kernel's own have a policy."""
 
     policy: str
-    rules: t.List[Rule]
+    rules: list[Rule]
 
 
 Tables = t.Dict[str, t.Dict[str, Chain]]
@@ -238,14 +238,14 @@ def parse_save(text: str, label: str = "", sets: t.Optional[Sets] = None) -> Tab
     return tables
 
 
-def _parse_rule(line: str) -> t.Tuple[str, Rule]:
+def _parse_rule(line: str) -> tuple[str, Rule]:
     try:
         # Most rules quote nothing, and shlex takes its time.
         words = shlex.split(line) if _QUOTES.search(line) else line.split()
     except ValueError as exc:
-        raise FilterError("this rule of the packet filter is not understood: {0}".format(line)) from exc
+        raise FilterError(f"this rule of the packet filter is not understood: {line}") from exc
     chain, rest = words[1], words[2:]
-    conditions: t.List[t.Tuple[str, bool, str]] = []
+    conditions: list[tuple[str, bool, str]] = []
     target, goto = "", False
     while rest:
         word = rest.pop(0)
@@ -350,7 +350,7 @@ def _type(value: str, local: t.Optional[bool]) -> t.Optional[bool]:
     return False if kinds <= {"BROADCAST", "MULTICAST", "ANYCAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT"} else None
 
 
-def _holds(condition: t.Tuple[str, bool, str], packet: Packet, mark: Mark, sets: t.Optional[Sets]) -> t.Optional[bool]:
+def _holds(condition: tuple[str, bool, str], packet: Packet, mark: Mark, sets: t.Optional[Sets]) -> t.Optional[bool]:
     kind, wanted, value = condition
     found: t.Optional[bool]
     if kind in ("source", "target"):
@@ -447,7 +447,7 @@ class _Walk:
         self.opaque = opaque
         self.mark = Mark(packet.mark, 0)
 
-    def chain(self, name: str, certain: bool, depth: int = 0) -> t.Tuple[t.List[Verdict], t.Optional[bool]]:
+    def chain(self, name: str, certain: bool, depth: int = 0) -> tuple[list[Verdict], t.Optional[bool]]:
         """Verdicts in a chain, and whether the packet leaves it without one (None: it may).
 
         certain says whether the packet comes here at all.
@@ -456,7 +456,7 @@ class _Walk:
             return [Verdict(ACCEPT, False, name)], None
         if name not in self.chains or depth > 32:
             return [], None
-        found: t.List[Verdict] = []
+        found: list[Verdict] = []
         maybe = False  # whether an earlier rule may have ended the packet's way through this chain
         away = False  # whether it may have left the chain without a verdict
         for rule in self.chains[name].rules:
@@ -523,7 +523,7 @@ class _Walk:
 
 def _in_table(
     table: str, chains: t.Mapping[str, Chain], name: str, packet: Packet, opaque: t.Container[str], policies: bool
-) -> t.List[Verdict]:
+) -> list[Verdict]:
     """What may become of a packet in a chain of the kernel."""
     if name not in chains:
         return [Verdict(ACCEPT, True, "")]
@@ -531,8 +531,8 @@ def _in_table(
     found, leaves = walk.chain(name, True)
     if leaves is not False:
         policy = chains[name].policy if policies else ACCEPT
-        found.append(Verdict(policy or ACCEPT, leaves is True, "the policy of {0}".format(name)))
-    shown = "" if table == "filter" else "-t {0} ".format(table)
+        found.append(Verdict(policy or ACCEPT, leaves is True, f"the policy of {name}"))
+    shown = "" if table == "filter" else f"-t {table} "
     return [item._replace(by=shown + item.by) for item in found]
 
 
@@ -552,7 +552,7 @@ class Fate(t.NamedTuple):
 def fate(
     packet: Packet,
     tables: t.Sequence[Tables],
-    ruleset: t.Optional["Ruleset"] = None,
+    ruleset: t.Optional[Ruleset] = None,
     opaque: t.Container[str] = (),
     policies: bool = True,
 ) -> Fate:
@@ -631,7 +631,7 @@ _NFT_TRANSLATE = ("dnat", "redirect", "snat", "masquerade")
 _CATCH_ALL = "*"
 
 
-def _marks(expressions: t.Iterable[Json]) -> t.Set[str]:
+def _marks(expressions: t.Iterable[Json]) -> set[str]:
     """Whose mark a rule changes: of the packet (meta), of the connection (ct)."""
     found = set()
     for expression in expressions:
@@ -651,7 +651,7 @@ def have_flags(document: Json) -> bool:
     return any("flags" in (item.get("table") or {}) for item in items if isinstance(item, dict))
 
 
-def dormant(text: str) -> t.Set[TableName]:
+def dormant(text: str) -> set[TableName]:
     """The tables in the answer of `nft list ruleset` that filter nothing."""
     found = set()
     table: TableName = ("", "")
@@ -665,7 +665,7 @@ def dormant(text: str) -> t.Set[TableName]:
     return found
 
 
-def chain_names(document: Json) -> t.List[t.Tuple[str, str, str]]:
+def chain_names(document: Json) -> list[tuple[str, str, str]]:
     """The chains in the answer of `nft -j list chains`."""
     items = [item["chain"] for item in document.get("nftables", []) if "chain" in item]
     return [(item["family"], item["table"], item["name"]) for item in items]
@@ -682,11 +682,11 @@ class Ruleset:
     """The answer of `nft -j list ruleset`, without the tables that iptables-save shows and those that are dormant."""
 
     def __init__(self, document: Json, skip: t.Container[TableName] = (), asleep: t.Container[TableName] = ()) -> None:
-        self.chains: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
-        self.rules: t.Dict[t.Tuple[str, str, str], t.List[t.Dict[str, Json]]] = {}
-        self.sets: t.Dict[t.Tuple[str, str, str], t.Dict[str, Json]] = {}
+        self.chains: dict[tuple[str, str, str], dict[str, Json]] = {}
+        self.rules: dict[tuple[str, str, str], list[dict[str, Json]]] = {}
+        self.sets: dict[tuple[str, str, str], dict[str, Json]] = {}
         #: Whose marks are changed on the way: meta, ct.
-        self.marked: t.Set[str] = set()
+        self.marked: set[str] = set()
         #: Whether a rule keeps packets out of the kernel's table of connections.
         self.untracks = False
         #: Whether one makes the kernel keep that table; without, no chain of type nat is run.
@@ -708,7 +708,7 @@ class Ruleset:
                 else:
                     self.sets[family, table, value["name"]] = value
 
-    def beside(self, tables: t.Sequence[Tables]) -> "Ruleset":
+    def beside(self, tables: t.Sequence[Tables]) -> Ruleset:
         """The same rules, for packets that meet those of iptables as well."""
         found = copy.copy(self)
         if any(rule.target in ("MARK", "CONNMARK") for rule in _rules(tables)):
@@ -739,7 +739,7 @@ class Ruleset:
             opened = _decider(found, True)
         return Fate(None if unsure else True, opened)
 
-    def _base(self, packet: Packet) -> t.List[t.Tuple[t.Tuple[str, str, str], t.Dict[str, Json], bool]]:
+    def _base(self, packet: Packet) -> list[tuple[tuple[str, str, str], dict[str, Json], bool]]:
         """The base chains that a packet meets in their order, and whether that is certain."""
         hooks = _HOOKS[packet.hook]
         families = ("inet", "ip" if packet.family == 4 else "ip6", "netdev")
@@ -761,9 +761,9 @@ class Ruleset:
         return sorted(found, key=lambda item: (hooks.index(item[1]["hook"]), _prio(item[1])))
 
     def _chain(
-        self, key: t.Tuple[str, str, str], packet: Packet, certain: bool, depth: int
-    ) -> t.Tuple[t.List[Verdict], t.Optional[bool]]:
-        found: t.List[Verdict] = []
+        self, key: tuple[str, str, str], packet: Packet, certain: bool, depth: int
+    ) -> tuple[list[Verdict], t.Optional[bool]]:
+        found: list[Verdict] = []
         if depth > 32 or key not in self.chains:
             return found, None
         maybe = away = False
@@ -780,7 +780,7 @@ class Ruleset:
                     if holds is False:
                         break
                 elif kind in _NFT_AWAY:
-                    text = "{2} in table {0} {1}".format(key[0], key[1], kind)
+                    text = f"{kind} in table {key[0]} {key[1]}"
                     found += [Verdict(verdict, False, text) for verdict in (ACCEPT, DROP)]
                     holds, leaves = _all([holds, None]), None
                 elif kind in _NFT_TRANSLATE:
@@ -814,7 +814,7 @@ class Ruleset:
             maybe = maybe or leaves is not True or ends
         return found, None if maybe else True
 
-    def _match(self, match: Json, packet: Packet, key: t.Tuple[str, str, str]) -> t.Optional[bool]:
+    def _match(self, match: Json, packet: Packet, key: tuple[str, str, str]) -> t.Optional[bool]:
         if isinstance(match["left"], dict) and "concat" in match["left"]:
             found = self._in_concat(match["left"]["concat"], match["right"], packet, key)
             return found if match.get("op") in ("==", "in") or found is None else not found
@@ -827,9 +827,7 @@ class Ruleset:
             return found
         return None if found is None or match.get("op") != "!=" else not found
 
-    def _in_concat(
-        self, parts: t.List[Json], right: Json, packet: Packet, key: t.Tuple[str, str, str]
-    ) -> t.Optional[bool]:
+    def _in_concat(self, parts: list[Json], right: Json, packet: Packet, key: tuple[str, str, str]) -> t.Optional[bool]:
         """Several fields together: `ip saddr . tcp dport @hosts`."""
         values = [self._value(part, packet) for part in parts]
         if False in [value is not False for value in values]:
@@ -839,7 +837,7 @@ class Ruleset:
             right = None if known is None or "dynamic" in known.get("flags", []) else {"set": known.get("elem", [])}
         if not isinstance(right, dict):
             return None
-        results: t.List[t.Optional[bool]] = []
+        results: list[t.Optional[bool]] = []
         for item in right["set"] if isinstance(right.get("set"), list) else [right]:
             item = item.get("elem", {}).get("val") if isinstance(item, dict) and "elem" in item else item
             wanted = item.get("concat") if isinstance(item, dict) else None
@@ -890,7 +888,7 @@ class Ruleset:
             return "local" if packet.hook == INPUT else None
         return None
 
-    def _in(self, value: Json, right: Json, key: t.Tuple[str, str, str], left: Json) -> t.Optional[bool]:
+    def _in(self, value: Json, right: Json, key: tuple[str, str, str], left: Json) -> t.Optional[bool]:
         if value is None or value is False:
             return value
         if right == _CATCH_ALL:
@@ -913,7 +911,7 @@ class Ruleset:
             low, high = right["range"]
             if isinstance(value, int):
                 return low <= value <= high if isinstance(low, int) and isinstance(high, int) else None
-            return _range("{0}-{1}".format(low, high), str(value))
+            return _range(f"{low}-{high}", str(value))
         if isinstance(right, dict):
             return None
         if isinstance(value, tuple):
@@ -922,7 +920,7 @@ class Ruleset:
             return _address(str(right), value)
         return str(value) == str(right)
 
-    def _mapped(self, value: Json, packet: Packet, key: t.Tuple[str, str, str]) -> t.Tuple[str, Json]:
+    def _mapped(self, value: Json, packet: Packet, key: tuple[str, str, str]) -> tuple[str, Json]:
         """The verdict of a verdict map for this packet; unknown where that is not certain."""
         data = value.get("data")
         if isinstance(data, str) and data.startswith("@"):

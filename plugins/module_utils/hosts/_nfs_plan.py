@@ -43,7 +43,7 @@ def _is_directory(found: Seen | None, wanted: Seen, mode: str) -> bool:
     return found is not None and all(found.get(name) == value for name, value in ours.items())
 
 
-def helpers(machine: Seen, units: t.Iterable[str]) -> dict[str, t.List[str]]:
+def helpers(machine: Seen, units: t.Iterable[str]) -> dict[str, list[str]]:
     """Of these units: the links that would mask them and are not there (mask), and those that run (stop)."""
     links = {unit: f"/etc/systemd/system/{unit}" for unit in units}
     return {
@@ -102,7 +102,7 @@ def plan(machine: Seen, server: Seen, wanted: Seen) -> dict[str, t.Any]:
     }
 
 
-def faults(server: Seen, wanted: Seen) -> t.List[str]:
+def faults(server: Seen, wanted: Seen) -> list[str]:
     """Why the running server is not the fence it must be, a sentence each; none when it is."""
     if not server["running"]:
         return ["it does not run", *server["problems"]]

@@ -62,12 +62,12 @@ def blind(patience: float = 0, pause: float = 0.2) -> str | None:
         time.sleep(pause)
 
 
-def parse_versions(text: str) -> t.List[str]:
+def parse_versions(text: str) -> list[str]:
     """The versions switched on in /proc/fs/nfsd/versions (`-3 +4 -4.0 +4.1 +4.2`)."""
     return [word[1:] for word in text.split() if word.startswith("+")]
 
 
-def parse_info(text: str) -> t.Dict[str, str]:
+def parse_info(text: str) -> dict[str, str]:
     """The `key: value` lines of /proc/fs/nfsd/clients/N/info."""
     found = {}
     for line in text.splitlines():
@@ -84,7 +84,7 @@ def host_of(address: str) -> str:
     return address.rpartition(":")[0] or address
 
 
-def parse_states(text: str) -> t.List[t.Dict[str, str]]:
+def parse_states(text: str) -> list[dict[str, str]]:
     """The states in /proc/fs/nfsd/clients/N/states: one line each, in YAML's flow style."""
     found = []
     for line in text.splitlines():
@@ -92,10 +92,10 @@ def parse_states(text: str) -> t.List[t.Dict[str, str]]:
             continue
         match = STATE.match(line)
         if match is None:
-            raise NfsdError("this state of the NFS server is not understood: {0!r}".format(line[:200]))
+            raise NfsdError(f"this state of the NFS server is not understood: {line[:200]!r}")
         fields = {key: value.strip().strip('"') for key, value in FIELD.findall(match.group("body"))}
         if "type" not in fields:
-            raise NfsdError("this state of the NFS server has no type: {0!r}".format(line[:200]))
+            raise NfsdError(f"this state of the NFS server has no type: {line[:200]!r}")
         found.append(fields)
     return found
 
@@ -147,7 +147,7 @@ def inode_of(path: str) -> str | None:
     now = status(path, follow=False)
     if now is None:
         return None
-    return "{0:02x}:{1:02x}:{2}".format(os.major(now.st_dev), os.minor(now.st_dev), now.st_ino)
+    return f"{os.major(now.st_dev):02x}:{os.minor(now.st_dev):02x}:{now.st_ino}"
 
 
 def is_of(state: t.Mapping[str, str], path: str, inode: str | None) -> bool:
@@ -155,7 +155,7 @@ def is_of(state: t.Mapping[str, str], path: str, inode: str | None) -> bool:
     return (inode is not None and state.get("superblock") == inode) or _is_named(state, path)
 
 
-def holds(path: str) -> t.List[Hold]:
+def holds(path: str) -> list[Hold]:
     """What clients of this machine's NFS server hold of a file: by device and inode, and by its name.
 
     The name finds what the inode does not: a client that still signs on a file that was removed or renamed over.
@@ -187,9 +187,9 @@ def holds(path: str) -> t.List[Hold]:
 _CONTINUED = "\0"
 
 
-def _words(text: str) -> t.Iterator[t.List[str]]:
+def _words(text: str) -> t.Iterator[list[str]]:
     """The words of each line of an export table, as exportfs splits them: white space, quotes, `#` before a word."""
-    line: t.List[str] = []
+    line: list[str] = []
     word, quoted, begun = "", False, False
     comment = False
     # A line that ends in a backslash goes on, but no comment does.
@@ -216,7 +216,7 @@ def _words(text: str) -> t.Iterator[t.List[str]]:
             word, begun = word + char, True
 
 
-def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:
+def parse_exports(text: str) -> list[dict[str, t.Any]]:
     """Path, client and options of each line of an export table (etab, exports, *.exports).
 
     `host (rw)` is two clients: host with the defaults, and everybody with rw. No client at all is everybody, and so are
@@ -224,7 +224,7 @@ def parse_exports(text: str) -> t.List[t.Dict[str, t.Any]]:
     """
     found = []
     for path, *clients in _words(text):
-        common: t.List[str] = []
+        common: list[str] = []
         if not clients or clients[-1].startswith("-"):
             clients.append("")
         for word in clients:
@@ -273,7 +273,7 @@ class Mount(t.NamedTuple):
     point: str
 
 
-def parse_mounts(text: str) -> t.List[Mount]:
+def parse_mounts(text: str) -> list[Mount]:
     """The mounts in /proc/self/mountinfo."""
     found = []
     for line in text.splitlines():
@@ -283,7 +283,7 @@ def parse_mounts(text: str) -> t.List[Mount]:
     return found
 
 
-def located(path: str, mounts: t.Sequence[Mount]) -> t.Tuple[str, str] | None:
+def located(path: str, mounts: t.Sequence[Mount]) -> tuple[str, str] | None:
     """Device of a real path, and its place within that file system: the same for every name that it has."""
     best: Mount | None = None
     for mount in mounts:
@@ -340,7 +340,7 @@ class Tree:
 
 def strangers(
     exports: t.Sequence[t.Mapping[str, t.Any]], path: str, clients: t.Sequence[str], tree: Tree | None = None
-) -> t.List[t.Mapping[str, t.Any]]:
+) -> list[t.Mapping[str, t.Any]]:
     """Exports that give anything of the path to a machine that is not one of the clients.
 
     What is not there hands out nothing; but below NFSv4's pseudo root (fsid=0) directories appear as they are bound.
@@ -367,7 +367,7 @@ def _may_be(client: str, address: str) -> bool:
     return here.version == network.version and here in network
 
 
-def roots(exports: t.Sequence[t.Mapping[str, t.Any]], clients: t.Sequence[str]) -> t.List[t.Mapping[str, t.Any]]:
+def roots(exports: t.Sequence[t.Mapping[str, t.Any]], clients: t.Sequence[str]) -> list[t.Mapping[str, t.Any]]:
     """Exports that are NFSv4's root for one of the clients: it finds every other path below that directory."""
     return [
         item
@@ -378,7 +378,7 @@ def roots(exports: t.Sequence[t.Mapping[str, t.Any]], clients: t.Sequence[str]) 
     ]
 
 
-def unseen(directories: t.Sequence[str], path: str, tree: Tree) -> t.List[str]:
+def unseen(directories: t.Sequence[str], path: str, tree: Tree) -> list[str]:
     """Directories of an export that its clients do not see as the server does, and why."""
     top = tree.real(path)
     found = []
@@ -387,9 +387,9 @@ def unseen(directories: t.Sequence[str], path: str, tree: Tree) -> t.List[str]:
         hidden = [mount.point for mount in tree.mounts if below(real, mount.point) and below(mount.point, top)]
         hidden = [point for point in hidden if point != top]
         if real != os.path.normpath(os.path.join(top, os.path.relpath(directory, path))):
-            found.append("{0} is a link that leads to {1}".format(directory, real))
+            found.append(f"{directory} is a link that leads to {real}")
         elif hidden:
-            found.append("{0} is on a mount of its own ({1})".format(directory, max(hidden, key=len)))
+            found.append(f"{directory} is on a mount of its own ({max(hidden, key=len)})")
     return found
 
 
@@ -401,7 +401,7 @@ class Setting(t.NamedTuple):
     value: str
 
 
-def conf_order(names: t.Iterable[str]) -> t.List[str]:
+def conf_order(names: t.Iterable[str]) -> list[str]:
     """The files of a directory like /etc/nfs.conf.d that are read, in the C library's order of versions."""
     taken = [name for name in names if name.endswith(".conf") and not name.startswith(".") and name != ".conf"]
     strverscmp = ctypes.CDLL(None).strverscmp
@@ -412,7 +412,7 @@ def conf_order(names: t.Iterable[str]) -> t.List[str]:
     return sorted(taken, key=functools.cmp_to_key(compare))
 
 
-def parse_conf(text: str, file: str, section: str = "nfsd") -> t.List[Setting]:
+def parse_conf(text: str, file: str, section: str = "nfsd") -> list[Setting]:
     """What a file like /etc/nfs.conf says about the server, in its order; `include` comes back as a key."""
     found, now = [], ""
     for line in text.replace("\\\n", " ").splitlines():
@@ -452,10 +452,10 @@ def same_value(one: str, other: str) -> bool:
     return first == second
 
 
-def overrides(settings: t.Sequence[Setting], wanted: t.Mapping[str, str], file: str) -> t.List[Setting]:
+def overrides(settings: t.Sequence[Setting], wanted: t.Mapping[str, str], file: str) -> list[Setting]:
     """Values that win over those of our file, and differ; settings are in the order in which they are read."""
     after = max((number for number, item in enumerate(settings) if item.file == file), default=-1)
-    found: t.Dict[str, Setting] = {}
+    found: dict[str, Setting] = {}
     for number, item in enumerate(settings):
         if item.key in wanted:
             later, want = number > after, wanted[item.key]
@@ -475,9 +475,9 @@ def overrides(settings: t.Sequence[Setting], wanted: t.Mapping[str, str], file: 
 _STARTS = re.compile(r"\b(rpc\.nfsd|nfsdctl)\b(?P<rest>[^|;&'\"]*)")
 
 
-def parse_unit(text: str, file: str) -> t.List[Setting]:
+def parse_unit(text: str, file: str) -> list[Setting]:
     """How a unit file starts the server, where it gives settings on the command line: these win over every file."""
-    found: t.List[Setting] = []
+    found: list[Setting] = []
     for line in text.replace("\\\n", " ").splitlines():
         key, equals, value = line.strip().partition("=")
         if not equals or key.strip() != "ExecStart":

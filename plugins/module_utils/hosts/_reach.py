@@ -59,7 +59,7 @@ class Inside(t.NamedTuple):
         return "" if self.services and _is_in(address, self.services) else None
 
 
-def _hosts(network: str, family: int, inside: t.Optional[Inside], interface: str) -> t.List[str]:
+def _hosts(network: str, family: int, inside: t.Optional[Inside], interface: str) -> list[str]:
     if network == "any":
         if interface and inside is not None:
             return _hosts(inside.network, family, None, "")
@@ -72,7 +72,7 @@ def _hosts(network: str, family: int, inside: t.Optional[Inside], interface: str
     return [str(found[step])]
 
 
-def _ports(rule: Rule) -> t.List[t.Tuple[str, int]]:
+def _ports(rule: Rule) -> list[tuple[str, int]]:
     if rule.port == "any":
         return [pair for pair in _EVERY if rule.proto in ("any", pair[0])]
     ports = [int(end) for part in rule.port.split(",") for end in part.split(":")]
@@ -86,7 +86,7 @@ def _is_in(address: str, network: str) -> bool:
 
 def packets(
     rule: Rule, family: int, routes: Routes, inside: t.Optional[Inside], sample: t.Optional[t.Sequence[str]] = None
-) -> t.List[t.List[Packet]]:
+) -> list[list[Packet]]:
     """Packets that a rule lets through, in groups of which one must get through."""
     sources = _hosts(rule.source, family, inside, rule.interface_in)
     targets = _hosts(rule.target, family, inside, rule.interface_out)
@@ -146,9 +146,9 @@ def asked_for(
     samples: t.Mapping[Rule, t.Any],
     families: t.Iterable[int],
     inside: t.Optional[Inside],
-) -> t.List[str]:
+) -> list[str]:
     """The addresses to which ways will be asked for, so that they can be asked for at once."""
-    found: t.List[str] = []
+    found: list[str] = []
 
     def note(address: str) -> None:
         found.append(address)
@@ -160,7 +160,7 @@ def asked_for(
     return list(dict.fromkeys(found))
 
 
-def blocked(groups: t.Iterable[t.Sequence[Packet]], fates: Fates) -> t.Iterator[t.Tuple[Packet, str]]:
+def blocked(groups: t.Iterable[t.Sequence[Packet]], fates: Fates) -> t.Iterator[tuple[Packet, str]]:
     """For each group none of whose packets gets through and is answered: one of them, or its answer, and by what."""
     for group in groups:
         found = [_stopped(packet, fates) for packet in group]
@@ -168,7 +168,7 @@ def blocked(groups: t.Iterable[t.Sequence[Packet]], fates: Fates) -> t.Iterator[
             yield found[0]
 
 
-def _stopped(packet: Packet, fates: Fates) -> t.Optional[t.Tuple[Packet, str]]:
+def _stopped(packet: Packet, fates: Fates) -> t.Optional[tuple[Packet, str]]:
     """A packet or the answer to it, whichever is stopped, and what stops it."""
     for one in (packet, packet.answer()):
         fate = fates(one)
@@ -178,8 +178,8 @@ def _stopped(packet: Packet, fates: Fates) -> t.Optional[t.Tuple[Packet, str]]:
 
 
 def exposed(
-    ports: t.Iterable[t.Tuple[str, int]], family: int, routes: Routes, fates: Fates, pending: bool = False
-) -> t.Iterator[t.Tuple[Packet, str]]:
+    ports: t.Iterable[tuple[str, int]], family: int, routes: Routes, fates: Fates, pending: bool = False
+) -> t.Iterator[tuple[Packet, str]]:
     """Ports that are certain to let in packets from the world: a packet, and what lets it in.
 
     pending says that policies are about to change, so that only a rule counts.
@@ -199,5 +199,5 @@ def exposed(
 def says(packet: Packet) -> str:
     """A packet in words."""
     if packet.reply:
-        return "the answer, {0} {1}:{2} -> {3}".format(packet.proto, packet.source, packet.source_port, packet.target)
-    return "{0} {1} -> {2}:{3}".format(packet.proto, packet.source, packet.target, packet.port)
+        return f"the answer, {packet.proto} {packet.source}:{packet.source_port} -> {packet.target}"
+    return f"{packet.proto} {packet.source} -> {packet.target}:{packet.port}"

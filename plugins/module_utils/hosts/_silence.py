@@ -55,15 +55,15 @@ class Client(t.NamedTuple):
     #: Seconds since the server has heard of it; None when the kernel does not say.
     silent: int | None
     #: Names of those whose lock it has, and of those whose lock file it has open: it waits for these, or has them.
-    holds: t.FrozenSet[str]
-    opens: t.FrozenSet[str]
+    holds: frozenset[str]
+    opens: frozenset[str]
 
 
 class Verdict(t.NamedTuple):
     """A client that is to be expired, and who takes over."""
 
     client: Client
-    takers: t.Tuple[str, ...]
+    takers: tuple[str, ...]
 
     def __str__(self) -> str:
         names, takers = ", ".join(sorted(self.client.holds)), ", ".join(self.takers)
@@ -97,7 +97,7 @@ def read_client(folder: str, locks: t.Mapping[str, str], inodes: t.Mapping[str, 
     info = _nfsd.parse_info(_nfsd.client_file(folder, "info") or "")
     if not info:
         return None
-    kinds: t.Dict[str, t.Set[str]] = {"lock": set(), "open": set()}
+    kinds: dict[str, set[str]] = {"lock": set(), "open": set()}
     for state in _nfsd.parse_states(_nfsd.client_file(folder, "states") or ""):
         for name, path in locks.items():
             if _nfsd.is_of(state, path, inodes[name]):
@@ -106,7 +106,7 @@ def read_client(folder: str, locks: t.Mapping[str, str], inodes: t.Mapping[str, 
     return Client(os.path.basename(folder), address, _seconds(info), frozenset(kinds["lock"]), frozenset(kinds["open"]))
 
 
-def read_clients(locks: t.Mapping[str, str]) -> t.List[Client]:
+def read_clients(locks: t.Mapping[str, str]) -> list[Client]:
     """Every client that the server knows."""
     root = os.path.join(_nfsd.ROOT, "clients")
     inodes = {name: _nfsd.inode_of(path) for name, path in locks.items()}
@@ -128,10 +128,10 @@ class Judge:
         self._silence = silence
         self._since: float | None = None
         self._last: float | None = None
-        self._expired: t.Dict[str, float] = {}
+        self._expired: dict[str, float] = {}
         #: What was last said of a client: each word once.
-        self._said: t.Dict[str, str] = {}
-        self.notes: t.List[str] = []
+        self._said: dict[str, str] = {}
+        self.notes: list[str] = []
 
     def _note(self, about: str, words: str) -> None:
         if self._said.get(about, "") != words:
@@ -157,7 +157,7 @@ class Judge:
         """A client that was not expired after all may be at once, should it fall silent."""
         self._expired.pop(address, None)
 
-    def look(self, now: float, blind: str | None, clients: t.Sequence[Client]) -> t.List[Verdict]:
+    def look(self, now: float, blind: str | None, clients: t.Sequence[Client]) -> list[Verdict]:
         """One look. now runs while the machine sleeps; blind is why the server does not know its locks."""
         self.notes = []
         watching = self._watching(now, blind)

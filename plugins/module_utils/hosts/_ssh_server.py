@@ -33,9 +33,9 @@ def read(path: str) -> str:
         return ""
 
 
-def programs() -> t.Dict[str, str]:
+def programs() -> dict[str, str]:
     """Inode -> name of the program that holds the socket."""
-    found: t.Dict[str, str] = {}
+    found: dict[str, str] = {}
     for folder in glob.glob("/proc/[0-9]*"):
         name = read(folder + "/comm").strip()
         try:
@@ -53,28 +53,28 @@ def programs() -> t.Dict[str, str]:
     return found
 
 
-def came_by() -> t.Dict[str, t.Any]:
+def came_by() -> dict[str, t.Any]:
     """The SSH connection this process descends from. sudo strips the variable, so look at the ancestors as well."""
     pid = os.getpid()
     while pid > 1:
-        items = read("/proc/{0}/environ".format(pid)).split("\0")
+        items = read(f"/proc/{pid}/environ").split("\0")
         found = _sshd.connection(dict(item.split("=", 1) for item in items if "=" in item))
         if found:
             return found
-        fields = read("/proc/{0}/stat".format(pid)).rpartition(")")[2].split()
+        fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
         pid = int(fields[1]) if len(fields) > 1 else 0
     return {}
 
 
 #: What can be asked, as options of a module.
-QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
+QUESTION: dict[str, dict[str, t.Any]] = {
     "sources": {"type": "list", "elements": "str", "default": []},
     "ignore_files": {"type": "list", "elements": "path", "default": []},
     "config_files": {"type": "list", "elements": "path", "default": OWN},
 }
 
 
-def report(module: AnsibleModule, asked: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def report(module: AnsibleModule, asked: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Everything known about this machine's SSH server; module runs the commands."""
     problems = []
     sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
@@ -87,7 +87,7 @@ def report(module: AnsibleModule, asked: t.Mapping[str, t.Any]) -> t.Dict[str, t
             os.mkdir("/run/sshd", 0o755)
         rc, effective, err = module.run_command([sshd, "-T", "-C", _sshd.CONNECTION])
         if rc != 0:
-            problems.append("sshd -T failed: {0}".format(err.strip()))
+            problems.append(f"sshd -T failed: {err.strip()}")
     socket_text = ""
     systemctl = module.get_bin_path("systemctl")
     if systemctl is not None:

@@ -21,18 +21,18 @@ LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 CONNECTION = "user=root,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain="
 
 
-def effective_ports(text: str) -> t.List[int]:
+def effective_ports(text: str) -> list[int]:
     """The ports in the answer of `sshd -T`."""
     return sorted({int(word) for word in re.findall(r"^port (\d+)$", text, re.MULTILINE)})
 
 
-def bound_addresses(text: str) -> t.List[str]:
+def bound_addresses(text: str) -> list[str]:
     """Addresses in the answer of `sshd -T` that are narrower than every address."""
     found = re.findall(r"^listenaddress (\S+)$", text, re.MULTILINE)
     return [item for item in found if not re.match(r"^(\[::\]|0\.0\.0\.0|::)(:\d+)?$", item)]
 
 
-def lines_of(text: str, keyword: str) -> t.List[str]:
+def lines_of(text: str, keyword: str) -> list[str]:
     """Lines of an sshd configuration file with this keyword, outside Match blocks."""
     found = []
     for line in text.splitlines():
@@ -44,12 +44,12 @@ def lines_of(text: str, keyword: str) -> t.List[str]:
     return found
 
 
-def port_lines(text: str) -> t.List[str]:
+def port_lines(text: str) -> list[str]:
     """Lines that set a port."""
     return lines_of(text, "port")
 
 
-def listen_lines(text: str) -> t.List[str]:
+def listen_lines(text: str) -> list[str]:
     """Lines that bind an address together with a port, which no other line can then change."""
     return [
         line for line in lines_of(text, "listenaddress") if re.search(r"(\]|[^:]):\d+$", [*_arguments(line), ""][1])
@@ -61,7 +61,7 @@ Find = t.Callable[[str], t.Sequence[str]]
 _DEPTH = 16  # sshd follows no more
 
 
-def _arguments(line: str) -> t.List[str]:
+def _arguments(line: str) -> list[str]:
     """The words of a line as sshd splits them: quotes, comments, and an equals sign after the keyword."""
     line = re.sub(r'^\s*"?(\w+)"?\s*=?\s*', r"\1 ", line)
     try:
@@ -71,15 +71,15 @@ def _arguments(line: str) -> t.List[str]:
         return line.split()
 
 
-def files(main: str, read: Read, find: Find) -> t.List[t.Tuple[str, t.List[str]]]:
+def files(main: str, read: Read, find: Find) -> list[tuple[str, list[str]]]:
     """Every file of a configuration in the order in which sshd reads it, with its lines outside of Match blocks.
 
     A file can come more than once. What is included inside a Match block is for some connections only.
     """
-    found: t.List[t.Tuple[str, t.List[str]]] = []
+    found: list[tuple[str, list[str]]] = []
 
     def walk(path: str, depth: int, matched: bool) -> None:
-        lines: t.List[str] = []
+        lines: list[str] = []
         if not matched:
             found.append((path, lines))
         for line in read(path).splitlines():
@@ -101,7 +101,7 @@ def files(main: str, read: Read, find: Find) -> t.List[t.Tuple[str, t.List[str]]
     return found
 
 
-def reads(found: t.Sequence[t.Tuple[str, t.List[str]]], path: str, main: str, read: Read) -> bool:
+def reads(found: t.Sequence[tuple[str, list[str]]], path: str, main: str, read: Read) -> bool:
     """Whether sshd reads a file, or would if it were there."""
     if any(name == path for name, _lines in found):
         return True
@@ -113,7 +113,7 @@ def reads(found: t.Sequence[t.Tuple[str, t.List[str]]], path: str, main: str, re
     return False
 
 
-def told(options: str) -> t.List[str]:
+def told(options: str) -> list[str]:
     """Options on sshd's command line that decide where it listens; these win over every file."""
     found = []
     words = options.split()
@@ -125,18 +125,18 @@ def told(options: str) -> t.List[str]:
     return found
 
 
-def listens(text: str) -> t.List[str]:
+def listens(text: str) -> list[str]:
     """What ssh.socket listens on in the answer of `systemctl show -p Listen`, each as ListenStream takes it."""
     return re.findall(r"(\S+) \(Stream\)", text.replace("Listen=", " "))
 
 
-def addresses(streams: t.Sequence[str], both: bool) -> t.Tuple[t.List[str], t.List[str]]:
+def addresses(streams: t.Sequence[str], both: bool) -> tuple[list[str], list[str]]:
     """The addresses that ssh.socket listens on, without their ports, and what else it listens on.
 
     both says that [::] stands for IPv4 as well.
     """
-    found: t.List[str] = []
-    others: t.List[str] = []
+    found: list[str] = []
+    others: list[str] = []
     for stream in streams:
         address, colon, port = stream.rpartition(":")
         if not colon or not port.isdigit() or stream.startswith(("/", "@", "vsock:")):
@@ -148,12 +148,12 @@ def addresses(streams: t.Sequence[str], both: bool) -> t.Tuple[t.List[str], t.Li
     return list(dict.fromkeys(found)), others
 
 
-def socket_ports(text: str) -> t.List[int]:
+def socket_ports(text: str) -> list[int]:
     """The ports of ssh.socket in the answer of `systemctl show -p Listen`."""
     return sorted({int(port) for port in re.findall(r":(\d+) \(Stream\)", text)})
 
 
-def listening(text: str) -> t.Dict[str, int]:
+def listening(text: str) -> dict[str, int]:
     """Inode -> port of every listening socket in /proc/net/tcp or tcp6."""
     found = {}
     for line in text.splitlines()[1:]:
@@ -163,7 +163,7 @@ def listening(text: str) -> t.Dict[str, int]:
     return found
 
 
-def connection(environment: t.Mapping[str, str]) -> t.Optional[t.Dict[str, t.Any]]:
+def connection(environment: t.Mapping[str, str]) -> t.Optional[dict[str, t.Any]]:
     """Who is connected to which address and port, from SSH_CONNECTION."""
     words = environment.get("SSH_CONNECTION", "").split()
     if len(words) != 4 or not (words[1].isdigit() and words[3].isdigit()):

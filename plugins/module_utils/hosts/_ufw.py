@@ -40,7 +40,7 @@ class Rule(t.NamedTuple):
     source_port: str
     target: str
 
-    def arguments(self, delete: bool = False, comment: str = "", first: bool = False) -> t.List[str]:
+    def arguments(self, delete: bool = False, comment: str = "", first: bool = False) -> list[str]:
         """The words that follow `ufw` to add this rule, at the end or before all others, or to delete it."""
         words = ["route"] if self.route else []
         if delete or first:
@@ -98,7 +98,7 @@ class Rule(t.NamedTuple):
         """Whether this rule, met first, keeps out what the other lets in."""
         return self.denies() and not other.to_the_world() and self.overlaps(other)
 
-    def families(self, ipv6: bool) -> t.Tuple[int, ...]:
+    def families(self, ipv6: bool) -> tuple[int, ...]:
         """The address families for which ufw writes this rule."""
         for address in (self.source, self.target):
             if address != "any":
@@ -109,7 +109,7 @@ class Rule(t.NamedTuple):
         return " ".join(self.arguments())
 
 
-def _ranges(ports: str) -> t.List[t.Tuple[int, int]]:
+def _ranges(ports: str) -> list[tuple[int, int]]:
     if ports == "any":
         return [(0, 65535)]
     ends = [part.split(":") for part in ports.split(",")]
@@ -166,7 +166,7 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError as exc:
-        raise UfwError("'{0}' is neither an address nor a network".format(text)) from exc
+        raise UfwError(f"'{text}' is neither an address nor a network") from exc
 
 
 def _ports(text: str) -> str:
@@ -177,7 +177,7 @@ def _ports(text: str) -> str:
     for part in text.split(","):
         ends = part.strip().split(":")
         if len(ends) > 2 or not all(end.isdigit() and 0 < int(end) < 65536 for end in ends):
-            raise UfwError("'{0}' is not a port, a range or a list of them".format(text))
+            raise UfwError(f"'{text}' is not a port, a range or a list of them")
         parts.append(":".join(str(int(end)) for end in ends))
     return ",".join(sorted(parts, key=lambda part: [int(end) for end in part.split(":")]))
 
@@ -197,13 +197,13 @@ def wanted(options: t.Mapping[str, t.Any]) -> Rule:
         target=_address(options.get("to_ip") or ""),
     )
     if rule.port.count(",") + rule.port.count(":") and rule.proto == "any":
-        raise UfwError("ufw wants a protocol beside several ports: {0}".format(rule))
+        raise UfwError(f"ufw wants a protocol beside several ports: {rule}")
     if not rule.route and rule.interface_in and rule.interface_out:
-        raise UfwError("only a routed rule has two interfaces: {0}".format(rule))
+        raise UfwError(f"only a routed rule has two interfaces: {rule}")
     return rule
 
 
-def parse_rules(text: str, family: int) -> t.List[Known]:
+def parse_rules(text: str, family: int) -> list[Known]:
     """Every rule in the text of user.rules or user6.rules."""
     found = []
     for line in text.splitlines():
@@ -215,12 +215,12 @@ def parse_rules(text: str, family: int) -> t.List[Known]:
             try:
                 comment = binascii.unhexlify(words.pop()[len("comment=") :]).decode("utf-8", "replace")
             except (binascii.Error, ValueError) as exc:
-                raise UfwError("this comment in ufw's rules cannot be read: {0}".format(line)) from exc
+                raise UfwError(f"this comment in ufw's rules cannot be read: {line}") from exc
         # action proto dport dst sport src [dapp sapp] direction; a rule without a direction is an old incoming one.
         if len(words) in (6, 8):
             words.append("in")
         if len(words) not in (7, 9):
-            raise UfwError("this line of ufw's rules is not understood: {0}".format(line))
+            raise UfwError(f"this line of ufw's rules is not understood: {line}")
         action, proto, port, target, source_port, source = words[:6]
         direction, interface_in, interface_out = _direction(words[-1])
         rule = Rule(
@@ -239,12 +239,12 @@ def parse_rules(text: str, family: int) -> t.List[Known]:
     return found
 
 
-def _direction(word: str) -> t.Tuple[str, str, str]:
+def _direction(word: str) -> tuple[str, str, str]:
     direction, interface_in, interface_out = "in", "", ""
     for part in word.split("!"):
         way, _unused, interface = part.partition("_")
         if way not in ("in", "out"):
-            raise UfwError("'{0}' is not a direction of ufw".format(word))
+            raise UfwError(f"'{word}' is not a direction of ufw")
         if way == "in":
             interface_in = interface
         else:
@@ -263,14 +263,14 @@ def routed(rule: Rule) -> Rule:
 class Plan(t.NamedTuple):
     """What has to be added, what has to go, and which of the former has to be met before which rules of others."""
 
-    add: t.List[Rule]
-    remove: t.List[Rule]
-    first: t.Sequence[t.Tuple[Rule, t.Tuple[Rule, ...]]] = ()
+    add: list[Rule]
+    remove: list[Rule]
+    first: t.Sequence[tuple[Rule, tuple[Rule, ...]]] = ()
 
 
-def _before(rule: Rule, known: t.Sequence[Known], families: t.Sequence[int], prefix: str) -> t.Tuple[Rule, ...]:
+def _before(rule: Rule, known: t.Sequence[Known], families: t.Sequence[int], prefix: str) -> tuple[Rule, ...]:
     """Rules of others that are met before a rule, or before its place at the end, and keep out what it lets in."""
-    found: t.List[Rule] = []
+    found: list[Rule] = []
     for family in families:
         for item in known:
             if item.family != family:
@@ -328,15 +328,15 @@ def setting(text: str, name: str) -> str:
 
 def count(text: str, chain: str) -> int:
     """How many rules a chain has, in a rules file or in the answer of `iptables -S`."""
-    return sum(1 for line in text.splitlines() if line.startswith("-A {0} ".format(chain)))
+    return sum(1 for line in text.splitlines() if line.startswith(f"-A {chain} "))
 
 
-def _jumps(family: int) -> t.List[str]:
-    names = ["{0}-{1}".format("ufw" if family == 4 else "ufw6", step) for step in STEPS]
-    return ["{0} -j {1}-{2}".format(chain, name, chain.lower()) for chain in KERNEL_CHAINS for name in names]
+def _jumps(family: int) -> list[str]:
+    names = ["{}-{}".format("ufw" if family == 4 else "ufw6", step) for step in STEPS]
+    return [f"{chain} -j {name}-{chain.lower()}" for chain in KERNEL_CHAINS for name in names]
 
 
-def lost_jumps(live_text: str, family: int) -> t.List[str]:
+def lost_jumps(live_text: str, family: int) -> list[str]:
     """The ways from the kernel's chains to ufw's that somebody has flushed, in the answer of `iptables -S`."""
     live = set(live_text.splitlines())
     return [jump for jump in _jumps(family) if "-A " + jump not in live]
@@ -349,14 +349,14 @@ def repair(live_text: str, family: int) -> str:
     `iptables -F` it would drop everything, the connection of whoever switches it on included.
     """
     live = live_text.splitlines()
-    first = "-N {0}-before-logging-input".format("ufw" if family == 4 else "ufw6")
+    first = "-N {}-before-logging-input".format("ufw" if family == 4 else "ufw6")
     if first not in live or not lost_jumps(live_text, family):
         return ""
     left = ["-D " + line[len("-A ") :] for line in live if line[len("-A ") :] in _jumps(family)]
     return "\n".join(["*filter", *left, *("-A " + jump for jump in _jumps(family)), "COMMIT", ""])
 
 
-def _blankets(live_text: str, family: int) -> t.List[str]:
+def _blankets(live_text: str, family: int) -> list[str]:
     """Rules for every packet that are met before the kernel's chains lead to ufw's: with them ufw has no effect."""
     found, reached = [], set()
     jumps = {"-A " + jump for jump in _jumps(family)}
@@ -369,19 +369,19 @@ def _blankets(live_text: str, family: int) -> t.List[str]:
     return found
 
 
-def drift(rules_text: str, live_text: str, policies: t.Mapping[str, str], family: int) -> t.List[str]:
+def drift(rules_text: str, live_text: str, policies: t.Mapping[str, str], family: int) -> list[str]:
     """How the packet filter in the kernel differs from what ufw's files say. Empty means: as told."""
     found = []
     for chain in CHAINS:
         name = chain.format(n="" if family == 4 else "6")
         told, live = count(rules_text, name), count(live_text, name)
         if told != live:
-            found.append("{0} has {1} rules in the kernel and {2} in ufw's file".format(name, live, told))
+            found.append(f"{name} has {live} rules in the kernel and {told} in ufw's file")
     lost = lost_jumps(live_text, family)
     if lost:
-        found.append("in the kernel nothing leads to {0}".format(", ".join(jump.split()[-1] for jump in lost)))
-    found += ["{0} is met before ufw's chains".format(rule) for rule in _blankets(live_text, family)]
+        found.append("in the kernel nothing leads to {}".format(", ".join(jump.split()[-1] for jump in lost)))
+    found += [f"{rule} is met before ufw's chains" for rule in _blankets(live_text, family)]
     for chain, policy in policies.items():
-        if "-P {0} {1}".format(chain, policy) not in live_text.splitlines():
-            found.append("the policy of {0} in the kernel is not {1}".format(chain, policy))
+        if f"-P {chain} {policy}" not in live_text.splitlines():
+            found.append(f"the policy of {chain} in the kernel is not {policy}")
     return found

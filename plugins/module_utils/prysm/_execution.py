@@ -40,7 +40,7 @@ _WAIT = (
 
 
 #: What a caller gives: Wanted, and the endpoints.
-QUESTION: t.Dict[str, t.Dict[str, t.Any]] = {
+QUESTION: dict[str, dict[str, t.Any]] = {
     "endpoints": {"type": "list", "elements": "str", "required": True},
     "secret": {"type": "str", "default": "", "no_log": True},
     "chain_id": {"type": "int", "default": 0},
@@ -308,7 +308,7 @@ def _engine(endpoint: _Endpoint) -> None:
             pass
 
 
-def report(asked: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def report(asked: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Every endpoint of a QUESTION: those of no use, what is worth saying of the others, and all that was found."""
     wanted = Wanted(**{name: asked[name] for name in Wanted._fields})
     found = [examine(url, wanted) for url in asked["endpoints"]]

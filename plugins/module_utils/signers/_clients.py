@@ -32,15 +32,15 @@ class Client(t.NamedTuple):
     name: str
     role: str
     #: Names of its executables, as program_name() gives them.
-    programs: t.Tuple[str, ...]
+    programs: tuple[str, ...]
     #: Sub-commands that sign.
-    signing: t.Tuple[str, ...] = ()
+    signing: tuple[str, ...] = ()
     #: Complete commands that do not sign, each as the sub-commands that begin it.
-    harmless: t.Tuple[t.Tuple[str, ...], ...] = ()
+    harmless: tuple[tuple[str, ...], ...] = ()
     #: Arguments that give it keys, as flag() spells them.
-    keys: t.Tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     #: Groups of words, one of which the name of an image has in full.
-    images: t.Tuple[t.Tuple[str, ...], ...] = ()
+    images: tuple[tuple[str, ...], ...] = ()
     #: What the names of variables that stand for arguments begin with.
     env: str = ""
 
@@ -53,20 +53,20 @@ class Verdict(t.NamedTuple):
     #: Why it signs, or may; empty when it does not.
     why: str
     #: Its arguments.
-    words: t.Tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     #: False when it may sign and cannot be looked into.
     sure: bool = True
 
 
-def _words(text: str) -> t.Tuple[str, ...]:
+def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-def name_set(text: str) -> t.FrozenSet[str]:
+def name_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def _each(*commands: str) -> t.Tuple[t.Tuple[str, ...], ...]:
+def _each(*commands: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(command.split()) for command in commands)
 
 
@@ -123,7 +123,7 @@ CONFIG = ("configfile", "config", "rcconfig", "c")
 #: Words by which a validator client is told to be one, where the program itself is not known.
 WORDS = ("vc", "validator", "validator_client", "validator-client", "validator_node")
 
-CLIENTS: t.Tuple[Client, ...] = (
+CLIENTS: tuple[Client, ...] = (
     Client(
         "Prysm",
         SIGNER,
@@ -337,9 +337,9 @@ CLIENTS: t.Tuple[Client, ...] = (
 #: Where the words of a command name no program: the first of them is a sub-command of an unknown one.
 UNKNOWN = Client("a validator client", SIGNER, ())
 PRYSM = CLIENTS[0]
-BY_PROGRAM: t.Dict[str, Client] = {name: client for client in CLIENTS for name in client.programs}
+BY_PROGRAM: dict[str, Client] = {name: client for client in CLIENTS for name in client.programs}
 #: The kernel keeps 15 characters of a process's name.
-BY_COMM: t.Dict[str, Client] = {name[:15]: client for name, client in BY_PROGRAM.items()}
+BY_COMM: dict[str, Client] = {name[:15]: client for name, client in BY_PROGRAM.items()}
 _FLAG = re.compile(r"^--?([A-Za-z][A-Za-z0-9._\-]*?)(?:[=:](.*))?$", re.S)
 _NO_LETTER = re.compile(r"[-_.]")
 _SUFFIX = re.compile(r"\.(exe|jar|js|mjs|cjs|py|sh|bash|pex|bin|appimage)$")
@@ -360,7 +360,7 @@ def program_name(word: str) -> str:
     return name
 
 
-def flag(word: str) -> t.Optional[t.Tuple[str, t.Optional[str]]]:
+def flag(word: str) -> t.Optional[tuple[str, t.Optional[str]]]:
     """(name, value) of an argument with one or two dashes; names without dashes and capitals, as programs take them."""
     found = _FLAG.match(word)
     if found is None:
@@ -368,9 +368,9 @@ def flag(word: str) -> t.Optional[t.Tuple[str, t.Optional[str]]]:
     return _NO_LETTER.sub("", found.group(1)).lower(), found.group(2)
 
 
-def flags(words: t.Iterable[str]) -> t.Dict[str, t.Optional[str]]:
+def flags(words: t.Iterable[str]) -> dict[str, t.Optional[str]]:
     """Every argument with dashes; of those given twice the last counts, unless the first was not switched off."""
-    found: t.Dict[str, t.Optional[str]] = {}
+    found: dict[str, t.Optional[str]] = {}
     for word in words:
         pair = flag(word)
         if pair is not None and (pair[0] not in found or not _off(pair[1])):
@@ -378,7 +378,7 @@ def flags(words: t.Iterable[str]) -> t.Dict[str, t.Optional[str]]:
     return found
 
 
-def values(words: t.Sequence[str], name: str) -> t.List[str]:
+def values(words: t.Sequence[str], name: str) -> list[str]:
     """Every value given for an argument, in order, as --name=value or --name value."""
     wanted, found = _NO_LETTER.sub("", name.lstrip("-")).lower(), []
     for i, word in enumerate(words):
@@ -396,7 +396,7 @@ def _off(value: t.Optional[str]) -> bool:
     return value is not None and value.strip("\"'").lower() in _FALSE
 
 
-def positional(words: t.Sequence[str]) -> t.List[str]:
+def positional(words: t.Sequence[str]) -> list[str]:
     """The words that are neither arguments with dashes nor, for certain, the value of one."""
     found, skip = [], False
     for word in words:
@@ -410,7 +410,7 @@ def positional(words: t.Sequence[str]) -> t.List[str]:
     return found
 
 
-def free(words: t.Sequence[str]) -> t.List[str]:
+def free(words: t.Sequence[str]) -> list[str]:
     """The words that cannot be the value of an argument: the others stand after one that was given none."""
     found, before = [], False
     for word in words:
@@ -483,7 +483,7 @@ def judge(client: Client, words: t.Sequence[str], around: Surroundings = BARE) -
     return _judge_keys(client, args, around, bool(harmless))
 
 
-def _judge_keys(client: Client, args: t.Tuple[str, ...], around: Surroundings, harmless: bool) -> Verdict:
+def _judge_keys(client: Client, args: tuple[str, ...], around: Surroundings, harmless: bool) -> Verdict:
     """A beacon node: it signs when it was given keys, by arguments, variables or a configuration file."""
     found = given(args, client.keys)
     if found:
@@ -519,7 +519,7 @@ _WATCHERS = name_set(
 )
 
 
-def image_words(image: str) -> t.Tuple[t.List[str], t.List[str]]:
+def image_words(image: str) -> tuple[list[str], list[str]]:
     """The words of an image's name, and those of its last part; without registry, tag and digest."""
     name = image.lower().partition("@")[0]
     parts = name.split("/")

@@ -89,7 +89,7 @@ def expand(text: str, env: t.Mapping[str, str]) -> str:
     )
 
 
-def _assigned(text: str, env: t.Mapping[str, str]) -> t.Dict[str, str]:
+def _assigned(text: str, env: t.Mapping[str, str]) -> dict[str, str]:
     known = dict(env)
     for found in re.finditer(
         r"(?:^|[\s;&(])([A-Za-z_]\w*)=(\"[^\"$`]*\"|'[^']*'|[^\s;&|\"'$`()]*)(?=$|[\s;&|)])", text
@@ -106,7 +106,7 @@ def _variables(text: str, env: t.Mapping[str, str]) -> str:
     return re.sub(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^{}]*))?\})", value, text)
 
 
-def commands(text: str, env: t.Mapping[str, str]) -> t.List[t.List[str]]:
+def commands(text: str, env: t.Mapping[str, str]) -> list[list[str]]:
     """The simple commands of a shell script, each as its words. Bodies of here-documents count as commands."""
     text = text.replace("\\\n", " ")
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
@@ -116,7 +116,7 @@ def commands(text: str, env: t.Mapping[str, str]) -> t.List[t.List[str]]:
         tokens = _tokens(text)
     except ValueError:
         tokens = _tokens(re.sub(r"[\"'\\]", " ", text))
-    found: t.List[t.List[str]] = [[]]
+    found: list[list[str]] = [[]]
     for token in tokens:
         if token and all(char in "();&|" for char in token):
             found.append([])
@@ -125,7 +125,7 @@ def commands(text: str, env: t.Mapping[str, str]) -> t.List[t.List[str]]:
     return [words for words in found if words]
 
 
-def _tokens(text: str) -> t.List[str]:
+def _tokens(text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|()<>")
     lexer.whitespace_split = True
     lexer.commenters = ""
@@ -136,9 +136,9 @@ def _is_script(word: str) -> bool:
     return any(char.isspace() or char == ";" for char in word.strip())
 
 
-def _scripts(words: t.Sequence[str], around: Surroundings) -> t.Dict[int, str]:
+def _scripts(words: t.Sequence[str], around: Surroundings) -> dict[int, str]:
     """Which of the words hold, or name, a script; and its text."""
-    found: t.Dict[int, str] = {}
+    found: dict[int, str] = {}
     for i, word in enumerate(words):
         before = flag(words[i - 1]) if i else None
         own = flag(word)
@@ -185,11 +185,11 @@ def _client_of(words: t.Sequence[str], at: int) -> t.Optional[Client]:
     return client if "/" not in word or before[0] == "jar" or (launched and len(before[0]) == 1) else None
 
 
-def search(words: t.Sequence[str], around: Surroundings, depth: int = 0) -> t.List[Verdict]:
+def search(words: t.Sequence[str], around: Surroundings, depth: int = 0) -> list[Verdict]:
     """What the words of a command say of every program they start, wherever it stands."""
     if depth > _DEEPEST:
         return [Verdict(UNKNOWN, True, "its command is nested too deeply to be read", tuple(words), False)]
-    found: t.List[Verdict] = []
+    found: list[Verdict] = []
     scripts = _scripts(words, around)
     for i, word in enumerate(words):
         if word.endswith("guard.sh") and set(words[i + 1 : i + 2]) & {"beacon", "validator"}:
@@ -235,7 +235,7 @@ def _head(command: t.Sequence[str]) -> str:
     return program_name(next((word for word in command if not _ASSIGNED.match(word) and word not in _KEYWORDS), ""))
 
 
-def _script_command(command: t.List[str], around: Surroundings, depth: int) -> t.List[Verdict]:
+def _script_command(command: list[str], around: Surroundings, depth: int) -> list[Verdict]:
     head = _head(command)
     if head == "set" and "--" in command:
         # The words of the script itself: exec "$@" starts them.
@@ -337,7 +337,7 @@ def script(name: str, text: str, around: Surroundings) -> t.Optional[Verdict]:
     return None
 
 
-def _variable(name: str, value: str, around: Surroundings) -> t.List[Verdict]:
+def _variable(name: str, value: str, around: Surroundings) -> list[Verdict]:
     """What the value of a variable starts: entry points take programs and arguments from there."""
     if '"crypto"' in value and '"kdf"' in value:
         return [Verdict(UNKNOWN, True, "a variable of it holds a keystore", ())]
@@ -354,7 +354,7 @@ def _variable(name: str, value: str, around: Surroundings) -> t.List[Verdict]:
     return []
 
 
-def _sentence(command: t.List[str], around: Surroundings) -> t.Optional[Verdict]:
+def _sentence(command: list[str], around: Surroundings) -> t.Optional[Verdict]:
     """A command in a variable, unless it is but a sentence that mentions a client."""
     for i in range(len(command)):
         client = _client_of(command, i)

@@ -24,7 +24,7 @@ Report = t.Dict[str, t.Any]
 _WATERMARKS = ("slot", "source", "target")
 
 
-def never_signed(histories: t.Mapping[str, Reading], wallets: t.Mapping[str, t.Iterable[str]]) -> t.List[str]:
+def never_signed(histories: t.Mapping[str, Reading], wallets: t.Mapping[str, t.Iterable[str]]) -> list[str]:
     """Keys in whose client's history, which was read, nothing is: they may wait for their activation."""
     return [
         key
@@ -35,7 +35,7 @@ def never_signed(histories: t.Mapping[str, Reading], wallets: t.Mapping[str, t.I
     ]
 
 
-def _not_read(storage: Reading, unread: t.Iterable[str], running: Reading) -> t.List[str]:
+def _not_read(storage: Reading, unread: t.Iterable[str], running: Reading) -> list[str]:
     """What could not be read, and why."""
     found = [str(storage["refused"])] if storage.get("refused") else wallets_not_read(storage)
     found += [
@@ -49,7 +49,7 @@ def _not_read(storage: Reading, unread: t.Iterable[str], running: Reading) -> t.
     return found
 
 
-def _record(storage: Reading) -> t.Tuple[Reading, t.List[str]]:
+def _record(storage: Reading) -> tuple[Reading, list[str]]:
     """The record of signing, or why it could not be read. A site that has none yet has nothing on record."""
     seen = below(storage, "record")
     problem = "the record of signing could not be read: "
@@ -63,7 +63,7 @@ def _record(storage: Reading) -> t.Tuple[Reading, t.List[str]]:
     return (found, []) if isinstance(found, dict) else ({}, [problem + "it is no record"])
 
 
-def unsigned(record: Reading, keys: t.Iterable[str]) -> t.List[str]:
+def unsigned(record: Reading, keys: t.Iterable[str]) -> list[str]:
     """Those of the keys, in lower case, of which the site's record says that nothing was ever signed."""
     known = below(record, "keys")
     found = []
@@ -75,7 +75,7 @@ def unsigned(record: Reading, keys: t.Iterable[str]) -> t.List[str]:
     return found
 
 
-def _owner(places: t.Iterable[Reading]) -> t.Tuple[bool, str]:
+def _owner(places: t.Iterable[Reading]) -> tuple[bool, str]:
     """Whether any client has the key in its wallet, and which one; empty where it is not one alone."""
     owners = {place["client"] for place in places if place["kind"] == "wallet" and place.get("client")}
     return bool(owners), owners.pop() if len(owners) == 1 else ""
@@ -85,7 +85,7 @@ def _is_short(signed: t.Optional[int], recorded: t.Optional[int]) -> bool:
     return recorded is not None and (signed is None or int(signed) < int(recorded))
 
 
-def _speaks_against(key: str, owned: bool, signed: Reading, recorded: Reading) -> t.List[str]:
+def _speaks_against(key: str, owned: bool, signed: Reading, recorded: Reading) -> list[str]:
     short = [name for name in _WATERMARKS if owned and _is_short(signed.get(f"highest_{name}"), recorded.get(name))]
     found = [f"{key}: its database knows less than the record ({', '.join(short)})"] if short else []
     if signed.get("blacklisted"):

@@ -30,7 +30,7 @@ class Provider(t.NamedTuple):
     #: The machine, as a pattern of hosts.
     client: str
     #: The groups of the nodes that this collection builds.
-    nodes: t.Tuple[str, ...]
+    nodes: tuple[str, ...]
 
 
 PROVIDERS = {
@@ -60,11 +60,11 @@ class Layout(t.NamedTuple):
     keys_on: str
     #: Which machine keeps the run lock.
     lock: str
-    nodes: t.List[str]
+    nodes: list[str]
     #: The machines that this collection prepares, and whose clocks and disks it looks at.
-    prepared: t.List[str]
+    prepared: list[str]
     #: What is left out on this site, and what is not proved there.
-    left_out: t.List[str]
+    left_out: list[str]
 
 
 def _first(groups: Groups, name: str) -> str:
@@ -99,7 +99,7 @@ def layout(groups: Groups) -> Layout:
     )
 
 
-def _left_out(nfs: str, storage: str, client: str) -> t.List[str]:
+def _left_out(nfs: str, storage: str, client: str) -> list[str]:
     found = [
         "the cluster: it is yours, so MicroK8s is not installed, and its nodes are not prepared",
         "the clocks and the disks of its nodes: nothing of this run has looked at them",
@@ -158,7 +158,7 @@ def _demanded(groups: Groups, name: str) -> str:
     return name
 
 
-def problems(groups: Groups) -> t.List[str]:
+def problems(groups: Groups) -> list[str]:
     """What is wrong with the groups of a site whose cluster others have built."""
     site = set(groups.get("site") or [])
     found = []
@@ -183,7 +183,7 @@ def problems(groups: Groups) -> t.List[str]:
 
 
 #: What a playbook needs of a site, with what is said where that is not there.
-_NEEDS: t.Dict[str, t.Tuple[t.Callable[[Layout], t.Any], str]] = {
+_NEEDS: dict[str, tuple[t.Callable[[Layout], t.Any], str]] = {
     "cluster": (
         lambda site: site.provider == "microk8s",
         "changes a cluster that this collection has built, and this site uses one of yours (the group helm_client): "
@@ -205,7 +205,7 @@ _NEEDS: t.Dict[str, t.Tuple[t.Callable[[Layout], t.Any], str]] = {
 }
 
 
-def missing(needs: t.Iterable[str], name: str, groups: Groups) -> t.List[str]:
+def missing(needs: t.Iterable[str], name: str, groups: Groups) -> list[str]:
     """Why a playbook cannot do its work on this site."""
     site = layout(groups)
     return [f"{name}.yml {_NEEDS[need][1]}" for need in needs if not _NEEDS[need][0](site)]

@@ -21,10 +21,10 @@ Report = t.Dict[str, t.Any]
 
 #: Voters of the datastore that survive the loss of one.
 VOTERS = 3
-_UNREAD_LOCK: t.Dict[str, t.Any] = {"state": "unknown", "addresses": [], "holder": ""}
+_UNREAD_LOCK: dict[str, t.Any] = {"state": "unknown", "addresses": [], "holder": ""}
 
 
-def outlook(release: Reading, ahead: Reading) -> t.List[str]:
+def outlook(release: Reading, ahead: Reading) -> list[str]:
     """What of the release is not as Helm has it, what an emergency has set, and what the version will not follow."""
     found = []
     if "workloads" not in release:
@@ -51,7 +51,7 @@ def outlook(release: Reading, ahead: Reading) -> t.List[str]:
     return [*found, *(ahead.get("problems") or [])]
 
 
-def _fence_now(release: Reading, groups: Reading, machines: Reading) -> t.List[str]:
+def _fence_now(release: Reading, groups: Reading, machines: Reading) -> list[str]:
     """What stands against the fence, where two pods of a client rely on it."""
     values = below(release, "values")
     if not below(values, "standby").get("enabled"):
@@ -78,14 +78,14 @@ def _release(installed: Reading) -> Report:
     }
 
 
-def _machine(host: str, machine: Reading, problems: t.List[str]) -> Report:
+def _machine(host: str, machine: Reading, problems: list[str]) -> Report:
     clock = below(machine, "clock")
     wrong = clock.get("problems", [f"not measured: {clock.get('msg', 'unreachable')}"])
     problems += [f"clock of {host}: {problem}" for problem in wrong]
     return {"name": host, "offset_seconds": clock.get("offset_seconds"), "clock_problems": wrong}
 
 
-def _refreshes(host: str, node: Reading) -> t.List[str]:
+def _refreshes(host: str, node: Reading) -> list[str]:
     """Snaps that may refresh by themselves."""
     if not node.get("snap") or not below(node, "snapd").get("can_hold"):
         return []
@@ -99,7 +99,7 @@ def _refreshes(host: str, node: Reading) -> t.List[str]:
     ]
 
 
-def _without_watch_events(host: str, watch: Reading) -> t.List[str]:
+def _without_watch_events(host: str, watch: Reading) -> list[str]:
     """A control plane that delivers no watch events."""
     if watch.get("delivered", False) is not False or watch.get("skipped"):
         return []
@@ -107,11 +107,9 @@ def _without_watch_events(host: str, watch: Reading) -> t.List[str]:
     return [f"control plane {host}: {reason}"]
 
 
-def _certificates(
-    host: str, machine: Reading, control_plane: bool, days: int, problems: t.List[str]
-) -> t.List[Reading]:
+def _certificates(host: str, machine: Reading, control_plane: bool, days: int, problems: list[str]) -> list[Reading]:
     node = below(machine, "node")
-    found: t.List[Reading] = node.get("certificates") or []
+    found: list[Reading] = node.get("certificates") or []
     if "certificates" not in node:
         problems.append(f"certificates of {host} were not read: {node.get('msg', 'unreachable')}")
     else:
@@ -127,7 +125,7 @@ def _certificates(
     return found
 
 
-def _execution(asked: t.Mapping[str, Reading], problems: t.List[str]) -> t.List[Report]:
+def _execution(asked: t.Mapping[str, Reading], problems: list[str]) -> list[Report]:
     names = ("endpoint", "problem", "syncing", "block", "block_time")
     problems += merged(asked, "problems")
     return [
@@ -137,7 +135,7 @@ def _execution(asked: t.Mapping[str, Reading], problems: t.List[str]) -> t.List[
     ]
 
 
-def _nodes(cluster: Reading, control_planes: t.Sequence[str], problems: t.List[str]) -> t.List[Report]:
+def _nodes(cluster: Reading, control_planes: t.Sequence[str], problems: list[str]) -> list[Report]:
     nodes = below(cluster, "nodes").get("resources") or []
     heard = ready_nodes(nodes, below(cluster, "leases").get("resources") or [], cluster.get("at", float("inf")))
     found = [
@@ -160,7 +158,7 @@ def _nodes(cluster: Reading, control_planes: t.Sequence[str], problems: t.List[s
     return found
 
 
-def _voters(cluster: Reading, control_planes: int, problems: t.List[str]) -> t.List[str]:
+def _voters(cluster: Reading, control_planes: int, problems: list[str]) -> list[str]:
     members = below(cluster, "votes").get("datastore") or []
     found = [member["address"] for member in members if member["role"] == "voter"]
     if control_planes >= VOTERS > len(found):
@@ -171,7 +169,7 @@ def _voters(cluster: Reading, control_planes: int, problems: t.List[str]) -> t.L
     return found
 
 
-def _tunnels(cluster: Reading) -> t.List[str]:
+def _tunnels(cluster: Reading) -> list[str]:
     return [
         f"pods' network from {result['tunnel_host']} to {peer['name']}: {peer['reason']}; where it is slow on a kernel "
         "of 6.12 or later, run on both: ethtool --offload vxlan.calico tx-checksum-ip-generic off"
@@ -181,7 +179,7 @@ def _tunnels(cluster: Reading) -> t.List[str]:
     ]
 
 
-def _pods(pods: Reading) -> t.List[Report]:
+def _pods(pods: Reading) -> list[Report]:
     return [
         {
             "name": pod["metadata"]["name"],
@@ -194,7 +192,7 @@ def _pods(pods: Reading) -> t.List[Report]:
     ]
 
 
-def _beacon(seen: Reading, problems: t.List[str]) -> Report:
+def _beacon(seen: Reading, problems: list[str]) -> Report:
     found = {
         "ready": seen.get("ready", False),
         "problem": seen.get("problem", seen.get("msg", "")) if seen else "not read",
@@ -222,7 +220,7 @@ def _key(pubkey: str, seen: Reading, signed: Reading) -> Report:
     }
 
 
-def _client(client: Reading, storage: Reading, seen: Reading, standby: bool, problems: t.List[str]) -> Report:
+def _client(client: Reading, storage: Reading, seen: Reading, standby: bool, problems: list[str]) -> Report:
     name: str = client["name"]
     history = below(storage, "histories", name, "keys")
     hold: str = below(storage, "holds").get(name) or ""
@@ -251,7 +249,7 @@ def _client(client: Reading, storage: Reading, seen: Reading, standby: bool, pro
     }
 
 
-def _keys(storage: Reading) -> t.List[str]:
+def _keys(storage: Reading) -> list[str]:
     if storage.get("refused"):
         return [f"KEYS: {storage['refused']}"]
     return wallets_not_read(storage)
