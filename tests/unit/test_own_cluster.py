@@ -263,7 +263,7 @@ def test_without_proofs_of_locks_the_role_asks_for_the_reason(own: Own) -> None:
     """Also where a machine sees the databases: that it does is no proof that a lost node loses its lock."""
     task = next(
         task
-        for task in load(ROOT / "roles/prysm_helm/tasks/preflight.yml")
+        for task in load(ROOT / "roles/prysm_helm/tasks/preflight_values.yml")
         if "do without the proofs" in task.get("name", "")
     )
     cases = [
