@@ -12,7 +12,7 @@ description:
   - Compares the clients of a site with the workloads of its release. One without a workload has nothing to replace.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-positional: workloads, installed
+positional: workloads, installed, beacon
 options:
   _input:
     description: The clients, as P(eth2xk8s.staking.prysm_clients#filter) gives them.
@@ -27,13 +27,17 @@ options:
     description: The values of the release that was installed before; empty where there was none.
     type: dict
     required: true
+  beacon:
+    description: The name of the beacon node's workload.
+    type: str
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Say which clients are going to be replaced
   ansible.builtin.debug:
     msg: >-
-      {{ (clients | eth2xk8s.staking.clients_by_state(found.workloads, found['values'])).outdated
+      {{ (clients | eth2xk8s.staking.clients_by_state(found.workloads, found['values'], 'beacon')).outdated
          | map(attribute='name') }}
 """
 
@@ -43,6 +47,7 @@ _value:
     - C(outdated), clients whose pod must be replaced, or that were stopped; C(current), all others.
     - C(new), clients that the release before did not have.
     - C(halted), the names of those that were stopped.
+    - C(steady), whether there are clients, and all of them and the beacon node run as they are wanted.
   type: dict
 """
 
@@ -55,9 +60,10 @@ def by_state(
     clients: t.Iterable[t.Mapping[str, t.Any]],
     workloads: t.Mapping[str, t.Mapping[str, t.Any]],
     installed: t.Mapping[str, t.Any],
-) -> dict[str, list[t.Any]]:
+    beacon: str,
+) -> dict[str, t.Any]:
     """The clients, see the documentation."""
-    return clients_by_state(list(clients), workloads, installed)._asdict()
+    return clients_by_state(list(clients), workloads, installed, beacon)._asdict()
 
 
 class FilterModule:

@@ -125,6 +125,11 @@ node_addresses:
   type: list
   elements: str
   sample: [10.1.0.0, 172.20.10.11, 172.20.10.12]
+pods_per_client:
+  description: How many pods a client has by RV(values); two where there is a standby.
+  returned: always
+  type: int
+  sample: 1
 workloads:
   description: The release's StatefulSets by name; of two pods, the one that is Ready, and so signs.
   returned: always
@@ -168,6 +173,7 @@ NOTHING: dict[str, t.Any] = {
     "recorded": True,
     "differing_secrets": [],
     "node_addresses": [],
+    "pods_per_client": 1,
     "workloads": {},
 }
 
@@ -219,6 +225,7 @@ def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict
         "recorded": newest is not None or not sets,
         "unfinished": _release.unfinished(kept),
         "differing_secrets": _release.differing(secrets, mounted),
+        "pods_per_client": _release.pods_per_client(values),
         "workloads": {one["metadata"]["name"]: _release.workload(one, pods) for one in sets},
     }
 

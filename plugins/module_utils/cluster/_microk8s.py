@@ -436,6 +436,23 @@ def node_of(there: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any], address: 
     return dict(own_node(here, there.get("nodes") or [], address, member=member) or {})
 
 
+def may_revert(
+    here: t.Mapping[str, t.Any], before: t.Mapping[str, t.Any], worker: bool, alone: bool, waited: t.Mapping[str, t.Any]
+) -> bool:
+    """Whether a node may go back to the revision it had `before` a refresh, and has another one now.
+
+    A control plane that goes back forgets what its cluster did since: only one that is `alone`, and whose new API
+    server never answered, neither now (`here`) nor while it was `waited` for. What was not looked at counts as an
+    answer.
+    """
+    if here["snap"]["revision"] == before["revision"]:
+        return False
+    if worker:
+        return True
+    answered = (waited.get("api") or {}).get("answered", True) or here["api"]["answered"]
+    return bool(alone and not answered)
+
+
 def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
     """A machine's address in the site's network, as the inventory has it."""
     for name in ("microk8s_address", "ansible_host"):

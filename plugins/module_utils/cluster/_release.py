@@ -141,6 +141,11 @@ def clients(config: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
     return {str((entry or {}).get("name") or key): entry or {} for key, entry in listed.items()}
 
 
+def pods_per_client(config: t.Mapping[str, t.Any]) -> int:
+    """How many pods a release with these values has for each client: one, or one that signs and one that waits."""
+    return 2 if (config.get("standby") or {}).get("enabled") else 1
+
+
 def differing(wanted: t.Mapping[str, t.Mapping[str, str]], found: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     """Names of the Secrets that are missing, or do not hold exactly what they should."""
     there = {secret["metadata"]["name"]: secret.get("data") or {} for secret in found}
@@ -213,23 +218,32 @@ class States(t.NamedTuple):
     new: list[t.Mapping[str, t.Any]]
     #: Names of those that were stopped.
     halted: list[str]
+    #: Whether there are clients, and all of them and the beacon node run as they are wanted.
+    steady: bool
 
 
 def clients_by_state(
     listed: t.Sequence[t.Mapping[str, t.Any]],
     workloads: t.Mapping[str, t.Mapping[str, t.Any]],
     before: t.Mapping[str, t.Any],
+    beacon: str,
 ) -> States:
-    """What has to become of these clients, by their workloads and by the values that were installed before."""
+    """What has to become of these clients, by their workloads and by the values that were installed before.
+
+    `beacon` is the name of the beacon node's workload.
+    """
     names = [client["name"] for client in listed]
     halted = [name for name, found in workloads.items() if name in names and found["replicas"] == 0]
     stale = [name for name, found in workloads.items() if found.get("stale")]
     outdated = [client for client in listed if client["name"] in (*halted, *stale)]
+    new = [client for client in listed if client["name"] not in (before.get("validators") or {})]
+    node = workloads.get(beacon) or {}
     return States(
         outdated,
         [client for client in listed if client not in outdated],
-        [client for client in listed if client["name"] not in (before.get("validators") or {})],
+        new,
         halted,
+        steady=bool(listed) and not outdated and not new and node.get("stale") is False and node.get("replicas") == 1,
     )
 
 

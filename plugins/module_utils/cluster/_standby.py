@@ -24,9 +24,18 @@ class Plan(t.NamedTuple):
     remake: list[str]
 
 
-def had_standby(found: Table) -> bool:
-    """Whether the release that is installed has a second pod for each client."""
-    return bool(((found.get("values") or {}).get("standby") or {}).get("enabled"))
+def takers(pods: t.Iterable[Table], nodes: t.Container[str]) -> list[str]:
+    """Names of the pods of one client that could take its lock over: they run on one of these nodes, and stay."""
+    return [
+        pod["metadata"]["name"]
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"] and pod["spec"].get("nodeName") in nodes and _runs(pod)
+    ]
+
+
+def _runs(pod: Table) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    return bool(containers) and "running" in (containers[0].get("state") or {})
 
 
 def _refusal(had: bool, fence: Table, probe: Table, run: str, halted: t.Sequence[str]) -> str:
@@ -53,7 +62,7 @@ def plan(
     `fence` is what was read, `probe` what two pods found out by trying; `clients` are the names of all clients, and
     `halted` of those that were stopped.
     """
-    had = had_standby(found)
+    had = found["pods_per_client"] > 1
     because = _refusal(had, fence, probe, run, halted) if wanted else ""
     stands_by = wanted and not because
     policies = {name: work["policy"] for name, work in (found.get("workloads") or {}).items() if "policy" in work}

@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to this collection: it may change without notice.
-"""Why a client is on hold, by the first line of its hold, and the command that takes the hold away."""
+"""Why a client is on hold, by the first line of its hold, the command that takes the hold away, and what it says."""
 
 from __future__ import annotations
 
 import re
+import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._judge import HOLD_BEGINS
 
@@ -23,8 +24,8 @@ def advice(text: str) -> str:
         return "Restore the newest validator.db, then run site.yml: it takes the hold away."
     move = _MOVE.fullmatch(line)
     if move:
-        command = "playbooks/move_key.yml -e move_key={key} -e move_from={from} -e move_to={to}".format(
-            **move.groupdict()
+        command = (
+            f"playbooks/move_key.yml -e move_key={move['key']} -e move_from={move['from']} -e move_to={move['to']}"
         )
         return f"To finish the move: {command}. To give it up: the same with -e move_abort=true."
     rollback = _ROLLBACK.fullmatch(line)
@@ -36,3 +37,22 @@ def advice(text: str) -> str:
     if line.startswith(_SITE):
         return "Run site.yml: it goes on, and takes the hold away."
     return "This collection did not write it, or not to its end: remove the file once its reason is known and gone."
+
+
+def move_state(
+    wallets: t.Mapping[str, t.Container[str]],
+    key: str,
+    source: str,
+    target: str,
+    holds: t.Sequence[str],
+    abort: bool,
+) -> str:
+    """How far the move of a key has come: begin, begun or done.
+
+    `wallets` are the keys by client, `holds` what the two clients are on hold with. A move to `abort` that was not
+    begun is done.
+    """
+    if holds:
+        return "begun"
+    made = key in wallets[target] and key not in wallets[source]
+    return "done" if abort or made else "begin"

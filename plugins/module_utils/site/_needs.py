@@ -24,6 +24,9 @@ _VAULT = re.compile(r"(?i)decrypt|vault (secret|password)")
 #: Seconds that a machine's clock may differ from the controller's, with the time the question takes.
 CLOCK_SECONDS = 60.0
 
+#: What `helm version --short` says of a version that is used here.
+_HELM = re.compile(r"v?[34]\.")
+
 Seen = t.Mapping[str, t.Any]
 
 
@@ -268,6 +271,23 @@ def of_machine(name: str, seen: Seen) -> list[str]:
         if size is not None and least and size < float(least) * 1e9:
             found.append(f"{name} has {size / 1e9:.1f} GB of {what}, and needs {least} GB (base_size_policy is error)")
     return found
+
+
+def of_cluster(nodes: Seen, host: str, kubeconfig: str, context: str, binary: str, helm: Seen) -> list[str]:
+    """Why a cluster that others provide cannot be used from a machine: its nodes, and Helm, as they answered there."""
+    found = []
+    if not kubeconfig.startswith("/"):
+        found.append(f"prysm_kubeconfig must be an absolute path of its kubeconfig on {host}")
+    elif "resources" not in nodes:
+        which = f"{kubeconfig} and the context {context}" if context else kubeconfig
+        reason = (str(nodes.get("msg") or "").splitlines() or ["no answer"])[0]
+        found.append(f"with {which} its nodes cannot be read: {reason}")
+    elif not nodes["resources"]:
+        found.append("it has no nodes")
+    if not _HELM.match(helm.get("stdout") or ""):
+        said = helm.get("stderr") or helm.get("msg") or "no answer"
+        found.append(f"Helm does not run (prysm_helm_binary: {binary}): {said}")
+    return [problem.rstrip(".\n ") for problem in found]
 
 
 def _first(text: t.Any) -> str:

@@ -8,9 +8,10 @@ import typing as t
 import pytest
 import yaml
 
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._standby import takers
 from tests.unit.roles.test_host_roles import ROOT, evaluate
 
-FOUND: dict[str, t.Any] = {"values": {}, "workloads": {}, "node_addresses": []}
+FOUND: dict[str, t.Any] = {"values": {}, "workloads": {}, "node_addresses": [], "pods_per_client": 1}
 RUN = "run-1"
 KINDS = ("outdated", "current", "new")
 PROVED = {"run": RUN, "proved": True, "reasons": []}
@@ -33,7 +34,8 @@ def found(replicas: int = 1, policy: str = "OrderedReady", standby: bool = False
     one = {"replicas": replicas, "policy": policy, "stale": False}
     beacon = {"replicas": 1, "policy": "OrderedReady", "stale": False}
     values = {"standby": {"enabled": True, "because": ""}} if standby else {}
-    return {**FOUND, "values": values, "workloads": {"validator1": one, "beacon": beacon}}
+    workloads = {"validator1": one, "beacon": beacon}
+    return {**FOUND, "values": values, "workloads": workloads, "pods_per_client": 2 if standby else 1}
 
 
 def test_clients_that_were_stopped_or_are_not_of_the_release_are_outdated() -> None:
@@ -52,7 +54,6 @@ def test_clients_that_were_stopped_or_are_not_of_the_release_are_outdated() -> N
 def test_a_site_that_wants_none_has_the_values_of_before() -> None:
     for more in ({"prysm_standby": False}, {"prysm_standby": False, "__prysm_helm_found": found()}):
         assert ask("__prysm_helm_standby.given", **more) == {}
-    assert ask("__prysm_helm_replicas", prysm_standby=False, __prysm_helm_found=found()) == 1
 
 
 def test_a_proved_fence_gives_a_standby() -> None:
@@ -60,7 +61,6 @@ def test_a_proved_fence_gives_a_standby() -> None:
     assert ask("__prysm_helm_standby.given") == wanted
     assert ask("__prysm_helm_standby.remake", __prysm_helm_found=found()) == ["validator1"]
     assert ask("__prysm_helm_standby.remake", __prysm_helm_found=found(2, "Parallel", True)) == []
-    assert ask("__prysm_helm_replicas", __prysm_helm_found=found(0, "Parallel", True)) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,6 @@ def test_a_client_that_was_stopped_is_not_started_by_its_standby() -> None:
     )
 
 
-def takers(*pods: dict[str, t.Any], living: t.Sequence[str] = ("worker2",)) -> list[str]:
-    """As leave.yml has it."""
-    tasks = yaml.safe_load((ROOT / "roles/prysm_helm/tasks/leave_node.yml").read_text(encoding="utf-8"))
-    (task,) = [task for task in tasks if "ansible.builtin.set_fact" in task]
-    expression = task["ansible.builtin.set_fact"]["__prysm_helm_takers"].strip()[2:-2]
-    return ask(expression, __prysm_helm_pods={"resources": list(pods)}, __prysm_helm_living=list(living))
-
-
 def a_pod(node: str | None = "worker2", **more: t.Any) -> dict[str, t.Any]:
     meta = {"name": "validator1-1", **({"deletionTimestamp": "now"} if more.pop("going", False) else {})}
     states = [{"name": "validator", "state": more.pop("state", {"running": {}})}]
@@ -156,7 +148,7 @@ def a_pod(node: str | None = "worker2", **more: t.Any) -> dict[str, t.Any]:
 
 
 def test_a_pod_that_runs_on_a_node_that_lives_takes_over() -> None:
-    assert takers(a_pod("worker"), a_pod()) == ["validator1-1"]
+    assert takers([a_pod("worker"), a_pod()], ["worker2"]) == ["validator1-1"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +163,7 @@ def test_a_pod_that_runs_on_a_node_that_lives_takes_over() -> None:
     ],
 )
 def test_what_cannot_take_over_is_not_counted_on(other: list[dict[str, t.Any]]) -> None:
-    assert takers(a_pod("worker"), *other) == []
+    assert takers([a_pod("worker"), *other], ["worker2"]) == []
 
 
 @pytest.mark.parametrize(

@@ -860,3 +860,28 @@ def test_a_node_that_is_none_of_the_machines_is_absent() -> None:
 )
 def test_the_address_that_the_inventory_has(variables: dict[str, str], address: str) -> None:
     assert m.address_of("a", variables) == address
+
+
+OTHER, SAME = {"revision": 7}, {"revision": 8}
+SILENT, ANSWERED = {"api": {"answered": False}}, {"api": {"answered": True}}
+
+
+@pytest.mark.parametrize(
+    ("before", "worker", "alone", "now", "waited", "may"),
+    [
+        (OTHER, True, False, ANSWERED, ANSWERED, True),
+        (OTHER, True, False, {}, SILENT, True),
+        (SAME, True, True, SILENT, SILENT, False),
+        (OTHER, False, True, SILENT, SILENT, True),
+        (OTHER, False, True, ANSWERED, SILENT, False),
+        (OTHER, False, True, SILENT, ANSWERED, False),
+        # Not waited for: it may have answered.
+        (OTHER, False, True, SILENT, {}, False),
+        (OTHER, False, False, SILENT, SILENT, False),
+    ],
+)
+def test_a_control_plane_goes_back_only_where_nothing_is_forgotten(
+    before: dict[str, t.Any], worker: bool, alone: bool, now: dict[str, t.Any], waited: dict[str, t.Any], may: bool
+) -> None:
+    here = {"snap": SAME, **now}
+    assert m.may_revert(here, before, worker=worker, alone=alone, waited=waited) is may

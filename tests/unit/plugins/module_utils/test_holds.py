@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._holds import advice
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._holds import advice, move_state
 from tests.unit.plugins.keys_support import PUBKEYS
 from tests.unit.roles.test_host_roles import evaluate
 
@@ -32,3 +32,20 @@ def test_a_hold_of_the_site_is_taken_away_by_the_site() -> None:
 )
 def test_others_by_what_they_say(text: str, words: str) -> None:
     assert words in advice(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "holds", "abort", "state"),
+    [
+        ("kept key", "other", [], False, "begin"),
+        ("kept", "other key", [], False, "done"),
+        # Both have it, or neither: no end of a move looks like that.
+        ("kept key", "other key", [], False, "begin"),
+        ("kept", "other", [], False, "begin"),
+        ("kept", "other", ["move of ..."], False, "begun"),
+        ("kept", "other key", ["something else"], True, "begun"),
+        ("kept key", "other", [], True, "done"),
+    ],
+)
+def test_how_far_a_move_has_come(source: str, target: str, holds: list[str], abort: bool, state: str) -> None:
+    assert move_state({"a": source.split(), "b": target.split()}, "key", "a", "b", holds, abort) == state

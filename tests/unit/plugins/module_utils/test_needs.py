@@ -152,3 +152,46 @@ def test_a_port_that_is_taken(tmp_path: Path, protocol: str, state: str, family:
     assert _ports.taken(wanted, str(tmp_path)) == [(f"13000/{protocol}", "geth", 77)]
     (tmp_path / "77/fd/3").unlink()
     assert _ports.taken(wanted, str(tmp_path)) == [(f"13000/{protocol}", "", 0)]
+
+
+KUBECONFIG = "/root/.kube/config"
+ONE_NODE: dict[str, t.Any] = {"resources": [{}]}
+HELM = {"stdout": "v3.20.2+g8fb76d6"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "changes", "words"),
+    [
+        pytest.param(ONE_NODE, {}, [], id="sound"),
+        pytest.param(ONE_NODE, {"helm": {"stdout": "v4.0.1"}}, [], id="helm-4"),
+        pytest.param(
+            {"skipped": True},
+            {"kubeconfig": "~/.kube/config"},
+            ["an absolute path of its kubeconfig on client"],
+            id="relative",
+        ),
+        pytest.param(
+            {"msg": "refused.\nTraceback"}, {}, [f"with {KUBECONFIG} its nodes cannot be read: refused"], id="dead"
+        ),
+        pytest.param(
+            {"msg": ""}, {"context": "a"}, ["and the context a its nodes cannot be read: no answer"], id="silent"
+        ),
+        pytest.param({"resources": []}, {}, ["it has no nodes"], id="empty"),
+        pytest.param(
+            ONE_NODE,
+            {"helm": {"stdout": "v2.17.0", "stderr": ""}},
+            ["(prysm_helm_binary: helm): no answer"],
+            id="helm-2",
+        ),
+        pytest.param(
+            {"resources": []}, {"helm": {"msg": "No such file"}}, ["it has no nodes", "No such file"], id="both"
+        ),
+    ],
+)
+def test_why_a_cluster_of_others_cannot_be_used(
+    nodes: dict[str, t.Any], changes: dict[str, t.Any], words: list[str]
+) -> None:
+    given = {"host": "client", "kubeconfig": KUBECONFIG, "context": "", "binary": "helm", "helm": HELM, **changes}
+    found = _needs.of_cluster(nodes, **given)
+    assert [one.endswith(word) or word in one for one, word in zip(found, words, strict=True)] == [True] * len(words)
+    assert not any(one.endswith(".") for one in found)

@@ -288,10 +288,37 @@ def test_what_has_to_become_of_each_client() -> None:
     }
     before = {"validators": {"well": {}, "stale": {}, "stopped": None}}
     well, stale, stopped, fresh = listed
-    assert _release.clients_by_state(listed, workloads, before) == (
-        [stale, stopped], [well, fresh], [fresh], ["stopped"]
+    assert _release.clients_by_state(listed, workloads, before, "beacon") == (
+        [stale, stopped], [well, fresh], [fresh], ["stopped"], False
     )  # fmt: skip
-    assert _release.clients_by_state(listed, {}, {}) == ([], listed, listed, [])
+    assert _release.clients_by_state(listed, {}, {}, "beacon") == ([], listed, listed, [], False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "steady"),
+    [
+        ({}, True),
+        ({"a": {"replicas": 2, "stale": False}}, True),
+        ({"a": {"replicas": 1, "stale": True}}, False),
+        ({"a": {"replicas": 0, "stale": False}}, False),
+        ({"beacon": {"replicas": 1, "stale": True}}, False),
+        ({"beacon": {"replicas": 0, "stale": False}}, False),
+        ({"beacon": {}}, False),
+    ],
+)
+def test_a_release_is_steady_while_nothing_is_left_to_do(changes: dict[str, t.Any], steady: bool) -> None:
+    right = {"replicas": 1, "stale": False}
+    workloads, before = {"a": right, "beacon": right, **changes}, {"validators": {"a": {}}}
+    assert _release.clients_by_state([{"name": "a"}], workloads, before, "beacon").steady is steady
+    assert not _release.clients_by_state([], workloads, before, "beacon").steady, "without a client"
+    assert not _release.clients_by_state([{"name": "b"}], workloads, before, "beacon").steady, "a new client"
+
+
+def test_a_client_has_two_pods_with_a_standby() -> None:
+    wanted = {"enabled": True, "because": ""}
+    assert _release.pods_per_client({"standby": wanted}) == 2
+    for values in ({}, {"standby": None}, {"standby": {**wanted, "enabled": False}}):
+        assert _release.pods_per_client(values) == 1
 
 
 def test_what_stands_before_the_program_is_no_argument_of_it() -> None:
