@@ -143,6 +143,14 @@ def test_a_power_cut_in_the_middle_of_leaving(lab: Lab) -> None:
     joins(lab, "-e", "microk8s_discard_local_cluster=true")
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The inventory with the worker as a second control plane, whose datastore the firewall lets through as well."""
+    place = tmp_path_factory.mktemp("two") / "hosts.yml"
+    place.write_text("control_plane: {hosts: {worker: }}\n")
+    return "-i", "inventory/testnet", "-i", "inventory/lab", "-i", str(place)
+
+
 @pytest.mark.parametrize(
     "cut_when",
     [
@@ -152,26 +160,27 @@ def test_a_power_cut_in_the_middle_of_leaving(lab: Lab) -> None:
         ),
     ],
 )
-def test_a_power_cut_in_the_middle_of_a_control_planes_leaving(lab: Lab, cut_when: str) -> None:
+def test_a_power_cut_in_the_middle_of_a_control_planes_leaving(lab: Lab, two: tuple[str, ...], cut_when: str) -> None:
     """The next run finishes, and the node may come back."""
-    control_plane = ("-e", "microk8s_node_role=control_plane")
     leave = ("playbooks/leave_node.yml", "-e", "leave_node=worker")
-    if "worker" in lab.nodes_ready():
-        lab.play(*leave)  # as the worker it was until now
-    joins(lab, *control_plane)
-    play = lab.during("worker", cut_when, lambda: lab.fault("power-cut", "worker"), *leave)
+    if lab.on("master", "grep -c Address: /var/snap/microk8s/current/var/kubernetes/backend/cluster.yaml") == "1":
+        if "worker" in lab.nodes_ready():
+            lab.play(*leave)  # as the worker it was until now
+        lab.play("playbooks/machines.yml", *two)
+        joins(lab, *two)
+    play = lab.during("worker", cut_when, lambda: lab.fault("power-cut", "worker"), *leave, *two)
     assert play.failed
     lab.power_on("worker")
-    lab.play(*leave)
+    lab.play(*leave, *two)
     assert lab.nodes_ready() == {"master": True}
-    joins(lab, *control_plane)
+    joins(lab, *two)
 
 
-def test_a_control_plane_that_left_and_was_used_since(lab: Lab) -> None:
+def test_a_control_plane_that_left_and_was_used_since(lab: Lab, two: tuple[str, ...]) -> None:
     """It has the cluster's certificate authority, which is no reason to take what it holds for half a join."""
-    lab.play("playbooks/leave_node.yml", "-e", "leave_node=worker")
+    lab.play("playbooks/leave_node.yml", "-e", "leave_node=worker", *two)
     lab.on("worker", "/snap/bin/microk8s kubectl create namespace precious")
-    play = lab.play(*BUILD, "-e", "microk8s_node_role=control_plane", check=False)
+    play = lab.play(*BUILD, *two, check=False)
     assert play.failed
     assert "worker already has a cluster of its own, and joining would destroy it" in play.said
     assert "precious" in lab.on("worker", "/snap/bin/microk8s kubectl get namespaces -o name")
