@@ -203,11 +203,10 @@ def parse_nodes(document: str, now: t.Optional[float] = None) -> dict[str, t.Any
     renews it every ten seconds: seconds since 1970, by the clock of who renews it. With `now`, a node is `ready` only
     while its lease is young: its condition stays as it was for as long as nobody is at work who would change it.
     """
+    nodes, namespaces, deployments = [], [], []
+    leases: dict[str, dict[str, float]] = {"kube-system": {}, "kube-node-lease": {}}
     try:
-        items = json.loads(document)["items"]
-        nodes, namespaces, deployments = [], [], []
-        leases: dict[str, dict[str, float]] = {"kube-system": {}, "kube-node-lease": {}}
-        for item in items:
+        for item in json.loads(document)["items"]:
             meta = item["metadata"]
             if item["kind"] == "Namespace":
                 namespaces.append(meta["name"])
@@ -215,39 +214,9 @@ def parse_nodes(document: str, now: t.Optional[float] = None) -> dict[str, t.Any
                 if meta["namespace"] in leases and item["spec"].get("renewTime"):
                     leases[meta["namespace"]][meta["name"]] = renewed_at(item)
             elif item["kind"] == "Deployment":
-                status = item.get("status") or {}
-                wanted = item["spec"].get("replicas", 1)
-                deployments.append(
-                    {
-                        "name": meta["name"],
-                        "namespace": meta["namespace"],
-                        "available": status.get("observedGeneration") == meta.get("generation")
-                        and status.get("availableReplicas", 0) >= wanted
-                        and status.get("updatedReplicas", 0) >= wanted,
-                    }
-                )
+                deployments.append(_deployment(item))
             elif item["kind"] == "Node":
-                status = item["status"]
-                info = status["nodeInfo"]
-                addresses = [a["address"] for a in status.get("addresses", []) if a["type"] == "InternalIP"]
-                labels = meta.get("labels") or {}
-                nodes.append(
-                    {
-                        "name": meta["name"],
-                        "addresses": addresses,
-                        "ready": any(
-                            c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])
-                        ),
-                        "unschedulable": bool(item["spec"].get("unschedulable")),
-                        "version": info["kubeletVersion"],
-                        "machine_id": info.get("machineID", ""),
-                        "system_uuid": info.get("systemUUID", ""),
-                        "boot_id": info.get("bootID", ""),
-                        "tunnel": (meta.get("annotations") or {}).get(TUNNEL, ""),
-                        "worker": "node.kubernetes.io/microk8s-worker" in labels,
-                        "cordoned_for": (meta.get("annotations") or {}).get(CORDONED_FOR, ""),
-                    }
-                )
+                nodes.append(_node(item))
     except (KeyError, TypeError, ValueError) as exc:
         raise Microk8sError(f"kubectl did not answer with a list of nodes: {exc!r}") from exc
     for node in nodes:
@@ -260,6 +229,40 @@ def parse_nodes(document: str, now: t.Optional[float] = None) -> dict[str, t.Any
         "foreign_namespaces": sorted(set(namespaces) - OWN_NAMESPACES),
         "deployments": deployments,
         "leases": leases["kube-system"],
+    }
+
+
+def _deployment(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Of a Deployment whether all of its pods are there, and of its newest kind."""
+    meta, status = item["metadata"], item.get("status") or {}
+    wanted = item["spec"].get("replicas", 1)
+    return {
+        "name": meta["name"],
+        "namespace": meta["namespace"],
+        "available": status.get("observedGeneration") == meta.get("generation")
+        and status.get("availableReplicas", 0) >= wanted
+        and status.get("updatedReplicas", 0) >= wanted,
+    }
+
+
+def _node(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What a Node object says of its machine; `ready` is its condition, whoever wrote that and when."""
+    meta, status = item["metadata"], item["status"]
+    info = status["nodeInfo"]
+    addresses = [one["address"] for one in status.get("addresses", []) if one["type"] == "InternalIP"]
+    annotations = meta.get("annotations") or {}
+    return {
+        "name": meta["name"],
+        "addresses": addresses,
+        "ready": any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", [])),
+        "unschedulable": bool(item["spec"].get("unschedulable")),
+        "version": info["kubeletVersion"],
+        "machine_id": info.get("machineID", ""),
+        "system_uuid": info.get("systemUUID", ""),
+        "boot_id": info.get("bootID", ""),
+        "tunnel": annotations.get(TUNNEL, ""),
+        "worker": "node.kubernetes.io/microk8s-worker" in (meta.get("labels") or {}),
+        "cordoned_for": annotations.get(CORDONED_FOR, ""),
     }
 
 
