@@ -498,6 +498,15 @@ def without_watch_events(
     ]
 
 
+class _Decision(t.NamedTuple):
+    """What has to happen so that a machine is in the cluster: an action of `join_plan`, and why."""
+
+    action: str
+    reason: str
+    remove: str = ""
+    half: bool = False
+
+
 def join_plan(
     here: t.Mapping[str, t.Any],
     there: t.Mapping[str, t.Any],
@@ -520,117 +529,174 @@ def join_plan(
     A Node object is only ever removed for the machine that is asked itself and does not run it any more: removing
     it for any other machine makes Kubernetes start its pods elsewhere while they may still run there (P1).
     """
-    mine, theirs = here["membership"], there["membership"]
-    state = mine["state"]
-    name = here["name"]
     # Before 1.23 there is no worker role: every join makes a control plane.
     wanted = "control_plane" if minor < 23 else role
     node: t.Optional[t.Mapping[str, t.Any]] = None
-
-    def plan(action: str, reason: str, remove: str = "", half: bool = False) -> dict[str, t.Any]:
-        known = str(node["name"]) if node else ""
-        note = ""
-        if node and known != name:
-            note = f"it is registered as {known}, not as {name}"
-        elif node and address not in node["addresses"]:
-            note = f"it is registered under {', '.join(node['addresses']) or 'no address'}, not under {address}"
-        return {"action": action, "reason": reason, "remove": remove, "half": half, "node": known, "note": note}
-
-    if mine["stopped"] or (here["snap"] or {}).get("disabled"):
-        return plan(
-            "refuse",
-            f"MicroK8s is stopped on {name}. That was done by hand, so it is not started here. If it may run again, "
-            f"run on {name}: microk8s start",
-        )
-    if is_seed:
-        if state == "worker":
-            return plan(
-                "refuse", f"{name} is the seed of the cluster, but it is a worker of another one. Let it leave."
-            )
-        if state != "absent" and not there["api"]["ready"]:
-            return plan("refuse", f"The API of the seed {name} does not answer: {there['api']['reason']}")
+    decision = _stopped_by_hand(here) or (_seed_trouble(here, there) if is_seed else _without_nodes(here, there))
+    if decision is None and is_seed:
         node = own_node(here, there.get("nodes", []), address, member=True)
-        return plan("none", "the seed")
+        decision = _Decision("none", "the seed")
+    elif decision is None:
+        member = _has_its_authority(here, there)
+        node = own_node(here, there["nodes"], address, member=member)
+        conflict = _conflict(here, there, node, address, member=member)
+        if conflict:
+            decision = _Decision("refuse", conflict)
+        elif member:
+            decision = _of_member(here, there, node, address, wanted)
+        else:
+            decision = _of_newcomer(here, node, address)
+    return {
+        **decision._asdict(),
+        "node": str(node["name"]) if node else "",
+        "note": _unusual(node, str(here["name"]), address) if node else "",
+    }
+
+
+def _unusual(node: t.Mapping[str, t.Any], name: str, address: str) -> str:
+    """How the registration of a machine differs from its name and address; empty when it does not."""
+    if node["name"] != name:
+        return f"it is registered as {node['name']}, not as {name}"
+    if address not in node["addresses"]:
+        return f"it is registered under {', '.join(node['addresses']) or 'no address'}, not under {address}"
+    return ""
+
+
+def _stopped_by_hand(here: t.Mapping[str, t.Any]) -> t.Optional[_Decision]:
+    """The refusal to start what a person has stopped."""
+    name = here["name"]
+    if not here["membership"]["stopped"] and not (here["snap"] or {}).get("disabled"):
+        return None
+    return _Decision(
+        "refuse",
+        f"MicroK8s is stopped on {name}. That was done by hand, so it is not started here. If it may run again, "
+        f"run on {name}: microk8s start",
+    )
+
+
+def _seed_trouble(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) -> t.Optional[_Decision]:
+    """Why the seed, which is this machine, cannot have the cluster."""
+    name, state = here["name"], here["membership"]["state"]
+    if state == "worker":
+        return _Decision(
+            "refuse", f"{name} is the seed of the cluster, but it is a worker of another one. Let it leave."
+        )
+    if state != "absent" and not there["api"]["ready"]:
+        return _Decision("refuse", f"The API of the seed {name} does not answer: {there['api']['reason']}")
+    return None
+
+
+def _has_its_authority(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) -> bool:
+    """Whether a machine has the certificate authority of the seed."""
+    authority = here["membership"]["ca"]
+    return authority is not None and authority == there["membership"]["ca"]
+
+
+def _without_nodes(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) -> t.Optional[_Decision]:
+    """What is decided before the cluster is asked for its nodes: the seed takes none in, or has nothing to ask yet."""
+    mine, theirs = here["membership"], there["membership"]
+    name, seed = here["name"], there["name"]
     if theirs["stopped"]:
-        return plan("refuse", f"MicroK8s is stopped on the seed {there['name']}, so nothing is known of the cluster.")
+        return _Decision("refuse", f"MicroK8s is stopped on the seed {seed}, so nothing is known of the cluster.")
     if theirs["state"] == "worker":
-        return plan("refuse", f"The seed {there['name']} is a worker, so it cannot take nodes in.")
-    same = mine["ca"] is not None and mine["ca"] == theirs["ca"]
-    if state in ("worker", "control_plane") and not same and mine["ca"] is not None:
-        return plan(
+        return _Decision("refuse", f"The seed {seed} is a worker, so it cannot take nodes in.")
+    joined = mine["state"] in ("worker", "control_plane") and mine["ca"] is not None
+    if joined and not _has_its_authority(here, there):
+        return _Decision(
             "refuse",
             f"{name} belongs to another cluster (certificate authority {mine['ca'][:12]}, servers "
-            f"{', '.join(mine['servers']) or 'unknown'}), not to that of {there['name']}. Drain it there and let it "
+            f"{', '.join(mine['servers']) or 'unknown'}), not to that of {seed}. Drain it there and let it "
             "leave (tasks_from leave of this role), then run again.",
         )
     if theirs["state"] == "absent":
-        return plan("join", "the seed itself is not installed yet")
+        return _Decision("join", "the seed itself is not installed yet")
     if not there["api"]["ready"]:
-        return plan("refuse", f"The API of the seed {there['name']} does not answer: {there['api']['reason']}")
+        return _Decision("refuse", f"The API of the seed {seed} does not answer: {there['api']['reason']}")
+    return None
 
-    node = own_node(here, there["nodes"], address, member=same)
-    conflict = _conflict(here, there, node, address, member=same)
-    if conflict:
-        return plan("refuse", conflict)
-    if not same:
-        # What is certainly this machine's, but neither its name nor its address, is left to a person.
-        if node is None or not (node["name"] == name or address in node["addresses"]):
-            return plan("join", "not in the cluster")
-        if not {address, *here.get("addresses", [])}.intersection(node["addresses"]):
-            # `remove-node` takes the address of the object out of the datastore, whoever has it now.
-            where = ", ".join(node["addresses"]) or "no address"
-            moved = (
-                "run again in a minute"
-                if node["ready"]
-                else f"run on the seed: microk8s kubectl delete node {node['name']}"
-            )
-            return plan(
-                "refuse",
-                f"The cluster has a node {node['name']} ({where}) with the name and the machine id of this machine, "
-                "which has none of these addresses: one disk may have been copied to both, and the other machine may "
-                "still run its pods. If so, give this one a host name (hostnamectl set-hostname NAME) and a machine id "
-                "of its own (rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup; reboot). Only if "
-                f"it is this machine that has moved to another address, {moved}",
-            )
-        if node["ready"]:
-            return plan(
-                "join", "its former installation's Node object looks Ready until its lease ends", remove=node["name"]
-            )
-        return plan("join", "the cluster still has a Node object of its former installation", remove=node["name"])
-    half = state == "single" or mine["half_joined"]
+
+def _of_newcomer(here: t.Mapping[str, t.Any], node: t.Optional[t.Mapping[str, t.Any]], address: str) -> _Decision:
+    """What to do with a machine that is in no cluster; node is what its former installation has left."""
+    # What is certainly this machine's, but neither its name nor its address, is left to a person.
+    if node is None or not (node["name"] == here["name"] or address in node["addresses"]):
+        return _Decision("join", "not in the cluster")
+    if not {address, *here.get("addresses", [])}.intersection(node["addresses"]):
+        # `remove-node` takes the address of the object out of the datastore, whoever has it now.
+        return _Decision("refuse", _moved_or_copied(node))
+    if node["ready"]:
+        return _Decision(
+            "join", "its former installation's Node object looks Ready until its lease ends", remove=node["name"]
+        )
+    return _Decision("join", "the cluster still has a Node object of its former installation", remove=node["name"])
+
+
+def _moved_or_copied(node: t.Mapping[str, t.Any]) -> str:
+    """What a person has to find out of a node that has the marks of a machine, but none of its addresses."""
+    where = ", ".join(node["addresses"]) or "no address"
+    moved = (
+        "run again in a minute" if node["ready"] else f"run on the seed: microk8s kubectl delete node {node['name']}"
+    )
+    return (
+        f"The cluster has a node {node['name']} ({where}) with the name and the machine id of this machine, "
+        "which has none of these addresses: one disk may have been copied to both, and the other machine may "
+        "still run its pods. If so, give this one a host name (hostnamectl set-hostname NAME) and a machine id "
+        "of its own (rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup; reboot). Only if "
+        f"it is this machine that has moved to another address, {moved}"
+    )
+
+
+def _of_member(
+    here: t.Mapping[str, t.Any],
+    there: t.Mapping[str, t.Any],
+    node: t.Optional[t.Mapping[str, t.Any]],
+    address: str,
+    wanted: str,
+) -> _Decision:
+    """What to do with a machine that has the cluster's certificate authority, and is to have the wanted role."""
+    state = here["membership"]["state"]
+    half = state == "single" or here["membership"]["half_joined"]
     if state not in ("single", wanted):
-        return plan("refuse", f"{name} is a {state} of this cluster, but is to be a {wanted}. Let it leave first.")
+        return _Decision(
+            "refuse", f"{here['name']} is a {state} of this cluster, but is to be a {wanted}. Let it leave first."
+        )
+    if node is None:
+        return _of_unregistered(here, there, address, half)
+    if not node["ready"]:
+        return _Decision("wait", "in the cluster, but not Ready now", half=half)
+    if half:
+        return _Decision("tidy", "it is in the cluster and Ready, but its join was cut short", half=half)
+    return _Decision("none", "in the cluster and Ready")
+
+
+def _of_unregistered(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any], address: str, half: bool) -> _Decision:
+    """What to do with a member of which the cluster has no Node object; half says that its join did not end."""
+    name, state, servers = here["name"], here["membership"]["state"], here["membership"]["servers"]
     # One that left keeps the authority, so that this alone does not make it one of the cluster.
-    apart = mine["servers"] and not (set(mine["servers"]) - {LOOPBACK}).intersection(theirs["servers"])
-    if node is None and state == "control_plane" and apart:
-        return plan(
+    apart = servers and not (set(servers) - {LOOPBACK}).intersection(there["membership"]["servers"])
+    if state == "control_plane" and apart:
+        return _Decision(
             "refuse",
             f"{name} has the certificate authority of this cluster, but a datastore of its own "
-            f"({', '.join(mine['servers'])}): it left, or leaving was cut short. If nothing on it is needed, run on "
+            f"({', '.join(servers)}): it left, or leaving was cut short. If nothing on it is needed, run on "
             f"{name}: snap remove --purge microk8s. Then run this again.",
         )
-    if node is None and not half:
-        # To join again would take a control plane that is well out of the datastore first.
-        unknown = [
-            str(item["name"])
-            for item in there["nodes"]
-            if item["ready"] and item["name"] != there["name"] and is_same_machine(here, item) is None
-        ]
-        if unknown:
-            return plan(
-                "refuse",
-                f"{name} is a {state} of this cluster, but none of its nodes has that name or the address {address}. "
-                f"It may be {' or '.join(unknown)} under another name: compare on {name} cat /etc/machine-id with "
-                "microk8s kubectl get nodes -o custom-columns=NAME:.metadata.name,ID:.status.nodeInfo.machineID on "
-                f"{there['name']}.",
-            )
-    if node is None:
-        return plan("repair", "an earlier join did not end" if half else "the cluster does not know it any more")
-    if not node["ready"]:
-        return plan("wait", "in the cluster, but not Ready now", half=half)
     if half:
-        return plan("tidy", "it is in the cluster and Ready, but its join was cut short", half=half)
-    return plan("none", "in the cluster and Ready")
+        return _Decision("repair", "an earlier join did not end")
+    # To join again would take a control plane that is well out of the datastore first.
+    unknown = [
+        str(item["name"])
+        for item in there["nodes"]
+        if item["ready"] and item["name"] != there["name"] and is_same_machine(here, item) is None
+    ]
+    if unknown:
+        return _Decision(
+            "refuse",
+            f"{name} is a {state} of this cluster, but none of its nodes has that name or the address {address}. "
+            f"It may be {' or '.join(unknown)} under another name: compare on {name} cat /etc/machine-id with "
+            "microk8s kubectl get nodes -o custom-columns=NAME:.metadata.name,ID:.status.nodeInfo.machineID on "
+            f"{there['name']}.",
+        )
+    return _Decision("repair", "the cluster does not know it any more")
 
 
 def _conflict(
