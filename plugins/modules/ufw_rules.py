@@ -295,6 +295,10 @@ class Firewall:
             found += _ufw.parse_rules(read(path), family)
         return found
 
+    def plan(self, rules: Wanted) -> _ufw.Plan:
+        """What ufw's files lack of the rules that are wanted, and have beyond them."""
+        return _ufw.plan(rules.rules, self.known(), self.module.params["prefix"], self.ipv6(), rules.needs)
+
     def policies(self) -> dict[str, str]:
         """The default policies in ufw's files."""
         text = read(DEFAULTS)
@@ -512,6 +516,17 @@ CLOSED = {
     "port": {"type": "int", "required": True},
 }
 INSIDE = {"network": {"type": "str"}, "interface": {"type": "str"}, "services": {"type": "str"}}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "rules": {"type": "list", "elements": "dict", "required": True, "options": RULE},
+    "needs": {"type": "list", "elements": "dict", "default": [], "options": RULE},
+    "closed": {"type": "list", "elements": "dict", "default": [], "options": CLOSED},
+    "inside": {"type": "dict", "default": {}, "options": INSIDE},
+    "prefix": {"type": "str", "default": "eth2xk8s: "},
+    "incoming": {"type": "str", "choices": ["allow", "deny"], "default": "deny"},
+    "outgoing": {"type": "str", "choices": ["allow", "deny"], "default": "allow"},
+    "routed": {"type": "str", "choices": ["allow", "deny"], "default": "deny"},
+    "enabled": {"type": "bool", "default": True},
+}
 
 
 class Effect:
@@ -571,32 +586,20 @@ def grouped(found: t.Iterable[tuple[str, str]], words: str, most: int = 3) -> li
     ]
 
 
-def main() -> None:
-    """Read the parameters, compare, act, read back."""
-    module = AnsibleModule(
-        argument_spec={
-            "rules": {"type": "list", "elements": "dict", "required": True, "options": RULE},
-            "needs": {"type": "list", "elements": "dict", "default": [], "options": RULE},
-            "closed": {"type": "list", "elements": "dict", "default": [], "options": CLOSED},
-            "inside": {"type": "dict", "default": {}, "options": INSIDE},
-            "prefix": {"type": "str", "default": "eth2xk8s: "},
-            "incoming": {"type": "str", "choices": ["allow", "deny"], "default": "deny"},
-            "outgoing": {"type": "str", "choices": ["allow", "deny"], "default": "allow"},
-            "routed": {"type": "str", "choices": ["allow", "deny"], "default": "deny"},
-            "enabled": {"type": "bool", "default": True},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        result = apply(module, Firewall(module))
-    except (_ufw.UfwError, _netfilter.FilterError, StakingError) as exc:
-        module.fail_json(msg=str(exc))
-    module.exit_json(**result)
+class Wanted(t.NamedTuple):
+    """The rules that the parameters name."""
+
+    rules: list[_ufw.Rule]
+    #: Those that are wanted only where a rule of others keeps out what they let through.
+    needs: list[_ufw.Rule]
+    #: The comment of each.
+    names: dict[_ufw.Rule, str]
+    #: Source addresses from which a packet must get through.
+    samples: dict[_ufw.Rule, t.Any]
 
 
-def apply(module: AnsibleModule, firewall: Firewall) -> dict[str, t.Any]:
-    """Bring ufw to what is wanted and say what that took."""
-    params = module.params
+def wanted(params: t.Mapping[str, t.Any]) -> Wanted:
+    """The rules of the parameters; of several that are one rule the first names it."""
     names: dict[_ufw.Rule, str] = {}
     samples: dict[_ufw.Rule, t.Any] = {}
     for item in params["rules"]:
@@ -606,32 +609,65 @@ def apply(module: AnsibleModule, firewall: Firewall) -> dict[str, t.Any]:
     rules = list(names)
     for item in params["needs"]:
         names.setdefault(_ufw.wanted(item), params["prefix"] + item["name"])
-    needs = [rule for rule in names if rule not in rules]
-    ipv6 = firewall.ipv6()
-    planned = _ufw.plan(rules, firewall.known(), params["prefix"], ipv6, needs)
+    return Wanted(rules, [rule for rule in names if rule not in rules], names, samples)
+
+
+class Work(t.NamedTuple):
+    """What has to be done so that ufw is as wanted."""
+
+    plan: _ufw.Plan
+    #: Default policies that have to be changed, by name.
+    policies: dict[str, str]
+    enable: bool
+    drift: list[str]
+
+    def words(self) -> dict[str, t.Any]:
+        """As the module returns it."""
+        return {
+            "added": [str(rule) for rule in self.plan.add],
+            "removed": [str(rule) for rule in self.plan.remove],
+            "policies": [f"{name} {policy}" for name, policy in self.policies.items()],
+            "enabled": self.enable,
+            "drift": self.drift,
+            "first": [
+                "{} (before: {})".format(rule, "; ".join(str(other) for other in others))
+                for rule, others in self.plan.first
+            ],
+            "changed": bool(self.plan.add or self.plan.remove or self.policies or self.enable or self.drift),
+        }
+
+
+def compare(firewall: Firewall, rules: Wanted) -> Work:
+    """What ufw lacks of what is wanted."""
+    params = firewall.module.params
+    plan = firewall.plan(rules)
     now = firewall.policies()
-    policies = [f"{name} {params[name]}" for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]]
+    policies = {name: params[name] for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]}
     enable = params["enabled"] and not (firewall.is_enabled() and firewall.at_boot())
     drift = firewall.drift() if params["enabled"] and not enable else []
-    result: dict[str, t.Any] = {
-        "added": [str(rule) for rule in planned.add],
-        "removed": [str(rule) for rule in planned.remove],
-        "policies": policies,
-        "enabled": bool(enable),
-        "drift": drift,
-        "first": [
-            "{} (before: {})".format(rule, "; ".join(str(other) for other in others)) for rule, others in planned.first
-        ],
-        "installed": firewall.ufw is not None,
-        "blocked": [],
-        "exposed": [],
-    }
-    result["changed"] = bool(planned.add or planned.remove or policies or enable or drift)
-    if params["enabled"]:
-        effect(firewall, names, samples, result)
+    return Work(plan, policies, bool(enable), drift)
+
+
+def main() -> None:
+    """Read the parameters, compare, act, read back."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    try:
+        result = apply(module, Firewall(module))
+    except (_ufw.UfwError, _netfilter.FilterError, StakingError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(**result)
+
+
+def apply(module: AnsibleModule, firewall: Firewall) -> dict[str, t.Any]:
+    """Bring ufw to what is wanted and say what that took."""
+    rules = wanted(module.params)
+    work = compare(firewall, rules)
+    result = {**work.words(), "installed": firewall.ufw is not None, "blocked": [], "exposed": []}
+    if module.params["enabled"]:
+        effect(firewall, rules.names, rules.samples, result)
     result["diff"] = {
         "before": "".join(line + "\n" for line in result["removed"]),
-        "after": "".join(line + "\n" for line in result["added"] + policies),
+        "after": "".join(line + "\n" for line in result["added"] + result["policies"]),
     }
     if module.check_mode:
         return result
@@ -640,41 +676,50 @@ def apply(module: AnsibleModule, firewall: Firewall) -> dict[str, t.Any]:
         return result
     if firewall.ufw is None:
         module.fail_json(msg="ufw is not installed", **result)
+    carry_out(firewall, work, rules.names)
+    wrong = unfinished(firewall, rules)
+    if wrong:
+        module.fail_json(msg="ufw took the commands but is not as wanted: {}".format("; ".join(wrong)), **result)
+    if module.params["enabled"]:
+        firewall.tables.cache_clear()
+        firewall.nftables.cache_clear()
+        after = dict(result, changed=False)
+        effect(firewall, rules.names, rules.samples, after)
+        result.update(blocked=after["blocked"], exposed=after["exposed"])
+        refuse(module, result)
+    return result
 
+
+def carry_out(firewall: Firewall, work: Work, names: t.Mapping[_ufw.Rule, str]) -> None:
+    """Give ufw the rules and settings that it lacks: new rules before old ones go and before it is enabled."""
     firewall.repair()
-    first = {rule for rule, _others in planned.first}
+    first = {rule for rule, _others in work.plan.first}
     present = {_ufw.routed(item.rule) for item in firewall.known()}
-    for rule in planned.add:
+    for rule in work.plan.add:
         if rule in first and _ufw.routed(rule) in present:
             # ufw has no word to move a rule. Where it stands it has no effect, so nothing is closed meanwhile.
             firewall.run(rule.arguments(delete=True))
         firewall.run(rule.arguments(comment=names[rule], first=rule in first))
-    for name in (name for name in POLICY_NAMES if now[name] != _ufw.POLICIES[params[name]]):
-        firewall.run(["default", params[name], name])
-    for rule in planned.remove:
+    for name, policy in work.policies.items():
+        firewall.run(["default", policy, name])
+    for rule in work.plan.remove:
         firewall.run(rule.arguments(delete=True))
-    if enable:
+    if work.enable:
         if not firewall.at_boot():
-            module.run_command(["systemctl", "enable", "ufw.service"], check_rc=True)
+            firewall.module.run_command(["systemctl", "enable", "ufw.service"], check_rc=True)
         firewall.run(["--force", "enable"])
-    if drift:
+    if work.drift:
         firewall.run(["reload"])
 
-    left = _ufw.plan(rules, firewall.known(), params["prefix"], firewall.ipv6(), needs)
+
+def unfinished(firewall: Firewall, rules: Wanted) -> list[str]:
+    """What is not as wanted, by what ufw and the kernel say now."""
+    left = firewall.plan(rules)
     wrong = [f"missing: {rule}" for rule in left.add] + [f"still there: {rule}" for rule in left.remove]
-    if params["enabled"]:
+    if firewall.module.params["enabled"]:
         wrong += [] if firewall.is_enabled() and firewall.at_boot() else ["ufw is not enabled"]
         wrong += firewall.drift()
-    if wrong:
-        module.fail_json(msg="ufw took the commands but is not as wanted: {}".format("; ".join(wrong)), **result)
-    if params["enabled"]:
-        firewall.tables.cache_clear()
-        firewall.nftables.cache_clear()
-        after = dict(result, changed=False)
-        effect(firewall, names, samples, after)
-        result.update(blocked=after["blocked"], exposed=after["exposed"])
-        refuse(module, result)
-    return result
+    return wrong
 
 
 def effect(
