@@ -76,31 +76,57 @@ QUESTION: dict[str, dict[str, t.Any]] = {
 
 def report(module: AnsibleModule, asked: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Everything known about this machine's SSH server; module runs the commands."""
-    problems = []
+    effective, problems = _effective(module)
+    socket = _socket(module)
+    options = re.findall(r"^\s*SSHD_OPTS=(.*)$", read(OPTIONS_FILE), re.MULTILINE)
+    connection, unknown = _connection(asked["sources"])
+    return {
+        "configured_ports": _sshd.effective_ports(effective),
+        "bound_addresses": _sshd.bound_addresses(effective),
+        **socket,
+        **_open_ports(socket["socket_ports"]),
+        **_configuration(asked["config_files"], asked["ignore_files"]),
+        "command_line": _sshd.told(options[-1].strip("\"'")) if options else [],
+        "ipv6": is_there("/proc/net/if_inet6") and bool(read("/proc/net/if_inet6").strip()),
+        "connection": connection,
+        "problems": problems + unknown,
+    }
+
+
+def _effective(module: AnsibleModule) -> tuple[str, list[str]]:
+    """The answer of `sshd -T`, and what is wrong with it."""
     sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
-    effective = ""
     if sshd is None:
-        problems.append("sshd is not installed")
-    else:
-        # sshd -T refuses without this directory, which is there only once sshd has run since the boot.
-        if not is_directory("/run/sshd"):
-            os.mkdir("/run/sshd", 0o755)
-        rc, effective, err = module.run_command([sshd, "-T", "-C", _sshd.CONNECTION])
-        if rc != 0:
-            problems.append(f"sshd -T failed: {err.strip()}")
-    socket_text = ""
+        return "", ["sshd is not installed"]
+    # sshd -T refuses without this directory, which is there only once sshd has run since the boot.
+    if not is_directory("/run/sshd"):
+        os.mkdir("/run/sshd", 0o755)
+    rc, text, err = module.run_command([sshd, "-T", "-C", _sshd.CONNECTION])
+    return text, [f"sshd -T failed: {err.strip()}"] if rc != 0 else []
+
+
+def _socket(module: AnsibleModule) -> dict[str, t.Any]:
+    """Whether systemd listens in sshd's place, and where."""
+    text = ""
     systemctl = module.get_bin_path("systemctl")
     if systemctl is not None:
-        _rc, socket_text, _err = module.run_command(
+        _rc, text, _err = module.run_command(
             [systemctl, "show", "-p", "ActiveState", "-p", "Listen", "-p", "BindIPv6Only", "ssh.socket"]
         )
-    active = "ActiveState=active" in socket_text.splitlines()
-    socket_ports = _sshd.socket_ports(socket_text) if active else []
+    active = "ActiveState=active" in text.splitlines()
     alone = read("/proc/sys/net/ipv6/bindv6only").strip() == "1"
-    both = "BindIPv6Only=both" in socket_text or (not alone and "BindIPv6Only=ipv6-only" not in socket_text)
-    addresses, beside = _sshd.addresses(_sshd.listens(socket_text) if active else [], both)
-    ipv6 = is_there("/proc/net/if_inet6") and bool(read("/proc/net/if_inet6").strip())
+    both = "BindIPv6Only=both" in text or (not alone and "BindIPv6Only=ipv6-only" not in text)
+    addresses, beside = _sshd.addresses(_sshd.listens(text) if active else [], both)
+    return {
+        "socket_activated": active,
+        "socket_ports": _sshd.socket_ports(text) if active else [],
+        "socket_addresses": addresses,
+        "socket_others": beside,
+    }
 
+
+def _open_ports(socket_ports: t.Container[int]) -> dict[str, t.Any]:
+    """The ports on which sshd listens, or systemd for it, and those on which other programs do."""
     sockets = dict(_sshd.listening(read("/proc/net/tcp")), **_sshd.listening(read("/proc/net/tcp6")))
     owners = programs()
     serving, others = set(), {}
@@ -110,41 +136,36 @@ def report(module: AnsibleModule, asked: t.Mapping[str, t.Any]) -> dict[str, t.A
             serving.add(port)
         else:
             others[str(port)] = owner
-    port_lines, listen_lines = {}, {}
+    return {"serving_ports": sorted(serving), "other_ports": others}
+
+
+def _configuration(own: t.Sequence[str], ignored: t.Sequence[str]) -> dict[str, t.Any]:
+    """In which file of this collection sshd looks for the port, and what other files say of ports."""
     configuration = _sshd.files(CONFIG_FILE, read, lambda pattern: sorted(glob.glob(pattern)))
-    files = asked["config_files"]
-    taken = [path for path in files if _sshd.reads(configuration, path, CONFIG_FILE, read)]
-    own = (taken or files[-1:])[0]
+    taken = [path for path in own if _sshd.reads(configuration, path, CONFIG_FILE, read)]
+    chosen = (taken or own[-1:])[0]
+    port_lines, listen_lines = {}, {}
     for path, lines in configuration:
         text = "\n".join(lines)
         if _sshd.listen_lines(text):
             listen_lines[path] = _sshd.listen_lines(text)
-        if _sshd.port_lines(text) and path not in [own, *asked["ignore_files"]]:
+        if _sshd.port_lines(text) and path not in [chosen, *ignored]:
             port_lines[path] = _sshd.port_lines(text)
-    options = re.findall(r"^\s*SSHD_OPTS=(.*)$", read(OPTIONS_FILE), re.MULTILINE)
-    connection = came_by()
-    if connection:
-        try:
-            connection["allowed"] = _sshd.allowed(connection["client"], asked["sources"])
-        except ValueError as exc:
-            problems.append(str(exc))
-            connection["allowed"] = False
     return {
-        "configured_ports": _sshd.effective_ports(effective),
-        "socket_activated": active,
-        "socket_ports": socket_ports,
-        "socket_addresses": addresses,
-        "socket_others": beside,
-        "config_file": own,
-        "config_file_there": is_there(own),
-        "reads_config_file": own in taken,
-        "command_line": _sshd.told(options[-1].strip("\"'")) if options else [],
-        "serving_ports": sorted(serving),
-        "other_ports": others,
-        "bound_addresses": _sshd.bound_addresses(effective),
+        "config_file": chosen,
+        "config_file_there": is_there(chosen),
+        "reads_config_file": chosen in taken,
         "port_lines": port_lines,
         "listen_lines": listen_lines,
-        "ipv6": ipv6,
-        "connection": connection,
-        "problems": problems,
     }
+
+
+def _connection(sources: t.Sequence[str]) -> tuple[dict[str, t.Any], list[str]]:
+    """The connection by which Ansible came, whether it is from one of the networks, and why that is not known."""
+    found = came_by()
+    if not found:
+        return {}, []
+    try:
+        return {**found, "allowed": _sshd.allowed(found["client"], sources)}, []
+    except ValueError as exc:
+        return {**found, "allowed": False}, [str(exc)]
