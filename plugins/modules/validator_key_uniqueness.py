@@ -360,7 +360,13 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._uniquene
 
 _SHOWN = 5
 
-
+_PLACE: dict[str, t.Any] = {"path": {"type": "path", "required": True}, "client": {"type": "str"}}
+_PLACES: dict[str, t.Any] = {"type": "list", "elements": "dict", "default": [], "options": _PLACE}
+_SECRET_PLACES: dict[str, t.Any] = {
+    **_PLACES,
+    "options": {**_PLACE, **secret_arguments("password")},
+    "mutually_exclusive": [("password", "password_file")],
+}
 _TEXT: dict[str, t.Any] = {"type": "str", "required": True, "no_log": False}
 _LIST: dict[str, t.Any] = {"type": "list", "elements": "dict", "default": [], "no_log": False}
 _KINDS = ["history", "keystore", "tombstone", "wallet"]
@@ -374,6 +380,31 @@ _MACHINE: dict[str, t.Any] = {
     "keys": {**_LIST, "options": {"key": _TEXT, "kind": {**_TEXT, "choices": _KINDS}, "where": _TEXT}},
     "unreadable": {**_LIST, "options": {"place": _TEXT, "reason": _TEXT}},
     "files": {"type": "list", "elements": "str", "default": []},
+}
+
+#: What can sign in the cluster.
+_WORKLOAD: dict[str, t.Any] = {
+    "client": {"type": "str", "required": True},
+    "where": {"type": "str", "required": True},
+    "wallet": {"type": "path"},
+    "data_dir": {"type": "path"},
+}
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "wallets": _SECRET_PLACES,
+    "data_dirs": _PLACES,
+    "keystores": {**_SECRET_PLACES, "no_log": False},
+    "keystore_contents": keystore_contents(client={"type": "str"}),
+    "declared": {"type": "dict", "default": {}},
+    "live": {"type": "dict", "default": {}},
+    "workloads": {"type": "list", "elements": "dict", "default": [], "options": _WORKLOAD},
+    "machines": {"type": "list", "elements": "dict", "default": [], "options": _MACHINE},
+    "tombstones": _PLACES,
+    "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "elsewhere": {"type": "list", "elements": "path", "default": []},
+    "root": {"type": "path"},
+    "exclude": {"type": "list", "elements": "path", "default": []},
+    "derive": {"type": "bool", "default": False},
 }
 
 
@@ -462,61 +493,9 @@ def _advice(item: dict[str, t.Any], hosts: set[str]) -> str:
     return f"; a backup that no client is given can be named in {names}"
 
 
-def main() -> None:
-    """Read the parameters, do the work, report."""
-    place = {"path": {"type": "path", "required": True}, "client": {"type": "str"}}
-    module = AnsibleModule(
-        argument_spec={
-            "wallets": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **place,
-                    **secret_arguments("password"),
-                },
-                "mutually_exclusive": [("password", "password_file")],
-            },
-            "data_dirs": {"type": "list", "elements": "dict", "default": [], "options": place},
-            "keystores": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "no_log": False,
-                "options": {**place, **secret_arguments("password")},
-                "mutually_exclusive": [("password", "password_file")],
-            },
-            "keystore_contents": keystore_contents(client={"type": "str"}),
-            "declared": {"type": "dict", "default": {}},
-            "live": {"type": "dict", "default": {}},
-            "workloads": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "client": {"type": "str", "required": True},
-                    "where": {"type": "str", "required": True},
-                    "wallet": {"type": "path"},
-                    "data_dir": {"type": "path"},
-                },
-            },
-            "machines": {"type": "list", "elements": "dict", "default": [], "options": _MACHINE},
-            "tombstones": {"type": "list", "elements": "dict", "default": [], "options": place},
-            "reinstate": {"type": "list", "elements": "str", "default": [], "no_log": False},
-            "elsewhere": {"type": "list", "elements": "path", "default": []},
-            "root": {"type": "path"},
-            "exclude": {"type": "list", "elements": "path", "default": []},
-            "derive": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        census = take(module.params)
-        reinstate = normalise_all(module.params["reinstate"])
-    except (StakingError, OSError) as exc:
-        module.fail_json(msg=str(exc))
-    result = {
+def report(census: Census, reinstate: t.Collection[str]) -> dict[str, t.Any]:
+    """What was found, as the module returns it."""
+    return {
         "changed": False,
         "keys": {key: [p._asdict() for p in places] for key, places in sorted(census.places.items())},
         "wallets": [seen._asdict() for seen in census.wallets],
@@ -531,6 +510,18 @@ def main() -> None:
         "unreadable": [{"place": item.place, "reason": item.reason} for item in census.unreadable],
         "passed_over": [item._asdict() for item in census.passed_over],
     }
+
+
+def main() -> None:
+    """Read the parameters, do the work, report."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        census = take(module.params)
+        reinstate = normalise_all(module.params["reinstate"])
+    except (StakingError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    result = report(census, reinstate)
     message = complaint(census, result, {machine["host"] for machine in module.params["machines"]})
     if message:
         module.fail_json(msg=message, **result)
