@@ -191,7 +191,51 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics im
 )
 
 #: Seconds for which the cluster is asked to keep the record.
-_PATIENCE = 60
+_KEEP_SECONDS = 60
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "clients": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "pubkeys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+        },
+    },
+    "version": {"type": "str", "default": ""},
+    "beacon": {"type": "str", "default": "beacon"},
+    "beacon_version": {"type": "str", "default": ""},
+    "metrics_port": {"type": "int", "default": 8081},
+    "beacon_metrics_port": {"type": "int", "default": 8080},
+    "accept_pending": {"type": "bool", "default": False},
+    "accept_pending_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "wait": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 1200},
+    "beacon_timeout": {"type": "int", "default": 0},
+    "interval": {"type": "float", "default": 2},
+    "record": {"type": "dict"},
+    **CHAIN_ARGUMENTS,
+    **CLUSTER_ARGUMENTS,
+}
+
+
+class Patience:
+    """How long a proof is waited for; a beacon node that is of no use yet takes none of that time, up to a limit."""
+
+    def __init__(self, seconds: float, beacon_seconds: float) -> None:
+        now = time.monotonic()
+        self._seconds = seconds
+        self._ends = now + seconds
+        self._beacon_ends = now + beacon_seconds
+
+    def is_over(self, chain_problem: str) -> bool:
+        """Whether the time for the proof has passed, by what a look at the chain has just said."""
+        now = time.monotonic()
+        if chain_problem and now < self._beacon_ends:
+            # No duties are to be expected before the beacon node is of use.
+            self._ends = now + self._seconds
+        return now >= self._ends
 
 
 class Proof:
@@ -207,6 +251,35 @@ class Proof:
         self.hopeless = False
         # (pod uid, key) -> slot at the first look, so that an advance is one of the same process.
         self._first: dict[tuple[str, str], int] = {}
+
+    def wait(self, patience: Patience) -> tuple[dict[str, t.Any], str]:
+        """Look until the proof is there, or not to be expected: what was seen last, and why it is no proof.
+
+        The reason is empty where it is one, and where nothing is waited for: then one look is all that was asked for.
+        """
+        while True:
+            seen = self.everything()
+            if seen["proved"] or not self._params["wait"]:
+                return seen, ""
+            late = patience.is_over(seen["chain_problem"])
+            if late or self.hopeless or any(one["hopeless"] for one in seen["clients"].values()):
+                when = f" within {self._params['timeout']} s" if late else ""
+                return seen, failure(seen, self._params["beacon"], when)
+            time.sleep(self._params["interval"])
+
+    def everything(self) -> dict[str, t.Any]:
+        """One look at the chain and at every client, as the module returns it."""
+        chain = self.chain()
+        seen = {client["name"]: self.look(client, chain) for client in self._params["clients"]}
+        return {
+            "clients": seen,
+            "slot": chain.slot,
+            "head_slot": chain.head,
+            "chain_problem": chain.problem,
+            "waiting": {key: words for one in seen.values() for key, words in one["waiting"].items()},
+            "finished": {key: words for one in seen.values() for key, words in one["finished"].items()},
+            "proved": all(one["proved"] for one in seen.values()),
+        }
 
     def chain(self) -> View:
         """One look at the chain. Without a beacon node to ask an advance of each key has to be waited for."""
@@ -336,76 +409,29 @@ def keep(module: AnsibleModule, cluster: Cluster, result: dict[str, t.Any]) -> N
     params = module.params
     try:
         news = _record.from_document(params["record"], "record")
-        _cluster_history.keep(cluster, params["namespace"], news, module.check_mode, time.monotonic() + _PATIENCE)
+        _cluster_history.keep(cluster, params["namespace"], news, module.check_mode, time.monotonic() + _KEEP_SECONDS)
     except (NotYet, Never, StakingError) as exc:
         module.fail_json(msg=f"{_cluster_history.CANNOT}{exc}", **result)
 
 
 def main() -> None:
     """Read the parameters, do the work, report."""
-    module = AnsibleModule(
-        argument_spec={
-            "clients": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "pubkeys": {"type": "list", "elements": "str", "required": True, "no_log": False},
-                },
-            },
-            "version": {"type": "str", "default": ""},
-            "beacon": {"type": "str", "default": "beacon"},
-            "beacon_version": {"type": "str", "default": ""},
-            "metrics_port": {"type": "int", "default": 8081},
-            "beacon_metrics_port": {"type": "int", "default": 8080},
-            "accept_pending": {"type": "bool", "default": False},
-            "accept_pending_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
-            "wait": {"type": "bool", "default": True},
-            "timeout": {"type": "int", "default": 1200},
-            "beacon_timeout": {"type": "int", "default": 0},
-            "interval": {"type": "float", "default": 2},
-            "record": {"type": "dict"},
-            **CHAIN_ARGUMENTS,
-            **CLUSTER_ARGUMENTS,
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     params = module.params
     for client in params["clients"]:
         if not client["pubkeys"]:
             module.fail_json(msg=f"no keys are expected of {client['name']}: there would be nothing to prove")
-    deadline = time.monotonic() + params["timeout"]
-    patience = time.monotonic() + params["beacon_timeout"]
+    patience = Patience(params["timeout"], params["beacon_timeout"])
     try:
         proof = Proof(Cluster(params["kubeconfig"], params["context"]), params)
-        while True:
-            chain = proof.chain()
-            seen = {client["name"]: proof.look(client, chain) for client in params["clients"]}
-            result = {
-                "clients": seen,
-                "slot": chain.slot,
-                "head_slot": chain.head,
-                "chain_problem": chain.problem,
-                "waiting": {key: words for one in seen.values() for key, words in one["waiting"].items()},
-                "finished": {key: words for one in seen.values() for key, words in one["finished"].items()},
-                "proved": all(one["proved"] for one in seen.values()),
-            }
-            if result["proved"] and params["record"] is not None:
-                keep(module, proof.cluster, result)
-            if result["proved"] or not params["wait"]:
-                module.exit_json(changed=False, **result)
-            now = time.monotonic()
-            if chain.problem and now < patience:
-                # No duties are to be expected before the beacon node is of use.
-                deadline = now + params["timeout"]
-            late = now >= deadline
-            if late or proof.hopeless or any(one["hopeless"] for one in seen.values()):
-                when = f" within {params['timeout']} s" if late else ""
-                module.fail_json(msg=failure(result, params["beacon"], when), **result)
-            time.sleep(params["interval"])
+        result, missing = proof.wait(patience)
     except Never as exc:
         module.fail_json(msg=f"Duties cannot be read: {exc}", clients={}, proved=False)
+    if missing:
+        module.fail_json(msg=missing, **result)
+    if result["proved"] and params["record"] is not None:
+        keep(module, proof.cluster, result)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":
