@@ -279,61 +279,99 @@ def databases(
     What a file holds decides, except of validator.db, which must be one. A link to a file is followed. A link to a
     directory is followed for what lies in it, not deeper. What cannot be looked at goes to fail.
     """
+    yield from _Search(root, exclude, fail).databases()
 
-    def complain(exc: UnreadableError) -> None:
-        if fail is None:
-            raise exc
-        fail(exc)
 
-    given: set[tuple[int, int]] = set()
-    visited: set[tuple[int, int]] = set()
-    waiting = [(os.path.realpath(root), True)]
-    exclude = [*exclude, *(os.path.realpath(os.path.join(root, entry)) for entry in exclude)]
-    while waiting:
-        directory, deeper = waiting.pop()
-        if _excluded(directory, root, exclude):
-            continue
-        try:
-            own = status(directory)
-            if own is None or ((own.st_dev, own.st_ino) in visited and deeper):
-                continue
-            if deeper:
-                visited.add((own.st_dev, own.st_ino))
-            with os.scandir(directory) as entries:
-                found = sorted(
-                    (entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in entries
-                )
-        except FileNotFoundError:
-            continue  # It has just gone.
-        except OSError as exc:
-            complain(UnreadableError(directory, reason_of(exc)))
-            continue
-        except UnreadableError as exc:
-            complain(exc)
-            continue
-        names = {name for name, _link, _folder in found}
-        for name, link, folder in found:
-            path = os.path.join(directory, name)
-            if _excluded(path, root, exclude):
+class _Entry(t.NamedTuple):
+    """What a directory lists."""
+
+    name: str
+    link: bool
+    folder: bool
+
+
+class _Search:
+    """A search for databases below a directory."""
+
+    def __init__(self, root: str, exclude: t.Sequence[str], fail: t.Callable[[UnreadableError], None] | None) -> None:
+        self.root = root
+        self.exclude = [*exclude, *(os.path.realpath(os.path.join(root, entry)) for entry in exclude)]
+        self.fail = fail
+        #: Directories still to look into, and whether into those below them as well.
+        self.waiting = [(os.path.realpath(root), True)]
+        #: Directories and databases that were met, by device and inode.
+        self.visited: set[tuple[int, int]] = set()
+        self.given: set[tuple[int, int]] = set()
+
+    def databases(self) -> t.Iterator[str]:
+        while self.waiting:
+            directory, deeper = self.waiting.pop()
+            if not self._excluded(directory):
+                yield from self._in(directory, deeper)
+
+    def _in(self, directory: str, deeper: bool) -> t.Iterator[str]:
+        """The databases of a directory; directories below it wait for their turn."""
+        entries = self._entries(directory, deeper)
+        of_beacon = BEACON_DATABASE in (entry.name for entry in entries)
+        for entry in entries:
+            path = os.path.join(directory, entry.name)
+            if self._excluded(path):
                 continue
             try:
-                there = status(path)
-                if name in (DATABASE, _protection.MINIMAL) or _is_a_database(path, there):
-                    if there is None:
-                        raise UnreadableError(path, "is a broken symbolic link")
-                    if (there.st_dev, there.st_ino) not in given:
-                        given.add((there.st_dev, there.st_ino))
-                        yield os.path.realpath(path)
-                elif folder and deeper and not (name in (BEACON_DATABASE, *BEACON_STORES) and BEACON_DATABASE in names):
-                    waiting.append((path, True))
-                elif link and deeper and there is not None and stat.S_ISDIR(there.st_mode):
-                    waiting.append((os.path.realpath(path), False))
+                found = self._look(path, entry, deeper, of_beacon)
             except UnreadableError as exc:
                 # A link in a circle leads nowhere, unless it claims to be a database; what has just gone is not there.
-                if _has_gone(path):
-                    continue
-                if not link or name in (DATABASE, _protection.MINIMAL):
-                    complain(exc)
+                if not _has_gone(path) and (not entry.link or entry.name in (DATABASE, _protection.MINIMAL)):
+                    self._complain(exc)
+                continue
+            if found is not None:
+                yield found
+
+    def _excluded(self, path: str) -> bool:
+        return _excluded(path, self.root, self.exclude)
+
+    def _complain(self, exc: UnreadableError) -> None:
+        if self.fail is None:
+            raise exc
+        self.fail(exc)
+
+    def _entries(self, directory: str, deeper: bool) -> list[_Entry]:
+        """What lies in a directory, by name; nothing where it was looked into before, has gone, or cannot be read."""
+        try:
+            own = status(directory)
+            if own is None or ((own.st_dev, own.st_ino) in self.visited and deeper):
+                return []
+            if deeper:
+                self.visited.add((own.st_dev, own.st_ino))
+            with os.scandir(directory) as entries:
+                return sorted(
+                    _Entry(entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in entries
+                )
+        except FileNotFoundError:
+            pass  # It has just gone.
+        except OSError as exc:
+            self._complain(UnreadableError(directory, reason_of(exc)))
+        except UnreadableError as exc:
+            self._complain(exc)
+        return []
+
+    def _look(self, path: str, entry: _Entry, deeper: bool, of_beacon: bool) -> str | None:
+        """The path of a database that was not met before; a directory that is none waits for its turn.
+
+        of_beacon says that a beacon node's database lies in its directory: folders of that are not looked into.
+        """
+        there = status(path)
+        if entry.name in (DATABASE, _protection.MINIMAL) or _is_a_database(path, there):
+            if there is None:
+                raise UnreadableError(path, "is a broken symbolic link")
+            if (there.st_dev, there.st_ino) not in self.given:
+                self.given.add((there.st_dev, there.st_ino))
+                return os.path.realpath(path)
+        elif entry.folder and deeper and not (of_beacon and entry.name in (BEACON_DATABASE, *BEACON_STORES)):
+            self.waiting.append((path, True))
+        elif entry.link and deeper and there is not None and stat.S_ISDIR(there.st_mode):
+            self.waiting.append((os.path.realpath(path), False))
+        return None
 
 
 # -- the judgement ----------------------------------------------------------------------------------------------------
