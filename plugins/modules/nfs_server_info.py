@@ -172,6 +172,14 @@ MOUNTS = "/proc/self/mountinfo"
 UNITS = ("etc/systemd/system", "run/systemd/system")
 UNIT_NAMES = ("nfs-server.service", "nfs-kernel-server.service")
 
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "path": {"type": "path"},
+    "clients": {"type": "list", "elements": "str", "default": []},
+    "directories": {"type": "list", "elements": "path", "default": []},
+    "settings": {"type": "dict", "default": {}},
+    "settings_file": {"type": "path", "default": "/etc/nfs.conf.d/zz-eth2xk8s.conf"},
+}
+
 
 def free(path: str) -> int:
     """Bytes that are free at a path, or at what will be above it."""
@@ -282,6 +290,65 @@ def exports(reader: Reader) -> list[dict[str, t.Any]]:
     return found
 
 
+def server(reader: Reader) -> dict[str, t.Any]:
+    """What the running server serves, and to whom."""
+    running = is_there(os.path.join(reader.root, NFSD, "threads")) and reader.number(NFSD + "/threads") > 0
+    return {
+        "running": running,
+        "versions": _nfsd.parse_versions(reader.text(NFSD + "/versions")) if running else [],
+        "threads": reader.number(NFSD + "/threads") if running else 0,
+        "lease_seconds": reader.number(NFSD + "/nfsv4leasetime") if running else 0,
+        "grace_seconds": reader.number(NFSD + "/nfsv4gracetime") if running else 0,
+        "delegations": reader.text("proc/sys/fs/leases-enable").strip() != "0",
+        "exports": _nfsd.parse_exports(reader.text(ETAB, required=running)),
+        "clients": clients(reader) if running else [],
+    }
+
+
+def delegated(seen: t.Mapping[str, t.Any]) -> list[str]:
+    """Why clients of a server may hold locks that it does not know of."""
+    found = []
+    if seen["delegations"]:
+        found.append("fs.leases-enable is not 0: clients may hold locks the server does not know of")
+    for client in seen["clients"]:
+        for state in client["states"]:
+            if state["type"] == "deleg":
+                found.append(
+                    "{} holds a delegation on {}".format(client["address"], state.get("filename", "an unknown file"))
+                )
+    return found
+
+
+def judge(
+    reader: Reader, path: t.Optional[str], allowed: t.Sequence[str], directories: t.Sequence[str]
+) -> dict[str, t.Any]:
+    """Who is given a directory that should not be, or by which other way, and how clients see what lies in it."""
+    if not path:
+        return {"strangers": [], "rivals": [], "roots": [], "real_path": "", "unseen": []}
+    # Our root may be another one; the mounts are those that this process sees.
+    tree = _nfsd.Tree(reader.root, _nfsd.parse_mounts(Reader("/").text(MOUNTS[1:])))
+    every = exports(reader)
+    return {
+        "strangers": _nfsd.strangers(every, path, allowed, tree),
+        "roots": _nfsd.roots(every, allowed),
+        "rivals": [
+            item
+            for item in every
+            if item["file"] != "/" + ETAB
+            and _nfsd.is_client(item["client"], allowed)
+            and tree.real(item["path"]) == tree.real(path)
+        ],
+        "real_path": "/" + os.path.relpath(tree.real(path), os.path.realpath(reader.root)),
+        "unseen": _nfsd.unseen(directories, path, tree),
+    }
+
+
+def overrides(reader: Reader, wanted: t.Mapping[str, t.Any], file: str) -> list[dict[str, t.Any]]:
+    """Values of other files that win over those wanted."""
+    expected = {str(key).lower(): str(value) for key, value in wanted.items()}
+    return [item._asdict() for item in _nfsd.overrides(settings(reader, file), expected, file)]
+
+
 def report(
     reader: Reader,
     path: t.Optional[str],
@@ -291,67 +358,19 @@ def report(
     directories: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Everything the server says about itself."""
-    running = is_there(os.path.join(reader.root, NFSD, "threads")) and reader.number(NFSD + "/threads") > 0
-    result: dict[str, t.Any] = {
-        "running": running,
-        "versions": _nfsd.parse_versions(reader.text(NFSD + "/versions")) if running else [],
-        "threads": reader.number(NFSD + "/threads") if running else 0,
-        "lease_seconds": reader.number(NFSD + "/nfsv4leasetime") if running else 0,
-        "grace_seconds": reader.number(NFSD + "/nfsv4gracetime") if running else 0,
-        "delegations": reader.text("proc/sys/fs/leases-enable").strip() != "0",
-        "exports": _nfsd.parse_exports(reader.text(ETAB, required=running)),
-        "clients": clients(reader) if running else [],
+    seen = server(reader)
+    result = {
+        **seen,
         "free_bytes": free(path) if path else 0,
-        "strangers": [],
-        "rivals": [],
-        "roots": [],
-        "real_path": "",
-        "unseen": [],
+        **judge(reader, path, allowed, directories),
+        "overrides": overrides(reader, wanted, file) if wanted else [],
     }
-    if path:
-        # Our root may be another one; the mounts are those that this process sees.
-        tree = _nfsd.Tree(reader.root, _nfsd.parse_mounts(Reader("/").text(MOUNTS[1:])))
-        every = exports(reader)
-        result["strangers"] = _nfsd.strangers(every, path, allowed, tree)
-        result["roots"] = _nfsd.roots(every, allowed)
-        result["rivals"] = [
-            item
-            for item in every
-            if item["file"] != "/" + ETAB
-            and _nfsd.is_client(item["client"], allowed)
-            and tree.real(item["path"]) == tree.real(path)
-        ]
-        real = tree.real(path)
-        result["real_path"] = "/" + os.path.relpath(real, os.path.realpath(reader.root))
-        result["unseen"] = _nfsd.unseen(directories, path, tree)
-    expected = {str(key).lower(): str(value) for key, value in (wanted or {}).items()}
-    result["overrides"] = (
-        [item._asdict() for item in _nfsd.overrides(settings(reader, file), expected, file)] if wanted else []
-    )
-    if result["delegations"]:
-        reader.problems.append("fs.leases-enable is not 0: clients may hold locks the server does not know of")
-    for client in result["clients"]:
-        for state in client["states"]:
-            if state["type"] == "deleg":
-                reader.problems.append(
-                    "{} holds a delegation on {}".format(client["address"], state.get("filename", "an unknown file"))
-                )
-    result["problems"] = reader.problems
-    return result
+    return {**result, "problems": [*reader.problems, *delegated(seen)]}
 
 
 def main() -> None:
     """Read the parameters, read the server, report."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path"},
-            "clients": {"type": "list", "elements": "str", "default": []},
-            "directories": {"type": "list", "elements": "path", "default": []},
-            "settings": {"type": "dict", "default": {}},
-            "settings_file": {"type": "path", "default": "/etc/nfs.conf.d/zz-eth2xk8s.conf"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         result = report(
             Reader(),
