@@ -397,6 +397,20 @@ def gather(request: Request, pretend: bool = False) -> Gathered:
 
 def _gather(request: Request, spool: Spool, pretend: bool) -> Gathered:
     wanted = frozenset(request.pubkeys)
+    root, others = _read_all(request, wanted, spool)
+    found = _compare(spool, request.database)
+    _refuse(found, root, spool.barred)
+    known = set(found.signed)
+    if len(known & wanted) < len(wanted):
+        known.update(_known_by(request.known_by))
+    if found.short and not pretend:
+        _write(request, t.cast(str, root), found.signed, spool)
+    running = request.database is not None and lock_holder(request.database) is not None
+    return Gathered(found.short, sorted(wanted - known), found.signed if found.short else [], others, root, running)
+
+
+def _read_all(request: Request, wanted: t.Container[str], spool: Spool) -> tuple[str | None, dict[str, int]]:
+    """Put all sources and the client's own database into the spool: their network, and how many other keys each has."""
     roots: dict[str, str | None] = {}
     others = {}
     for source in dict.fromkeys(request.sources):
@@ -405,10 +419,23 @@ def _gather(request: Request, spool: Spool, pretend: bool) -> Gathered:
     if own is not None and is_there(own):
         # All its keys: what it knows of one that has left must not be lost with it.
         roots[own], _none = read_source(own, None, spool)
-    root = _networks(roots, request.genesis_validators_root)
+    return _networks(roots, request.genesis_validators_root), others
 
-    short: dict[str, list[str]] = {}
+
+class _Compared(t.NamedTuple):
+    """What the sources say of their keys, beside each other and beside the client's own database."""
+
+    #: Keys that have signed, by any of them.
+    signed: list[str]
+    #: What the database lacks, by key.
+    short: dict[str, list[str]]
+    #: Where one contradicts itself, or another.
+    against: list[str]
+
+
+def _compare(spool: Spool, own: str | None) -> _Compared:
     signed: list[str] = []
+    short: dict[str, list[str]] = {}
     against: list[str] = []
     for key in spool.pubkeys():
         found = spool.get(key)
@@ -429,27 +456,27 @@ def _gather(request: Request, spool: Spool, pretend: bool) -> Gathered:
         missing = [words for part in parts.values() for words in lacking(mine, unfilled(part))]
         if missing:
             short[key] = list(dict.fromkeys(missing))
-    if against:
-        more = f" | and {len(against) - 3} more" if len(against) > 3 else ""
+    return _Compared(signed, short, against)
+
+
+def _refuse(found: _Compared, root: str | None, barred: t.Mapping[str, t.Sequence[str]]) -> None:
+    """Raise where the sources speak against each other, or a file cannot say all of it; barred are keys by database."""
+    if found.against:
+        more = f" | and {len(found.against) - 3} more" if len(found.against) > 3 else ""
         raise ArrivalError(
-            "Slashing risk: " + " | ".join(against[:3]) + more + ". Such a key may have signed twice already; find out"
-            " before it signs again"
+            "Slashing risk: " + " | ".join(found.against[:3]) + more + ". Such a key may have signed twice already;"
+            " find out before it signs again"
         )
-    if short and root is None:
+    if not found.short:
+        return
+    if root is None:
         raise ArrivalError("no source says of which network it is")
-    for place, keys in spool.barred.items() if short else ():
+    for place, keys in barred.items():
         raise ArrivalError(
             f"{place} blacklists {len(keys)} keys, which contradicted themselves at an earlier import:"
             f" {', '.join(keys[:3])}{'…' if len(keys) > 3 else ''}. An interchange file cannot say that. Find out what"
             " these keys have signed before they sign again"
         )
-    known = set(signed)
-    if len(known & wanted) < len(wanted):
-        known.update(_known_by(request.known_by))
-    if short and not pretend:
-        _write(request, t.cast(str, root), signed, spool)
-    running = own is not None and lock_holder(own) is not None
-    return Gathered(short, sorted(wanted - known), signed if short else [], others, root, running)
 
 
 def _known_by(places: t.Iterable[str]) -> t.Iterator[str]:
