@@ -678,6 +678,18 @@ def _mentions(expression: Json, names: t.Container[str]) -> bool:
     return isinstance(expression, list) and any(_mentions(item, names) for item in expression)
 
 
+class _Done(t.NamedTuple):
+    """What a rule of nftables does with a packet."""
+
+    verdicts: list[Verdict]
+    #: Whether its conditions hold.
+    holds: t.Optional[bool]
+    #: Whether the packet leaves it without a verdict.
+    leaves: t.Optional[bool]
+    #: Whether the packet's way through the chain is at its end with it.
+    ends: bool
+
+
 class Ruleset:
     """The answer of `nft -j list ruleset`, without the tables that iptables-save shows and those that are dormant."""
 
@@ -763,56 +775,65 @@ class Ruleset:
     def _chain(
         self, key: tuple[str, str, str], packet: Packet, certain: bool, depth: int
     ) -> tuple[list[Verdict], t.Optional[bool]]:
+        """Verdicts in a chain, and whether the packet leaves it without one (None: it may)."""
         found: list[Verdict] = []
         if depth > 32 or key not in self.chains:
             return found, None
         maybe = away = False
         for rule in self.rules.get(key, []):
-            holds: t.Optional[bool] = True
-            leaves: t.Optional[bool] = True
-            ends = False
-            for expression in rule.get("expr", []):
-                kind, value = next(iter(expression.items())) if isinstance(expression, dict) else (expression, None)
-                if kind == "vmap":
-                    kind, value = self._mapped(value, packet, key)
-                if kind == "match":
-                    holds = _all([holds, self._match(value, packet, key)])
-                    if holds is False:
-                        break
-                elif kind in _NFT_AWAY:
-                    text = f"{kind} in table {key[0]} {key[1]}"
-                    found += [Verdict(verdict, False, text) for verdict in (ACCEPT, DROP)]
-                    holds, leaves = _all([holds, None]), None
-                elif kind in _NFT_TRANSLATE:
-                    found += [Verdict(verdict, False, _TRANSLATED) for verdict in (ACCEPT, DROP)]
-                    leaves = False
-                elif kind == "reject" and not _rejects(value, packet):
-                    holds = False
-                    break
-                elif kind in ("accept", "drop", "reject"):
-                    verdict = {"drop": DROP, "reject": REJECT}.get(kind, ACCEPT)
-                    text = "chain {2} in table {0} {1}, rule {3}: {4}".format(*key, rule.get("handle", "?"), kind)
-                    found.append(Verdict(verdict, certain and holds is True and not maybe, text))
-                    leaves = False
-                elif kind in ("jump", "goto"):
-                    target = (key[0], key[1], str((value or {}).get("target")))
-                    more, leaves = self._chain(target, packet, certain and holds is True and not maybe, depth + 1)
-                    found += more
-                    ends = kind == "goto" and leaves is not False
-                elif kind == "return":
-                    ends = True
-                elif kind not in _NFT_ON:
-                    holds = _all([holds, None])
-            if holds is False:
+            done = self._rule(rule, key, packet, certain and not maybe, depth)
+            found += done.verdicts
+            if done.holds is False:
                 continue
-            if leaves is False and holds is True:
+            if done.leaves is False and done.holds is True:
                 return found, None if away else False
-            away = away or ends
-            if ends and holds is True:
-                maybe = maybe or leaves is None
+            away = away or done.ends
+            if done.ends and done.holds is True:
+                maybe = maybe or done.leaves is None
                 break
-            maybe = maybe or leaves is not True or ends
+            maybe = maybe or done.leaves is not True or done.ends
         return found, None if maybe else True
+
+    def _rule(
+        self, rule: dict[str, Json], key: tuple[str, str, str], packet: Packet, certain: bool, depth: int
+    ) -> _Done:
+        """What a rule does with a packet, expression by expression, up to the first that is not for it."""
+        found: list[Verdict] = []
+        holds: t.Optional[bool] = True
+        leaves: t.Optional[bool] = True
+        ends = False
+        for expression in rule.get("expr", []):
+            kind, value = next(iter(expression.items())) if isinstance(expression, dict) else (expression, None)
+            if kind == "vmap":
+                kind, value = self._mapped(value, packet, key)
+            if kind == "match":
+                holds = _all([holds, self._match(value, packet, key)])
+            elif kind in _NFT_AWAY:
+                text = f"{kind} in table {key[0]} {key[1]}"
+                found += [Verdict(verdict, False, text) for verdict in (ACCEPT, DROP)]
+                holds, leaves = _all([holds, None]), None
+            elif kind in _NFT_TRANSLATE:
+                found += [Verdict(verdict, False, _TRANSLATED) for verdict in (ACCEPT, DROP)]
+                leaves = False
+            elif kind == "reject" and not _rejects(value, packet):
+                holds = False
+            elif kind in ("accept", "drop", "reject"):
+                verdict = {"drop": DROP, "reject": REJECT}.get(kind, ACCEPT)
+                text = "chain {2} in table {0} {1}, rule {3}: {4}".format(*key, rule.get("handle", "?"), kind)
+                found.append(Verdict(verdict, certain and holds is True, text))
+                leaves = False
+            elif kind in ("jump", "goto"):
+                target = (key[0], key[1], str((value or {}).get("target")))
+                more, leaves = self._chain(target, packet, certain and holds is True, depth + 1)
+                found += more
+                ends = kind == "goto" and leaves is not False
+            elif kind == "return":
+                ends = True
+            elif kind not in _NFT_ON:
+                holds = _all([holds, None])
+            if holds is False:
+                break
+        return _Done(found, holds, leaves, ends)
 
     def _match(self, match: Json, packet: Packet, key: tuple[str, str, str]) -> t.Optional[bool]:
         if isinstance(match["left"], dict) and "concat" in match["left"]:
