@@ -290,11 +290,13 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._judge im
     SCHEMA_CHANGES,
     Client,
     Request,
+    Verdict,
     judge,
     lift_hold,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import (
     EMPTY,
+    Record,
     from_document,
     join,
     locked,
@@ -372,36 +374,44 @@ def beside(params: dict[str, t.Any], now: float) -> dict[str, t.Any]:
     }
 
 
-def guard(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
-    """Judge, and raise the record, under its lock; the result says whether it failed."""
-    clients = [
+def clients_of(params: dict[str, t.Any]) -> list[Client]:
+    """The clients that are judged."""
+    return [
         Client(
             item["name"], item["data_dir"], tuple(normalise_all(item["pubkeys"])), item["wallet_dir"], item["version"]
         )
         for item in params["clients"]
     ]
+
+
+def request_of(params: dict[str, t.Any], lost: str | None, copies: tuple[str, ...]) -> Request:
+    """What is to be judged; lost is the record's path where only copies of it are there."""
     root = params["genesis_validators_root"]
+    return Request(
+        genesis_validators_root=None if root is None else normalise_root(root),
+        stopped=params["stopped"],
+        data_root=params["data_root"],
+        exclude=tuple(params["exclude"]),
+        schema_changes=tuple(params["schema_changes"]),
+        live=tuple(params["live"]),
+        replaced=tuple(params["replaced"]),
+        lost=lost,
+        copies=copies,
+    )
+
+
+def guard(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
+    """Judge, and raise the record, under its lock; the result says whether it failed."""
+    clients = clients_of(params)
     path = params["record"]
     given = [from_document(item, f"records[{i}]") for i, item in enumerate(params["records"])]
+    elsewhere = ["the copy of it from elsewhere"] if any(item.keys for item in given) else []
     witnesses = [*params["witnesses"], *witnesses_of(path, params["watch_config"])]
     with locked(path, witnesses, make=not check) as copies:
-        primary = copies.primary or EMPTY
         before = join(*copies.found.values(), *given)
         lost = copies.primary is None and before != EMPTY
-        request = Request(
-            genesis_validators_root=None if root is None else normalise_root(root),
-            stopped=params["stopped"],
-            data_root=params["data_root"],
-            exclude=tuple(params["exclude"]),
-            schema_changes=tuple(params["schema_changes"]),
-            live=tuple(params["live"]),
-            replaced=tuple(params["replaced"]),
-            lost=path if lost else None,
-            copies=(*copies.found, *(["the copy of it from elsewhere"] if any(item.keys for item in given) else [])),
-        )
-        verdict = judge(before, clients, request)
+        verdict = judge(before, clients, request_of(params, path if lost else None, (*copies.found, *elsewhere)))
         after = join(before, verdict.news)
-        missing = copies.primary is None
         # Where a disk is not mounted, a new record would only be in the way.
         if not check:
             copies.write(after, make=not (lost and verdict.refusals))
@@ -410,12 +420,18 @@ def guard(params: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
             for client in clients
             if params["lift_history_hold"] and not verdict.refusals and not check and lift_hold(client.data_dir)
         ]
-    added = sorted(set(after.keys) - set(primary.keys))
+    return report(copies.primary, after, verdict, lifted)
+
+
+def report(own: Record | None, after: Record, verdict: Verdict, lifted: list[str]) -> dict[str, t.Any]:
+    """The verdict, and what is on record now beyond the site's own record, as the module returns it."""
+    known = (own or EMPTY).keys
+    added = sorted(set(after.keys) - set(known))
     return {
-        "changed": bool(added or lifted) or missing,
+        "changed": bool(added or lifted) or own is None,
         "refusals": [refusal._asdict() for refusal in verdict.refusals],
         "added": added,
-        "raised": sorted(key for key, entry in after.keys.items() if primary.keys.get(key, entry) != entry),
+        "raised": sorted(key for key, entry in after.keys.items() if known.get(key, entry) != entry),
         "blacklisted": verdict.blacklisted,
         "locked": verdict.locked,
         "foreign": verdict.foreign,
