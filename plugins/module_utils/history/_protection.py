@@ -124,6 +124,28 @@ class Entry(t.NamedTuple):
         return len(spans.union(self.old))
 
 
+#: What Prysm notes of a key's records beside them, each in a bucket of its own.
+_BOUNDS = (
+    b"highest-signed-proposals-bucket",
+    b"lowest-signed-proposals-bucket",
+    b"lowest-signed-source-bucket",
+    b"lowest-signed-target-bucket",
+)
+
+
+class _Bounds(t.NamedTuple):
+    """The numbers in the buckets of `_BOUNDS`, in their order; None where a bucket has none of the key."""
+
+    high_slot: int | None
+    low_slot: int | None
+    low_source: int | None
+    low_target: int | None
+
+    def marks(self) -> Marks:
+        """What was signed at least."""
+        return Marks(self.high_slot if self.high_slot is not None else self.low_slot, self.low_source, self.low_target)
+
+
 class Reader:
     """Reads one committed state of a validator.db, key by key and in the order of the keys."""
 
@@ -295,16 +317,8 @@ class Reader:
             yield self._entry(from_bytes(raw), at)
 
     def _entry(self, pubkey: str, at: dict[bytes, t.Any]) -> Entry:
-        numbers = {
-            name: self._number(at[name], name.decode()) if name in at else None
-            for name in (
-                b"highest-signed-proposals-bucket",
-                b"lowest-signed-proposals-bucket",
-                b"lowest-signed-source-bucket",
-                b"lowest-signed-target-bucket",
-            )
-        }
-        high_slot, low_slot, low_source, low_target = numbers.values()
+        """All that the buckets have of a key; `at` is what each of them has."""
+        bounds = _Bounds(*(self._number(at[name], name.decode()) if name in at else None for name in _BOUNDS))
         blocks: dict[int, bytes | None] = {}
         if b"proposal-history-bucket-interchange" in at:
             blocks = self._rooted(
@@ -313,22 +327,14 @@ class Reader:
         votes: t.Collection[tuple[int, int]] = ()
         roots: dict[int, bytes | None] = {}
         findings: tuple[str, ...] = ()
-        marks = Marks()
         if b"pubkeys-bucket" in at:
             votes, roots, findings = self._votes(at[b"pubkeys-bucket"])
-            marks = Marks(None, None, max(roots, default=None))
         old: list[tuple[int, int, bytes | None]] = []
+        marks = Marks(None, None, max(roots, default=None))
         if b"attestation-history-bucket-interchange" in at:
-            old, more = self._old_votes(at[b"attestation-history-bucket-interchange"])
-            marks = marks.join(more)
-        # Prysm writes these beside the first record and removes neither.
-        signed = old if self._old_counts else votes or roots
-        if (low_source is not None or low_target is not None) and not signed:
-            self.fail(f"has the lowest vote of {pubkey}, but none of its votes: it is damaged")
-        if (high_slot is not None or low_slot is not None) and not blocks:
-            self.fail(f"has the lowest or highest block of {pubkey}, but none of its blocks: it is damaged")
-        if high_slot is not None and high_slot != max(blocks):
-            findings += (f"the highest block should be at slot {high_slot}, and is on record at slot {max(blocks)}",)
+            old, newest = self._old_votes(at[b"attestation-history-bucket-interchange"])
+            marks = marks.join(newest)
+        findings += self._against(pubkey, bounds, blocks, old if self._old_counts else votes or roots)
         if self._old_counts and old:
             findings += (
                 "its votes were migrated down to the format before v1.1, which mixes up those of several keys",
@@ -339,12 +345,25 @@ class Reader:
             votes,
             roots,
             old,
-            marks.join(Marks(high_slot if high_slot is not None else low_slot, low_source, low_target)),
-            (low_slot, low_source, low_target),
+            marks.join(bounds.marks()),
+            (bounds.low_slot, bounds.low_source, bounds.low_target),
             b"slashable-public-keys" in at,
             set(at) != {b"slashable-public-keys"},
             findings,
         )
+
+    def _against(
+        self, pubkey: str, bounds: _Bounds, blocks: t.Collection[int], votes: t.Collection[t.Any]
+    ) -> tuple[str, ...]:
+        """What the bounds of a key's records say against these. Bounds without any record are damage."""
+        # Prysm writes these beside the first record and removes neither.
+        if (bounds.low_source is not None or bounds.low_target is not None) and not votes:
+            self.fail(f"has the lowest vote of {pubkey}, but none of its votes: it is damaged")
+        if (bounds.high_slot is not None or bounds.low_slot is not None) and not blocks:
+            self.fail(f"has the lowest or highest block of {pubkey}, but none of its blocks: it is damaged")
+        if bounds.high_slot is not None and bounds.high_slot != max(blocks):
+            return (f"the highest block should be at slot {bounds.high_slot}, and is on record at slot {max(blocks)}",)
+        return ()
 
 
 def read_database(path: str, attempts: int = 20) -> History:
