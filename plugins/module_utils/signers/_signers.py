@@ -618,39 +618,58 @@ def signers(kind: str, item: Json, namespace: str, known: Storage) -> list[Signe
     """
     if _finished(kind, item):
         return []
-    template: t.Any = item
-    for step in TEMPLATES.get(kind, ()):
-        template = template.get(step) or {}
-    meta = item["metadata"]
-    space = meta["namespace"]
-    pod = _Pod(kind, meta, template.get("spec") or {}, space, known)
-    top, name = owner(kind, meta, known)
-    base = Signer(
-        client=name if space == namespace and top == "StatefulSet" else f"{space}/{name}",
-        kind=kind,
-        namespace=space,
-        name=meta["name"],
-        wallet=Disk(None, ""),
-        data=Disk(None, ""),
-        port=None,
-        runs=False,
-        entry=f"{space}/{name}",
-    )
+    pod = _pod(kind, item, known)
+    base = _base(pod, namespace)
     found = [
         signer
         for group, states in CONTAINERS.items()
         for container in pod.spec.get(group) or []
         for signer in _of_container(pod, container, base, _started(kind, item, states), _waiting(kind, item, states))
     ]
-    known_paths = {path for signer in found for path in (signer.wallet.path, signer.data.path)}
-    innocent = not found and _only_known(pod)
+    found += _readers(pod, base, found)
+    if not found:
+        found = [base._replace(wallet=Disk(None, source), why=f"it can read {source}") for source in _key_sources(pod)]
+    return list(dict.fromkeys(found))
+
+
+def _pod(kind: str, item: Json, known: Storage) -> _Pod:
+    """An object's pod, or the template of its pods."""
+    template: t.Any = item
+    for step in TEMPLATES.get(kind, ()):
+        template = template.get(step) or {}
+    meta = item["metadata"]
+    return _Pod(kind, meta, template.get("spec") or {}, meta["namespace"], known)
+
+
+def _base(pod: _Pod, namespace: str) -> Signer:
+    """What is said of every signer in a pod: what it is called, and which object it is."""
+    top, name = owner(pod.kind, pod.meta, pod.known)
+    entry = f"{pod.namespace}/{name}"
+    return Signer(
+        client=name if pod.namespace == namespace and top == "StatefulSet" else entry,
+        kind=pod.kind,
+        namespace=pod.namespace,
+        name=pod.meta["name"],
+        wallet=Disk(None, ""),
+        data=Disk(None, ""),
+        port=None,
+        runs=False,
+        entry=entry,
+    )
+
+
+def _readers(pod: _Pod, base: Signer, signing: t.Sequence[Signer]) -> list[Signer]:
+    """What a pod counts for beside its signing containers: wallets and databases of the site that it can read."""
+    known_paths = {path for signer in signing for path in (signer.wallet.path, signer.data.path)}
+    innocent = not signing and _only_known(pod)
+    nowhere = Disk(None, "none")
+    found: list[Signer] = []
     for place, disk in _readable(pod):
         if disk.path in known_paths or (innocent and not place.wallet):
             continue
-        if found and place.client == base.client and disk.path is not None:
+        if (signing or found) and place.client == base.client and disk.path is not None:
             # Its own: a guard, or what stands beside the client in its pod.
             continue
-        nowhere = Disk(None, "none")
         found.append(
             base._replace(
                 wallet=disk if place.wallet else nowhere,
@@ -658,10 +677,7 @@ def signers(kind: str, item: Json, namespace: str, known: Storage) -> list[Signe
                 why=f"it can read the {'wallet' if place.wallet else 'database'} {place.path}",
             )
         )
-    if not found:
-        for source in _key_sources(pod):
-            found.append(base._replace(wallet=Disk(None, source), why=f"it can read {source}"))
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _started(kind: str, item: Json, states: str) -> frozenset[str]:
