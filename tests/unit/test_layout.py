@@ -501,6 +501,21 @@ def test_packages_of_module_utils_build_on_each_other() -> None:
         assert used <= set(order[: order.index(path.parent.name) + 1]), path
 
 
+#: Lines of a function, with its signature and its documentation.
+SCREEN = 50
+
+
+def test_a_function_fits_a_screen() -> None:
+    found = []
+    for path in sorted([*ROOT.glob("plugins/**/*.py"), *ROOT.glob("roles/*/files/**/*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > SCREEN:
+                    found.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
+    assert found == []
+
+
 @pytest.mark.parametrize(
     "path", sorted([*ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/internal/*.yml")]), ids=lambda path: path.name
 )
