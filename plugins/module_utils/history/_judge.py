@@ -52,7 +52,6 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._versions i
 #: Releases that changed the layout of validator.db.
 SCHEMA_CHANGES = ("1.1.0", "1.3.0")
 
-#: What lies in a data directory beside the database.
 #: How the history watcher begins a hold; whatever begins otherwise is not its.
 HOLD_BEGINS = "history:"
 
