@@ -13,7 +13,7 @@ description:
     M(eth2xk8s.staking.site_preflight) takes it. What was not registered was not seen.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-positional: hostvars, played, stores, sizes, cluster_ports
+positional: hostvars, played, stores, sizes, cluster_ports, installed_at
 options:
   _input:
     description: The machines.
@@ -43,6 +43,10 @@ options:
     type: list
     elements: str
     default: []
+  installed_at:
+    description: The path by which it is seen that Kubernetes is installed. The machines were asked for it.
+    type: path
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -78,6 +82,7 @@ def machines_seen(
     stores: t.Container[str],
     sizes: t.Optional[t.Mapping[str, t.Mapping[str, float]]] = None,
     cluster_ports: t.Sequence[str] = (),
+    installed_at: str = "",
 ) -> dict[str, dict[str, t.Any]]:
     """What was seen of each machine, see the documentation."""
     found = {}
@@ -85,7 +90,7 @@ def machines_seen(
         variables = hostvars[host]
         given = {name: variables[name] for name in _VARIABLES if name in variables}
         size = (sizes or {}).get("nfs" if host in stores else "node", {})
-        found[host] = seen_of(given, host in played, host in stores, size, cluster_ports)
+        found[host] = seen_of(given, host in played, host in stores, size, cluster_ports, installed_at)
     return found
 
 

@@ -28,9 +28,12 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - V(provider), C(microk8s) or C(kubeconfig); V(kubeconfig) and V(helm), their default paths on V(helm_client).
+    - V(provider), C(microk8s) or C(kubeconfig), and whether this collection builds it (V(built)); V(kubeconfig) and
+      V(helm), their default paths on V(helm_client); V(installed_at) and V(ports), by which it is known on a machine;
+      V(watches), whether its control planes are asked for watch events.
     - Machines by what they do, empty where none does it - V(helm_client), V(nfs), V(storage) (sees the wallets),
-      V(keys_on) (where keys are read or compared), V(lock) (keeps the run lock); V(nodes) and V(prepared) are lists.
+      V(keys_on) (where keys are read or compared), V(lock) (keeps the run lock); lists are V(nodes),
+      V(control_planes) and V(prepared).
     - V(left_out), what this collection does not do or prove on this site, in sentences.
   type: dict
 """

@@ -535,6 +535,29 @@ def test_no_anchor_carries_variables(path: Path) -> None:
     assert re.findall(rf"(?m)^ *(?:{carried})", path.read_text(encoding="utf-8")) == []
 
 
+#: Where MicroK8s' own paths and ports stand, and why there.
+ITS_PROVIDER = {
+    "roles/microk8s/": "builds it",
+    "plugins/module_utils/cluster/_microk8s.py": "reads its files",
+    "plugins/module_utils/site/_site_layout.py": "has the providers: all others ask the layout",
+    "roles/firewall/": "opens its ports, in rules for its network alone (firewall_runs_microk8s)",
+    "plugins/module_utils/hosts/_reach.py": "tries a rule for every port with ports that a site has",
+}
+
+
+def test_what_microk8s_has_is_named_where_it_is_the_provider() -> None:
+    """Another Kubernetes would be wrong elsewhere, and none of its own is looked for."""
+    own = re.compile(r"/var/snap/microk8s|(?<!\d)(?:16443|25000|19001)(?!\d)")
+    files = [path for folder in ("playbooks", "roles", "plugins/module_utils") for path in (ROOT / folder).rglob("*")]
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if path.is_file() and path.suffix != ".pyc" and own.search(path.read_text(encoding="utf-8"))
+    }
+    assert {name for name in naming if not name.startswith(tuple(ITS_PROVIDER))} == set()
+    assert {place for place in ITS_PROVIDER if not any(name.startswith(place) for name in naming)} == set()
+
+
 LAID_OUT = sorted(path for folder in ("playbooks", "roles") for path in (ROOT / folder).rglob("*") if path.is_file())
 
 

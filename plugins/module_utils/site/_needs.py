@@ -212,16 +212,13 @@ def no_checkpoint(network: str) -> str:
     )
 
 
-#: Where MicroK8s is installed, its ports are its own.
-_MICROK8S = "/var/snap/microk8s/current"
-
-
 def seen_of(
-    given: Seen, played: bool, stores: bool, size: Seen, cluster_ports: t.Container[str] = ()
+    given: Seen, played: bool, stores: bool, size: Seen, cluster_ports: t.Container[str] = (), installed_at: str = ""
 ) -> dict[str, t.Any]:
     """What was seen of one machine, as of_machine takes it, out of what the preflight's tasks have registered there.
 
     played says that none of them has failed there; stores, that it has the data; size is what it should have at least.
+    Where installed_at is there, the cluster's ports are its own.
     """
     machine, apart = given.get("prysm_helm_machine_seen") or {}, given.get("__site_apart")
     if not machine and (given.get("__site_run_taken") or {}).get("unreachable"):
@@ -234,7 +231,7 @@ def seen_of(
         failed = machine.get("msg", "no answer")
     database = given.get("prysm_helm_beacon_database") or {}
     unread = stores and "begun" not in database and "msg" in database
-    own = cluster_ports if _MICROK8S in (machine.get("paths") or {}) else ()
+    own = cluster_ports if installed_at in (machine.get("paths") or {}) else ()
     return {
         "unreachable": machine.get("msg", "no answer") if unreachable else "",
         "failed": failed,

@@ -185,7 +185,7 @@ def machines(groups: Groups, present: t.Iterable[str], name: str, requests: Tabl
             "the inventory has no machine in the group site. Name one with -i: inventory/testnet shows the groups nfs, "
             "control_plane and workers, below microk8s and site"
         ]
-    if _site_layout.provider_of(groups) != "microk8s":
+    if not _site_layout.layout(groups).built:
         needs = requests["playbooks"][name].get("needs") or []
         found += _site_layout.problems(groups) or _site_layout.missing(needs, name, groups)
         return found + _left_out_of_the_run(groups, present, name, requests)

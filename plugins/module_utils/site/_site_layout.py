@@ -29,8 +29,18 @@ class Provider(t.NamedTuple):
     helm: str
     #: The machine, as a pattern of hosts.
     client: str
-    #: The groups of the nodes that this collection builds.
-    nodes: tuple[str, ...]
+    #: The groups of the nodes that this collection builds, first the one that has them all; none: others build them.
+    nodes: tuple[str, ...] = ()
+    #: What is there on a node once it is installed, and the ports that it needs: from then on they are its own.
+    installed_at: str = ""
+    ports: tuple[str, ...] = ()
+    #: Whether its control planes are asked for watch events, before a drain and by a report.
+    watches: bool = False
+
+    @property
+    def built(self) -> bool:
+        """Whether this collection builds it."""
+        return bool(self.nodes)
 
 
 PROVIDERS = {
@@ -39,18 +49,30 @@ PROVIDERS = {
         helm="/snap/bin/microk8s.helm3",
         client="control_plane[0]",
         nodes=("microk8s", "control_plane", "workers"),
+        installed_at="/var/snap/microk8s/current",
+        ports=("10250/tcp", "16443/tcp", "19001/tcp", "25000/tcp"),
+        watches=True,
     ),
-    "kubeconfig": Provider(kubeconfig="", helm="helm", client=HELM_CLIENT, nodes=()),
+    "kubeconfig": Provider(kubeconfig="", helm="helm", client=HELM_CLIENT),
 }
+#: The groups of nodes, of all providers.
+_NODES = tuple(name for provider in PROVIDERS.values() for name in provider.nodes)
 
 
 class Layout(t.NamedTuple):
     """The machines of a site by what they do; empty where no machine does it."""
 
     provider: str
+    #: Whether this collection builds the cluster: before that there is none.
+    built: bool
     #: The default path of the kubeconfig, and Helm, on helm_client.
     kubeconfig: str
     helm: str
+    #: What is there on a node once the provider is installed, and the ports that it needs.
+    installed_at: str
+    ports: list[str]
+    #: Whether the control planes are asked for watch events.
+    watches: bool
     helm_client: str
     #: The NFS server that this collection prepares: the one storage whose locks and histories it can prove.
     nfs: str
@@ -61,6 +83,7 @@ class Layout(t.NamedTuple):
     #: Which machine keeps the run lock.
     lock: str
     nodes: list[str]
+    control_planes: list[str]
     #: The machines that this collection prepares, and whose clocks and disks it looks at.
     prepared: list[str]
     #: What is left out on this site, and what is not proved there.
@@ -83,19 +106,23 @@ def layout(groups: Groups) -> Layout:
     nfs = _first(groups, "nfs")
     client = _first(groups, provider.client.partition("[")[0])
     storage = nfs or _first(groups, STORAGE)
-    ours = name == "microk8s"
     return Layout(
         provider=name,
+        built=provider.built,
         kubeconfig=provider.kubeconfig,
         helm=provider.helm,
+        installed_at=provider.installed_at,
+        ports=list(provider.ports),
+        watches=provider.watches,
         helm_client=client,
         nfs=nfs,
         storage=storage,
         keys_on=storage or client,
         lock=storage or client,
-        nodes=list(groups.get("microk8s") or []) if ours else [],
-        prepared=list(groups.get("site") or []) if ours else [nfs] if nfs else [],
-        left_out=[] if ours else _left_out(nfs, storage, client),
+        nodes=list(groups.get(provider.nodes[0]) or []) if provider.built else [],
+        control_planes=list(groups.get("control_plane") or []) if provider.built else [],
+        prepared=list(groups.get("site") or []) if provider.built else [nfs] if nfs else [],
+        left_out=[] if provider.built else _left_out(nfs, storage, client),
     )
 
 
@@ -128,7 +155,7 @@ def pattern(groups: Groups, name: str) -> str:
     cluster of its own leaves out matches no machine.
     """
     site = layout(groups)
-    ours = site.provider == "microk8s"
+    ours = site.built
     if name == "helm_client":
         return _demanded(groups, PROVIDERS[site.provider].client)
     if name == "gates":
@@ -147,7 +174,7 @@ def pattern(groups: Groups, name: str) -> str:
         return _demanded(groups, "site") if ours else "nfs" if site.nfs else NOWHERE
     if group == "workers":
         return name if ours else NOWHERE
-    if group in ("site", "nfs", *PROVIDERS["microk8s"].nodes):
+    if group in ("site", "nfs", *_NODES):
         return _demanded(groups, name) if ours else name if groups.get(group) else NOWHERE
     return name
 
@@ -167,7 +194,7 @@ def problems(groups: Groups) -> list[str]:
         if not fewest <= len(hosts) <= 1:
             found.append(f"the group {name} must have exactly one machine; it has {', '.join(hosts) or 'none'}")
         found += [f"{host} is not in the group site" for host in hosts if host not in site]
-    built = sorted({host for name in PROVIDERS["microk8s"].nodes for host in groups.get(name) or []})
+    built = sorted({host for name in _NODES for host in groups.get(name) or []})
     if built:
         found.append(
             f"{', '.join(groups.get(HELM_CLIENT) or [])} in helm_client uses a cluster of yours, and "
@@ -185,7 +212,7 @@ def problems(groups: Groups) -> list[str]:
 #: What a playbook needs of a site, with what is said where that is not there.
 _NEEDS: dict[str, tuple[t.Callable[[Layout], t.Any], str]] = {
     "cluster": (
-        lambda site: site.provider == "microk8s",
+        lambda site: site.built,
         "changes a cluster that this collection has built, and this site uses one of yours (the group helm_client): "
         "use what that cluster comes with",
     ),

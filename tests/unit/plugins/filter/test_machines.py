@@ -49,8 +49,21 @@ SNAP = {"/var/snap/microk8s/current": {"type": "link"}}
     ],
 )
 def test_what_was_registered_was_seen(variables: dict[str, t.Any], seen: dict[str, t.Any]) -> None:
-    found = machines_seen(["worker"], {"worker": variables}, ["worker"], ["nfs"], cluster_ports=["16443/tcp"])
+    found = machines_seen(
+        ["worker"],
+        {"worker": variables},
+        ["worker"],
+        ["nfs"],
+        cluster_ports=["16443/tcp"],
+        installed_at=next(iter(SNAP)),
+    )
     assert found == {"worker": {**NOTHING, **seen}}
+
+
+def test_without_a_place_to_look_at_no_port_is_the_cluster_s_own() -> None:
+    variables = {SEEN: {"taken": KUBERNETES, "paths": SNAP}, "__site_apart": 0}
+    found = machines_seen(["worker"], {"worker": variables}, ["worker"], ["nfs"], cluster_ports=["16443/tcp"])
+    assert found["worker"]["taken"] == KUBERNETES
 
 
 def test_a_machine_that_a_task_failed_on_is_not_sound() -> None:
