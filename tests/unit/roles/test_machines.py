@@ -36,7 +36,7 @@ def tasks(path: Path) -> t.Iterator[dict[str, t.Any]]:
 def evaluate(role: str, expression: str, **variables: t.Any) -> t.Any:
     """An expression as the role would see it: its defaults and private variables below those given."""
     loader = DataLoader()
-    merged: dict[str, t.Any] = {"microk8s_seed": "a", "groups": {}, "inventory_hostname": "a"}
+    merged: dict[str, t.Any] = {"microk8s_seed": "a", "inventory_hostname": "a"}
     for part in ("defaults", "vars"):
         merged.update(loader.load_from_file(str(ROOT / f"roles/{role}/{part}/main.yml"), trusted_as_template=True))
     merged.update(variables)
@@ -338,6 +338,13 @@ def test_a_node_is_drained_only_while_changes_are_delivered() -> None:
     ]
     collection = "eth2xk8s.staking"
     assert steps.index((f"{collection}.microk8s", "watches.yml")) < steps.index((f"{collection}.prysm_helm", "drain"))
+
+
+def test_the_seed_is_the_one_control_plane_unless_others_are_named() -> None:
+    (probe, *_) = tasks(MICROK8S / "tasks/watches.yml")
+    tried = probe["loop"].strip("{} ")
+    assert evaluate("microk8s", tried) == ["a"]
+    assert evaluate("microk8s", tried, microk8s_control_planes=["a", "b"]) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
