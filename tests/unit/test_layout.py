@@ -535,6 +535,30 @@ def test_no_anchor_carries_variables(path: Path) -> None:
     assert re.findall(rf"(?m)^ *(?:{carried})", path.read_text(encoding="utf-8")) == []
 
 
+BARE = ("when", "that", "until", "failed_when", "changed_when")
+
+
+def evaluated(node: object, bare: bool = False) -> t.Iterator[str]:
+    """The expressions of a YAML file: what stands in braces, and conditions."""
+    if isinstance(node, str):
+        yield from [node] if bare else re.findall(r"\{[{%].*?[%}]\}", node, re.DOTALL)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from evaluated(value, key in BARE)
+    elif isinstance(node, list):
+        for value in node:
+            yield from evaluated(value, bare)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_role_is_given_lists_and_reads_no_groups(role: Path) -> None:
+    """Which machine does what is the playbooks' to say: an inventory of others has other groups."""
+    paths = [path for folder in ("tasks", "vars", "defaults", "handlers") for path in role.glob(f"{folder}/*.yml")]
+    found = {path.relative_to(ROOT).as_posix(): list(evaluated(load(path))) for path in paths}
+    found |= {path.name: evaluated(path.read_text(encoding="utf-8")) for path in role.glob("templates/*")}
+    assert [name for name, said in found.items() if any(re.search(r"\bgroups\b", words) for words in said)] == []
+
+
 #: Where MicroK8s' own paths and ports stand, and why there.
 ITS_PROVIDER = {
     "roles/microk8s/": "builds it",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.errors import AnsibleUndefinedVariable
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
@@ -515,6 +516,31 @@ def test_both_roles_look_for_the_record_in_one_place() -> None:
         assert evaluate("prysm_helm", "prysm_helm_history_record", **given, **more) == record
         folder = evaluate("prysm_wallet", "prysm_wallet_history_dir", **given, **more)
         assert evaluate("prysm_helm", "prysm_helm_watch_config", **given, **more) == f"{folder}/config.json"
+
+
+def test_neither_role_takes_the_cluster_of_the_user_s_own_kubeconfig() -> None:
+    """The inventory says which one, else the playbooks; without them and the inventory none is asked."""
+    for given, path in (
+        ({"prysm_helm_kubeconfig": "/h", "prysm_kubeconfig": "/p", "site_kubeconfig": "/s"}, "/h"),
+        ({"prysm_kubeconfig": "/p", "site_kubeconfig": "/s"}, "/p"),
+        ({"site_kubeconfig": "/s"}, "/s"),
+    ):
+        assert evaluate("prysm_helm", "prysm_helm_kubeconfig", **given) == path
+        assert evaluate("prysm_wallet", "prysm_wallet_kubeconfig", **given) == path
+    assert evaluate("prysm_wallet", "prysm_wallet_kubeconfig") == ""
+    asked = yaml.safe_load((ROOT / "roles/prysm_wallet/tasks/cluster.yml").read_text(encoding="utf-8"))[0]
+    expression = asked["eth2xk8s.staking.signing_workload_info"]["kubeconfig"].strip("{} ")
+    assert evaluate("prysm_wallet", expression, prysm_kubeconfig="/p") == "/p"
+    for role, words in (("prysm_helm", "prysm_helm_kubeconfig"), ("prysm_wallet", expression)):
+        with pytest.raises(AnsibleUndefinedVariable, match="kubeconfig"):
+            evaluate(role, words)
+
+
+def test_helm_is_the_provider_s_or_the_one_in_the_path() -> None:
+    assert evaluate("prysm_helm", "prysm_helm_binary") == "helm"
+    assert (
+        evaluate("prysm_helm", "prysm_helm_binary", site_helm="/snap/bin/microk8s.helm3") == "/snap/bin/microk8s.helm3"
+    )
 
 
 def test_more_rules_are_typed_as_the_module_takes_them() -> None:
