@@ -48,13 +48,10 @@ def test_the_watcher_understands_what_the_role_tells_it(tmp_path: Path) -> None:
 
 def test_everything_it_imports_is_installed(tmp_path: Path) -> None:
     """As it lies on the NFS server, without the collection."""
-    names = evaluate("nfs_server", "__nfs_server_watch_modules", **SITE)
-    utils = tmp_path / "ansible_collections/eth2xk8s/staking/plugins/module_utils"
-    for name in names:
-        (utils / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", (utils / name).parent)
+    for name, text in evaluate("nfs_server", "__nfs_server_watch_files", **SITE).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
     program = tmp_path / "eth2xk8s-silence.py"
-    shutil.copy(ROOT / "roles/nfs_server/files/eth2xk8s-silence.py", program)
     (tmp_path / "config.json").write_text('{"locks": {}, "silence": 2}')
     done = subprocess.run(
         [sys.executable, "-I", "-B", str(program), str(tmp_path / "config.json")],

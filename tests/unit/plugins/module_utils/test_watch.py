@@ -15,10 +15,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files import _boltdb
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._program import needed
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _record, _watch
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._record import ClientState, Key, Record
 from tests.unit.plugins.keys_support import PUBKEYS, ROOT_A, ROOT_B, BoltWriter, prysm_tree, tree_of
@@ -544,12 +544,9 @@ def test_a_damaged_configuration_is_an_error(tmp_path: Path, content: str) -> No
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Only what the role copies."""
     base = tmp_path_factory.mktemp("lib")
-    variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
-    modules = base / variables["__prysm_wallet_history_modules_path"]
-    for name in variables["__prysm_wallet_history_modules"]:
-        (modules / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", (modules / name).parent)
-    shutil.copy(ROLE / "files/eth2xk8s-history.py", base)
+    for name, text in needed(str(ROLE / "files/eth2xk8s-history.py"), str(ROOT / "plugins/module_utils")).items():
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(text)
     return base / "eth2xk8s-history.py"
 
 
