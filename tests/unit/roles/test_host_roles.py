@@ -14,6 +14,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _ufw
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.site._site_layout import PROVIDERS
 
 ROOT = Path(__file__).parents[3]
 TASKS = ROOT / "playbooks/tasks"
@@ -519,28 +520,30 @@ def test_both_roles_look_for_the_record_in_one_place() -> None:
 
 
 def test_neither_role_takes_the_cluster_of_the_user_s_own_kubeconfig() -> None:
-    """The inventory says which one, else the playbooks; without them and the inventory none is asked."""
+    """The inventory says which one, else the playbooks; without them it is that of MicroK8s."""
     for given, path in (
         ({"prysm_helm_kubeconfig": "/h", "prysm_kubeconfig": "/p", "site_kubeconfig": "/s"}, "/h"),
         ({"prysm_kubeconfig": "/p", "site_kubeconfig": "/s"}, "/p"),
         ({"site_kubeconfig": "/s"}, "/s"),
+        ({}, PROVIDERS["microk8s"].kubeconfig),
     ):
         assert evaluate("prysm_helm", "prysm_helm_kubeconfig", **given) == path
         assert evaluate("prysm_wallet", "prysm_wallet_kubeconfig", **given) == path
-    assert evaluate("prysm_wallet", "prysm_wallet_kubeconfig") == ""
     asked = yaml.safe_load((ROOT / "roles/prysm_wallet/tasks/cluster.yml").read_text(encoding="utf-8"))[0]
     expression = asked["eth2xk8s.staking.signing_workload_info"]["kubeconfig"].strip("{} ")
     assert evaluate("prysm_wallet", expression, prysm_kubeconfig="/p") == "/p"
-    for role, words in (("prysm_helm", "prysm_helm_kubeconfig"), ("prysm_wallet", expression)):
-        with pytest.raises(AnsibleUndefinedVariable, match="kubeconfig"):
-            evaluate(role, words)
+    with pytest.raises(AnsibleUndefinedVariable, match="kubeconfig"):
+        evaluate("prysm_wallet", expression, prysm_kubeconfig="")
 
 
-def test_helm_is_the_provider_s_or_the_one_in_the_path() -> None:
-    assert evaluate("prysm_helm", "prysm_helm_binary") == "helm"
-    assert (
-        evaluate("prysm_helm", "prysm_helm_binary", site_helm="/snap/bin/microk8s.helm3") == "/snap/bin/microk8s.helm3"
-    )
+def test_a_kubeconfig_that_is_named_must_be_there() -> None:
+    assert evaluate("prysm_wallet", "prysm_wallet_cluster_may_be_missing") is True
+    assert evaluate("prysm_wallet", "prysm_wallet_cluster_may_be_missing", prysm_kubeconfig="/p") is False
+
+
+def test_helm_is_the_provider_s() -> None:
+    assert evaluate("prysm_helm", "prysm_helm_binary") == PROVIDERS["microk8s"].helm
+    assert evaluate("prysm_helm", "prysm_helm_binary", site_helm="helm") == "helm"
 
 
 def test_more_rules_are_typed_as_the_module_takes_them() -> None:
