@@ -164,9 +164,9 @@ def test_a_power_cut_in_the_middle_of_a_control_planes_leaving(lab: Lab, two: tu
     """The next run finishes, and the node may come back."""
     leave = ("playbooks/leave_node.yml", "-e", "leave_node=worker")
     if lab.on("master", "grep -c Address: /var/snap/microk8s/current/var/kubernetes/backend/cluster.yaml") == "1":
+        lab.play("playbooks/machines.yml", *two)
         if "worker" in lab.nodes_ready():
             lab.play(*leave)  # as the worker it was until now
-        lab.play("playbooks/machines.yml", *two)
         joins(lab, *two)
     play = lab.during("worker", cut_when, lambda: lab.fault("power-cut", "worker"), *leave, *two)
     assert play.failed
