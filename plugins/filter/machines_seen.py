@@ -80,7 +80,7 @@ def machines_seen(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     played: t.Container[str],
     stores: t.Container[str],
-    sizes: t.Optional[t.Mapping[str, t.Mapping[str, float]]] = None,
+    sizes: t.Mapping[str, t.Mapping[str, float]] | None = None,
     cluster_ports: t.Sequence[str] = (),
     installed_at: str = "",
 ) -> dict[str, dict[str, t.Any]]:

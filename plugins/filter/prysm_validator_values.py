@@ -48,7 +48,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.signers._release_
 
 
 def prysm_validator_values(
-    entries: t.Iterable[dict[str, t.Any]], data_dir: str, identities: t.Optional[t.Mapping[str, str]] = None
+    entries: t.Iterable[dict[str, t.Any]], data_dir: str, identities: t.Mapping[str, str] | None = None
 ) -> dict[str, dict[str, t.Any]]:
     """The values, see the documentation."""
     return of_entries(entries, data_dir, identities)

@@ -58,7 +58,7 @@ class LookupModule(LookupBase):
     """Reads the collection's own files."""
 
     def run(
-        self, terms: list[t.Any], variables: t.Optional[dict[str, t.Any]] = None, **kwargs: t.Any
+        self, terms: list[t.Any], variables: dict[str, t.Any] | None = None, **kwargs: t.Any
     ) -> list[dict[str, str]]:
         self.set_options(var_options=variables, direct=kwargs)
         folder, utils = _ROOT / "roles" / self.get_option("role") / "files", _ROOT / "plugins/module_utils"

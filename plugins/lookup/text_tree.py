@@ -64,7 +64,7 @@ class LookupModule(LookupBase):
     """Reads directories of the controller."""
 
     def run(
-        self, terms: list[t.Any], variables: t.Optional[dict[str, t.Any]] = None, **kwargs: t.Any
+        self, terms: list[t.Any], variables: dict[str, t.Any] | None = None, **kwargs: t.Any
     ) -> list[dict[str, str]]:
         try:
             return [read_tree(Path(term)) for term in terms]

@@ -346,7 +346,7 @@ def run(module: AnsibleModule, *argv: str) -> tuple[int, str, str]:
 Row = t.Dict[str, t.Any]
 
 
-def read_snap(module: AnsibleModule) -> tuple[Row, t.Optional[Row], list[Row]]:
+def read_snap(module: AnsibleModule) -> tuple[Row, Row | None, list[Row]]:
     """What snapd is, and what it says of MicroK8s and of the snaps that it runs on."""
     snap = module.get_bin_path("snap")
     if snap is None:
@@ -369,7 +369,7 @@ def read_snap(module: AnsibleModule) -> tuple[Row, t.Optional[Row], list[Row]]:
     return {"present": True, "version": "{}.{}".format(*version), "can_hold": version >= HOLD_SINCE}, row, bases
 
 
-def read_offered(module: AnsibleModule, name: str, channel: str) -> t.Optional[int]:
+def read_offered(module: AnsibleModule, name: str, channel: str) -> int | None:
     """The revision in the channel. Without the store `snap info` succeeds all the same, and names no channels."""
     _code, out, _err = run(module, module.get_bin_path("snap", required=True), "info", name)
     return parse_offered_revision(out, channel)
@@ -394,7 +394,7 @@ def read_identity() -> dict[str, t.Any]:
     }
 
 
-def read_sudo(module: AnsibleModule) -> t.Optional[dict[str, t.Any]]:
+def read_sudo(module: AnsibleModule) -> dict[str, t.Any] | None:
     """What `sudo -E` really does: sudo-rs takes the option and drops it, and a policy may forbid it."""
     sudo = module.get_bin_path("sudo")
     if sudo is None:
@@ -436,12 +436,12 @@ def read_addresses(module: AnsibleModule) -> list[str]:
     return [*re.findall(r"\binet ([\d.]+)", out), *six]
 
 
-def read_kubernetes_python(venv: t.Optional[str]) -> dict[str, t.Optional[str]]:
+def read_kubernetes_python(venv: str | None) -> dict[str, str | None]:
     """The version of the Python package for this interpreter and in a virtual environment, without importing it."""
     from importlib import metadata
 
     try:
-        system: t.Optional[str] = metadata.version("kubernetes")
+        system: str | None = metadata.version("kubernetes")
     except metadata.PackageNotFoundError:
         system = None
     inside = None
@@ -479,7 +479,7 @@ def read_cluster(module: AnsibleModule) -> dict[str, t.Any]:
     return {"api": {"ready": False, "reason": (err.strip() or out.strip())[:300]}, **nothing}
 
 
-def read_addons(module: AnsibleModule) -> t.Optional[dict[str, bool]]:
+def read_addons(module: AnsibleModule) -> dict[str, bool] | None:
     """Which addons are enabled; None as long as MicroK8s does not say."""
     _code, out, _err = run(module, MICROK8S, "status", "--format", "short", "--timeout", "30")
     try:
@@ -488,7 +488,7 @@ def read_addons(module: AnsibleModule) -> t.Optional[dict[str, bool]]:
         return None
 
 
-def read_datastore(module: AnsibleModule) -> t.Optional[list[dict[str, str]]]:
+def read_datastore(module: AnsibleModule) -> list[dict[str, str]] | None:
     """Who votes in the datastore; None as long as MicroK8s does not say."""
     _code, out, _err = run(module, MICROK8S, "status", "--format", "yaml", "--timeout", "30")
     try:

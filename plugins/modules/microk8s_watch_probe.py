@@ -80,7 +80,7 @@ class ProbeError(Exception):
     """The probe could not be made: nothing is known of the watches, which counts as a fault."""
 
 
-def kubectl(module: AnsibleModule, *argv: str, data: t.Optional[str] = None) -> str:
+def kubectl(module: AnsibleModule, *argv: str, data: str | None = None) -> str:
     """What a command of kubectl prints."""
     code, out, err = module.run_command(
         [MICROK8S, "kubectl", "--request-timeout=10s", "--namespace", NAMESPACE, *argv],

@@ -319,9 +319,7 @@ def delegated(seen: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
-def judge(
-    reader: Reader, path: t.Optional[str], allowed: t.Sequence[str], directories: t.Sequence[str]
-) -> dict[str, t.Any]:
+def judge(reader: Reader, path: str | None, allowed: t.Sequence[str], directories: t.Sequence[str]) -> dict[str, t.Any]:
     """Who is given a directory that should not be, or by which other way, and how clients see what lies in it."""
     if not path:
         return {"strangers": [], "rivals": [], "roots": [], "real_path": "", "unseen": []}
@@ -351,9 +349,9 @@ def overrides(reader: Reader, wanted: t.Mapping[str, t.Any], file: str) -> list[
 
 def report(
     reader: Reader,
-    path: t.Optional[str],
+    path: str | None,
     allowed: t.Sequence[str],
-    wanted: t.Optional[t.Mapping[str, t.Any]] = None,
+    wanted: t.Mapping[str, t.Any] | None = None,
     file: str = "",
     directories: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:

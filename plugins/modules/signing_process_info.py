@@ -165,7 +165,7 @@ def _around(folder: str) -> Surroundings:
         name, _unused, value = item.partition("=")
         env[name] = value
 
-    def read(path: str) -> t.Optional[str]:
+    def read(path: str) -> str | None:
         base = os.path.join(folder, "root") if path.startswith("/") else os.path.join(folder, "cwd")
         try:
             return _read(os.path.join(base, path.lstrip("/"))).decode("utf-8", "replace")
@@ -200,7 +200,7 @@ def _keys_of_nimbus(folder: str, words: t.Sequence[str]) -> str:
     return ""
 
 
-def verdict(folder: str, names: t.Sequence[str]) -> t.Optional[Verdict]:
+def verdict(folder: str, names: t.Sequence[str]) -> Verdict | None:
     """What a process is; OSError when it cannot be read."""
     comm = _read(os.path.join(folder, "comm")).decode("utf-8", "replace").strip()
     words = _read(os.path.join(folder, "cmdline")).decode("utf-8", "replace").rstrip("\0").split("\0")
@@ -225,7 +225,7 @@ def verdict(folder: str, names: t.Sequence[str]) -> t.Optional[Verdict]:
 def signers(proc: str, names: t.Sequence[str]) -> list[dict[str, t.Any]]:
     """Every process below proc that may sign."""
     found = []
-    host: t.Optional[list[_Mount]] = None
+    host: list[_Mount] | None = None
     for entry in sorted((name for name in os.listdir(proc) if name.isdigit()), key=int):
         folder = os.path.join(proc, entry)
         try:

@@ -340,7 +340,7 @@ class Firewall:
                 if rc != 0:
                     self.module.fail_json(msg=f"{program}-restore failed: {err.strip()}")
 
-    def inside(self) -> t.Optional[_reach.Inside]:
+    def inside(self) -> _reach.Inside | None:
         """The network behind the machine's own interfaces."""
         given = self.module.params["inside"]
         if not given.get("network"):
@@ -371,7 +371,7 @@ class Firewall:
             self.ways[address] = str(out) if rc == 0 else ""
         return self.ways[address]
 
-    def route(self, address: str) -> t.Optional[_reach.Route]:
+    def route(self, address: str) -> _reach.Route | None:
         """How this machine reaches an address; None where it does not, or is there itself."""
         way = self.way(address)
         interface, own = re.search(r" dev (\S+)", way), re.search(r" src (\S+)", way)
@@ -414,7 +414,7 @@ class Firewall:
         return found, skip
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - one object a run
-    def sets(self) -> t.Optional[_netfilter.Sets]:
+    def sets(self) -> _netfilter.Sets | None:
         """The sets of addresses that rules of iptables may name; without an answer what they hold is not known."""
         ipset = self.module.get_bin_path("ipset")
         if ipset is None:
@@ -423,7 +423,7 @@ class Firewall:
         return _netfilter.Sets(text) if rc == 0 else None
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - one object a run
-    def nftables(self) -> t.Optional[tuple[t.Any, set[_netfilter.TableName]]]:
+    def nftables(self) -> tuple[t.Any, set[_netfilter.TableName]] | None:
         """What nft lists, and which tables of it are dormant; a kernel without nftables has none."""
         nft = self.module.get_bin_path("nft")
         if nft is None:
@@ -468,7 +468,7 @@ class Firewall:
         listed = self.nftables()
         return listed[1] if listed is not None else set()
 
-    def ruleset(self, skip: set[_netfilter.TableName]) -> t.Optional[_netfilter.Ruleset]:
+    def ruleset(self, skip: set[_netfilter.TableName]) -> _netfilter.Ruleset | None:
         """The rules in force of nftables."""
         listed = self.nftables()
         try:

@@ -79,7 +79,7 @@ def _snap_row(line: str) -> dict[str, t.Any]:
     }
 
 
-def parse_snap_list(text: str, name: str = "microk8s") -> t.Optional[dict[str, t.Any]]:
+def parse_snap_list(text: str, name: str = "microk8s") -> dict[str, t.Any] | None:
     """The row of one snap in `snap list`, or None when the snap is not installed."""
     for line in text.splitlines():
         if line.split()[:1] == [name]:
@@ -123,7 +123,7 @@ def short_holds(text: str, now: datetime) -> set[str]:
     return {name for name, dates in ends.items() if dates and max(dates) < enough}
 
 
-def parse_offered_revision(text: str, channel: str) -> t.Optional[int]:
+def parse_offered_revision(text: str, channel: str) -> int | None:
     """The revision that a channel holds, from `snap info` (snapd 2.77, cmd_info.go); None when it does not say.
 
     A risk that holds nothing of its own is an arrow: it follows the more stable one.
@@ -196,7 +196,7 @@ def certificates_in_kubeconfig(text: str) -> list[str]:
         raise Microk8sError(f"client-certificate-data is not base64: {exc}") from exc
 
 
-def parse_nodes(document: str, now: t.Optional[float] = None) -> dict[str, t.Any]:
+def parse_nodes(document: str, now: float | None = None) -> dict[str, t.Any]:
     """What `kubectl get nodes,namespaces,deployments.apps,leases.coordination.k8s.io -A -o json` says.
 
     `leases` has, for each lease of kube-system, when it was renewed, and so has `renewed` of each node, whose kubelet
@@ -276,8 +276,8 @@ def renewed_at(lease: t.Mapping[str, t.Any]) -> float:
 
 def ready_nodes(
     nodes: t.Iterable[t.Mapping[str, t.Any]],
-    leases: t.Optional[t.Iterable[t.Mapping[str, t.Any]]] = None,
-    now: t.Optional[float] = None,
+    leases: t.Iterable[t.Mapping[str, t.Any]] | None = None,
+    now: float | None = None,
     taking_pods: bool = False,
 ) -> list[str]:
     """The names of those Node objects that are Ready; with leases, and whose kubelets renew these."""
@@ -377,7 +377,7 @@ def missing_nodes(
     return [name.lower() for name in wanted if name.lower() not in ready]
 
 
-def is_same_machine(here: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any]) -> t.Optional[bool]:
+def is_same_machine(here: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any]) -> bool | None:
     """Whether a Node object is this machine's, by what tells machines apart; None when nothing can be compared.
 
     The id of the boot is the surest sign, but machines that share a kernel share it. Ids that were copied with a disk
@@ -403,7 +403,7 @@ def is_same_machine(here: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any]) ->
 
 def own_node(
     here: t.Mapping[str, t.Any], nodes: t.Iterable[t.Mapping[str, t.Any]], address: str = "", member: bool = False
-) -> t.Optional[t.Mapping[str, t.Any]]:
+) -> t.Mapping[str, t.Any] | None:
     """The Node object of this machine: by the machine's identity, whatever name and address it is registered under.
 
     Where that cannot be compared, `member` says that the machine is in this very cluster, and then one under its name
@@ -531,7 +531,7 @@ def join_plan(
     """
     # Before 1.23 there is no worker role: every join makes a control plane.
     wanted = "control_plane" if minor < 23 else role
-    node: t.Optional[t.Mapping[str, t.Any]] = None
+    node: t.Mapping[str, t.Any] | None = None
     decision = _stopped_by_hand(here) or (_seed_trouble(here, there) if is_seed else _without_nodes(here, there))
     if decision is None and is_seed:
         node = own_node(here, there.get("nodes", []), address, member=True)
@@ -562,7 +562,7 @@ def _unusual(node: t.Mapping[str, t.Any], name: str, address: str) -> str:
     return ""
 
 
-def _stopped_by_hand(here: t.Mapping[str, t.Any]) -> t.Optional[_Decision]:
+def _stopped_by_hand(here: t.Mapping[str, t.Any]) -> _Decision | None:
     """The refusal to start what a person has stopped."""
     name = here["name"]
     if not here["membership"]["stopped"] and not (here["snap"] or {}).get("disabled"):
@@ -574,7 +574,7 @@ def _stopped_by_hand(here: t.Mapping[str, t.Any]) -> t.Optional[_Decision]:
     )
 
 
-def _seed_trouble(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) -> t.Optional[_Decision]:
+def _seed_trouble(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) -> _Decision | None:
     """Why the seed, which is this machine, cannot have the cluster."""
     name, state = here["name"], here["membership"]["state"]
     if state == "worker":
@@ -592,7 +592,7 @@ def _has_its_authority(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]
     return authority is not None and authority == there["membership"]["ca"]
 
 
-def _without_nodes(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) -> t.Optional[_Decision]:
+def _without_nodes(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) -> _Decision | None:
     """What is decided before the cluster is asked for its nodes: the seed takes none in, or has nothing to ask yet."""
     mine, theirs = here["membership"], there["membership"]
     name, seed = here["name"], there["name"]
@@ -615,7 +615,7 @@ def _without_nodes(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any]) ->
     return None
 
 
-def _of_newcomer(here: t.Mapping[str, t.Any], node: t.Optional[t.Mapping[str, t.Any]], address: str) -> _Decision:
+def _of_newcomer(here: t.Mapping[str, t.Any], node: t.Mapping[str, t.Any] | None, address: str) -> _Decision:
     """What to do with a machine that is in no cluster; node is what its former installation has left."""
     # What is certainly this machine's, but neither its name nor its address, is left to a person.
     if node is None or not (node["name"] == here["name"] or address in node["addresses"]):
@@ -648,7 +648,7 @@ def _moved_or_copied(node: t.Mapping[str, t.Any]) -> str:
 def _of_member(
     here: t.Mapping[str, t.Any],
     there: t.Mapping[str, t.Any],
-    node: t.Optional[t.Mapping[str, t.Any]],
+    node: t.Mapping[str, t.Any] | None,
     address: str,
     wanted: str,
 ) -> _Decision:
@@ -702,7 +702,7 @@ def _of_unregistered(here: t.Mapping[str, t.Any], there: t.Mapping[str, t.Any], 
 def _conflict(
     here: t.Mapping[str, t.Any],
     there: t.Mapping[str, t.Any],
-    node: t.Optional[t.Mapping[str, t.Any]],
+    node: t.Mapping[str, t.Any] | None,
     address: str,
     member: bool,
 ) -> str:
@@ -754,7 +754,7 @@ class Files:
     def __init__(self, snap_data: Path = SNAP_DATA) -> None:
         self.data = snap_data
 
-    def text(self, path: str) -> t.Optional[str]:
+    def text(self, path: str) -> str | None:
         """A file's text, or None when there is no such file. Any other trouble is the caller's to report."""
         try:
             return (self.data / path).read_text(encoding="utf-8")
@@ -773,7 +773,7 @@ class Files:
         text = self.text("args/traefik/provider.yaml") or ""
         return sorted(set(re.findall(r"address:\s*['\"]?([\d.]+):\d+", text)))
 
-    def argument(self, daemon: str, name: str) -> t.Optional[str]:
+    def argument(self, daemon: str, name: str) -> str | None:
         found = re.findall(rf"^\s*{re.escape(name)}[=\s]+(\S+)", self.text(f"args/{daemon}") or "", re.MULTILINE)
         return found[-1].strip("\"'") if found else None
 

@@ -39,7 +39,7 @@ class Answer(t.NamedTuple):
     status: int
     body: bytes
     #: The server's clock by its Date header, in Unix seconds; None where it gives none.
-    date: t.Optional[float]
+    date: float | None
     #: Where it sends its caller instead.
     location: str = ""
 

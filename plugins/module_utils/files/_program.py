@@ -41,7 +41,7 @@ def _place(name: str, utils: str) -> str:
     return os.path.join(utils, *name[len(PACKAGE) :].split("."))
 
 
-def _files_of(name: str, utils: str) -> t.Optional[list[str]]:
+def _files_of(name: str, utils: str) -> list[str] | None:
     """The files that Python reads for a name, as modules below the package; None where it is no module."""
     place = _place(name, utils)
     if not is_file(f"{place}.py") and not is_directory(place):

@@ -142,7 +142,7 @@ LIMITS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def measure(run: Run, chronyc: t.Optional[str], limits: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def measure(run: Run, chronyc: str | None, limits: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Ask chronyd and judge its answer by LIMITS: offset_seconds, skew_ppm, leap, sources, problems; problems alone
     where it gives none."""
     if chronyc is None:

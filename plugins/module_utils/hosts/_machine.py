@@ -47,7 +47,7 @@ def expand(patterns: t.Sequence[str]) -> list[str]:
     return found
 
 
-def look(path: str) -> t.Optional[dict[str, t.Any]]:
+def look(path: str) -> dict[str, t.Any] | None:
     """What lies at a path; None when nothing does."""
     try:
         status = os.lstat(path)
@@ -74,7 +74,7 @@ def look(path: str) -> t.Optional[dict[str, t.Any]]:
     return found
 
 
-def read(path: str) -> t.Optional[str]:
+def read(path: str) -> str | None:
     """The beginning of a text file; None when it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as handle:
@@ -88,7 +88,7 @@ def seen_at(seen: t.Mapping[str, t.Any], now: float) -> bool:
     return "time" in seen and abs(now - seen["time"]) < SEEN_FOR
 
 
-def _is(found: t.Optional[t.Mapping[str, t.Any]], content: str) -> bool:
+def _is(found: t.Mapping[str, t.Any] | None, content: str) -> bool:
     """Whether what look() has found is a file of this content, owned by root, readable by all."""
     return found == {
         "type": "file",

@@ -69,7 +69,7 @@ class Packet(t.NamedTuple):
     interface_out: str = ""
     mark: int = 0
     source_port: int = 50123
-    tracked: t.Optional[bool] = True
+    tracked: bool | None = True
     reply: bool = False
 
     @property
@@ -107,8 +107,8 @@ class Sets:
         self._created: dict[str, list[str]] = {}
         self._elements: dict[str, list[list[str]]] = {}
         # Blacklists are long, and each address is asked for often.
-        self._parsed: dict[str, t.Optional[list[tuple[int, int, int, bool]]]] = {}
-        self._answers: dict[tuple[str, str], t.Optional[bool]] = {}
+        self._parsed: dict[str, list[tuple[int, int, int, bool]] | None] = {}
+        self._answers: dict[tuple[str, str], bool | None] = {}
         for line in text.splitlines():
             words = line.split()
             if words[:1] == ["create"] and len(words) > 2:
@@ -116,13 +116,13 @@ class Sets:
             elif words[:1] == ["add"] and len(words) > 2:
                 self._elements.setdefault(words[1], []).append(words[2:])
 
-    def has(self, name: str, address: str) -> t.Optional[bool]:
+    def has(self, name: str, address: str) -> bool | None:
         """Whether an address is in a set; None where that is not known, as with sets of more than addresses."""
         if (name, address) not in self._answers:
             self._answers[name, address] = self._ask(name, address)
         return self._answers[name, address]
 
-    def _ask(self, name: str, address: str) -> t.Optional[bool]:
+    def _ask(self, name: str, address: str) -> bool | None:
         kind, *options = self._created.get(name) or [""]
         if kind == "list:set":
             return _any([self.has(words[0], address) for words in self._elements.get(name, [])])
@@ -140,7 +140,7 @@ class Sets:
         return bool(found) and not min(found, key=lambda item: item[2] - item[1])[3]
 
 
-def _spans(elements: t.Sequence[t.Sequence[str]]) -> t.Optional[list[tuple[int, int, int, bool]]]:
+def _spans(elements: t.Sequence[t.Sequence[str]]) -> list[tuple[int, int, int, bool]] | None:
     """Version, first and last address of each element of a set, and whether it is an exception."""
     found: list[tuple[int, int, int, bool]] = []
     try:
@@ -161,7 +161,7 @@ class Rule(t.NamedTuple):
     options: list[str]
     text: str
     goto: bool = False
-    sets: t.Optional[Sets] = None
+    sets: Sets | None = None
 
 
 class Chain(t.NamedTuple):
@@ -214,7 +214,7 @@ _TWO = ("--tcp-flags", "--match-set")
 _QUOTES = re.compile(r"""["'\\#]""")
 
 
-def parse_save(text: str, label: str = "", sets: t.Optional[Sets] = None) -> Tables:
+def parse_save(text: str, label: str = "", sets: Sets | None = None) -> Tables:
     """The tables in the answer of iptables-save, or of `iptables -S` for the table filter.
 
     label is put before the text of each rule; sets are those that the rules name.
@@ -275,7 +275,7 @@ def _parse_rule(line: str) -> tuple[str, Rule]:
 _OWN = re.compile(r"^(lo|cali|vxlan|docker|br-|veth|cni|flannel|tun|tap|wg|virbr|lxc|kube|nodelocaldns)")
 
 
-def _interface(pattern: str, name: str) -> t.Optional[bool]:
+def _interface(pattern: str, name: str) -> bool | None:
     """Whether an interface is meant; a name with a plus at its end is one of several, which one is not known."""
     plain = pattern.rstrip("+*")
     prefix = plain != pattern
@@ -293,7 +293,7 @@ def _interface(pattern: str, name: str) -> t.Optional[bool]:
 
 
 @functools.lru_cache(maxsize=None)
-def _address(value: str, address: str) -> t.Optional[bool]:
+def _address(value: str, address: str) -> bool | None:
     try:
         here = ipaddress.ip_address(address)
         networks = [ipaddress.ip_network(part, strict=False) for part in value.split(",")]
@@ -302,7 +302,7 @@ def _address(value: str, address: str) -> t.Optional[bool]:
     return any(network.version == here.version and here in network for network in networks)
 
 
-def _range(value: str, address: str) -> t.Optional[bool]:
+def _range(value: str, address: str) -> bool | None:
     first, dash, last = value.partition("-")
     try:
         low, high = ipaddress.ip_address(first), ipaddress.ip_address(last if dash else first)
@@ -312,7 +312,7 @@ def _range(value: str, address: str) -> t.Optional[bool]:
     return low.version == here.version and int(low) <= int(here) <= int(high)
 
 
-def _port(value: str, port: int) -> t.Optional[bool]:
+def _port(value: str, port: int) -> bool | None:
     for part in value.split(","):
         first, colon, last = part.partition(":")
         if not (first or "0").isdigit() or not (last or "0").isdigit():
@@ -322,13 +322,13 @@ def _port(value: str, port: int) -> t.Optional[bool]:
     return False
 
 
-def _proto(value: str, packet: Packet) -> t.Optional[bool]:
+def _proto(value: str, packet: Packet) -> bool | None:
     numbers = {"6": "tcp", "17": "udp", "0": "all"}
     value = numbers.get(value.lower(), value.lower())
     return value in ("all", packet.proto)
 
 
-def _mark(value: str, mark: Mark) -> t.Optional[bool]:
+def _mark(value: str, mark: Mark) -> bool | None:
     wanted, slash, cover = value.partition("/")
     try:
         mask = int(cover, 0) if slash else _ALL
@@ -337,22 +337,22 @@ def _mark(value: str, mark: Mark) -> t.Optional[bool]:
         return None
 
 
-def _state(packet: Packet) -> t.Optional[str]:
+def _state(packet: Packet) -> str | None:
     """The state of a packet's connection; before the kernel has looked, it is none it knows."""
     known = "established" if packet.reply else "new"
     return None if packet.tracked is None else known if packet.tracked else "invalid"
 
 
-def _type(value: str, local: t.Optional[bool]) -> t.Optional[bool]:
+def _type(value: str, local: bool | None) -> bool | None:
     kinds = set(value.upper().split(","))
     if "LOCAL" in kinds:
         return local
     return False if kinds <= {"BROADCAST", "MULTICAST", "ANYCAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT"} else None
 
 
-def _holds(condition: tuple[str, bool, str], packet: Packet, mark: Mark, sets: t.Optional[Sets]) -> t.Optional[bool]:
+def _holds(condition: tuple[str, bool, str], packet: Packet, mark: Mark, sets: Sets | None) -> bool | None:
     kind, wanted, value = condition
-    found: t.Optional[bool]
+    found: bool | None
     if kind in ("source", "target"):
         found = _address(value, getattr(packet, kind))
     elif kind in ("source_range", "target_range"):
@@ -397,8 +397,8 @@ def _holds(condition: tuple[str, bool, str], packet: Packet, mark: Mark, sets: t
     return found if found is None or wanted else not found
 
 
-def _all(found: t.Iterable[t.Optional[bool]]) -> t.Optional[bool]:
-    result: t.Optional[bool] = True
+def _all(found: t.Iterable[bool | None]) -> bool | None:
+    result: bool | None = True
     for item in found:
         if item is False:
             return False
@@ -407,7 +407,7 @@ def _all(found: t.Iterable[t.Optional[bool]]) -> t.Optional[bool]:
     return result
 
 
-def _any(found: t.Sequence[t.Optional[bool]]) -> t.Optional[bool]:
+def _any(found: t.Sequence[bool | None]) -> bool | None:
     return True if True in found else None if None in found else False
 
 
@@ -447,7 +447,7 @@ class _Walk:
         self.opaque = opaque
         self.mark = Mark(packet.mark, 0)
 
-    def chain(self, name: str, certain: bool, depth: int = 0) -> tuple[list[Verdict], t.Optional[bool]]:
+    def chain(self, name: str, certain: bool, depth: int = 0) -> tuple[list[Verdict], bool | None]:
         """Verdicts in a chain, and whether the packet leaves it without one (None: it may).
 
         certain says whether the packet comes here at all.
@@ -466,7 +466,7 @@ class _Walk:
             if holds is False:
                 continue
             sure = certain and holds is True and not maybe
-            leaves: t.Optional[bool] = True
+            leaves: bool | None = True
             if rule.target in _FINAL:
                 found.append(Verdict(_FINAL[rule.target], sure, rule.text))
                 leaves = False
@@ -536,7 +536,7 @@ def _in_table(
     return [item._replace(by=shown + item.by) for item in found]
 
 
-def _decided(found: t.Sequence[Verdict]) -> t.Optional[bool]:
+def _decided(found: t.Sequence[Verdict]) -> bool | None:
     """Whether a packet passes a chain; None where that is not certain."""
     passes = {item.verdict == ACCEPT for item in found}
     return passes.pop() if len(passes) == 1 else None
@@ -545,14 +545,14 @@ def _decided(found: t.Sequence[Verdict]) -> t.Optional[bool]:
 class Fate(t.NamedTuple):
     """Whether a packet gets through, None where that is not certain; and what decides."""
 
-    passes: t.Optional[bool]
+    passes: bool | None
     by: str
 
 
 def fate(
     packet: Packet,
     tables: t.Sequence[Tables],
-    ruleset: t.Optional[Ruleset] = None,
+    ruleset: Ruleset | None = None,
     opaque: t.Container[str] = (),
     policies: bool = True,
 ) -> Fate:
@@ -683,9 +683,9 @@ class _Done(t.NamedTuple):
 
     verdicts: list[Verdict]
     #: Whether its conditions hold.
-    holds: t.Optional[bool]
+    holds: bool | None
     #: Whether the packet leaves it without a verdict.
-    leaves: t.Optional[bool]
+    leaves: bool | None
     #: Whether the packet's way through the chain is at its end with it.
     ends: bool
 
@@ -759,7 +759,7 @@ class Ruleset:
         for key, chain in self.chains.items():
             if key[0] not in families or chain.get("hook") not in hooks:
                 continue
-            meets: t.Optional[bool] = True
+            meets: bool | None = True
             if chain["hook"] in ("ingress", "egress"):
                 name = packet.interface_in if chain["hook"] == "ingress" else packet.interface_out
                 meets = _device(chain.get("dev"), name)
@@ -774,7 +774,7 @@ class Ruleset:
 
     def _chain(
         self, key: tuple[str, str, str], packet: Packet, certain: bool, depth: int
-    ) -> tuple[list[Verdict], t.Optional[bool]]:
+    ) -> tuple[list[Verdict], bool | None]:
         """Verdicts in a chain, and whether the packet leaves it without one (None: it may)."""
         found: list[Verdict] = []
         if depth > 32 or key not in self.chains:
@@ -799,8 +799,8 @@ class Ruleset:
     ) -> _Done:
         """What a rule does with a packet, expression by expression, up to the first that is not for it."""
         found: list[Verdict] = []
-        holds: t.Optional[bool] = True
-        leaves: t.Optional[bool] = True
+        holds: bool | None = True
+        leaves: bool | None = True
         ends = False
         for expression in rule.get("expr", []):
             kind, value = next(iter(expression.items())) if isinstance(expression, dict) else (expression, None)
@@ -835,7 +835,7 @@ class Ruleset:
                 break
         return _Done(found, holds, leaves, ends)
 
-    def _match(self, match: Json, packet: Packet, key: tuple[str, str, str]) -> t.Optional[bool]:
+    def _match(self, match: Json, packet: Packet, key: tuple[str, str, str]) -> bool | None:
         if isinstance(match["left"], dict) and "concat" in match["left"]:
             found = self._in_concat(match["left"]["concat"], match["right"], packet, key)
             return found if match.get("op") in ("==", "in") or found is None else not found
@@ -848,7 +848,7 @@ class Ruleset:
             return found
         return None if found is None or match.get("op") != "!=" else not found
 
-    def _in_concat(self, parts: list[Json], right: Json, packet: Packet, key: tuple[str, str, str]) -> t.Optional[bool]:
+    def _in_concat(self, parts: list[Json], right: Json, packet: Packet, key: tuple[str, str, str]) -> bool | None:
         """Several fields together: `ip saddr . tcp dport @hosts`."""
         values = [self._value(part, packet) for part in parts]
         if False in [value is not False for value in values]:
@@ -858,7 +858,7 @@ class Ruleset:
             right = None if known is None or "dynamic" in known.get("flags", []) else {"set": known.get("elem", [])}
         if not isinstance(right, dict):
             return None
-        results: list[t.Optional[bool]] = []
+        results: list[bool | None] = []
         for item in right["set"] if isinstance(right.get("set"), list) else [right]:
             item = item.get("elem", {}).get("val") if isinstance(item, dict) and "elem" in item else item
             wanted = item.get("concat") if isinstance(item, dict) else None
@@ -909,7 +909,7 @@ class Ruleset:
             return "local" if packet.hook == INPUT else None
         return None
 
-    def _in(self, value: Json, right: Json, key: tuple[str, str, str], left: Json) -> t.Optional[bool]:
+    def _in(self, value: Json, right: Json, key: tuple[str, str, str], left: Json) -> bool | None:
         if value is None or value is False:
             return value
         if right == _CATCH_ALL:
@@ -983,7 +983,7 @@ def _rejects(value: Json, packet: Packet) -> bool:
     return {"icmp": 4, "icmpv6": 6}.get(str(kind), packet.family) == packet.family
 
 
-def _device(value: Json, interface: str) -> t.Optional[bool]:
+def _device(value: Json, interface: str) -> bool | None:
     """Whether an interface is one of a chain's devices; nft before 1.1 does not always say which these are."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not names:

@@ -52,14 +52,14 @@ class Inside(t.NamedTuple):
     interface: str
     services: str = ""
 
-    def leads(self, address: str) -> t.Optional[str]:
+    def leads(self, address: str) -> str | None:
         """The interface to an address; None where the machine's routes say."""
         if _is_in(address, self.network):
             return self.interface
         return "" if self.services and _is_in(address, self.services) else None
 
 
-def _hosts(network: str, family: int, inside: t.Optional[Inside], interface: str) -> list[str]:
+def _hosts(network: str, family: int, inside: Inside | None, interface: str) -> list[str]:
     if network == "any":
         if interface and inside is not None:
             return _hosts(inside.network, family, None, "")
@@ -85,7 +85,7 @@ def _is_in(address: str, network: str) -> bool:
 
 
 def packets(
-    rule: Rule, family: int, routes: Routes, inside: t.Optional[Inside], sample: t.Optional[t.Sequence[str]] = None
+    rule: Rule, family: int, routes: Routes, inside: Inside | None, sample: t.Sequence[str] | None = None
 ) -> list[list[Packet]]:
     """Packets that a rule lets through, in groups of which one must get through."""
     sources = _hosts(rule.source, family, inside, rule.interface_in)
@@ -106,9 +106,7 @@ def packets(
     return groups
 
 
-def _own(
-    rule: Rule, proto: str, port: int, other: str, routes: Routes, inside: t.Optional[Inside]
-) -> t.Optional[Packet]:
+def _own(rule: Rule, proto: str, port: int, other: str, routes: Routes, inside: Inside | None) -> Packet | None:
     route = routes(other)
     if route is None:
         return None
@@ -122,11 +120,11 @@ def _own(
 
 
 def _passed_on(
-    rule: Rule, proto: str, port: int, source: str, target: str, routes: Routes, inside: t.Optional[Inside]
-) -> t.Optional[Packet]:
+    rule: Rule, proto: str, port: int, source: str, target: str, routes: Routes, inside: Inside | None
+) -> Packet | None:
     """A packet for another machine or pod. One between two other machines, or from a pod to itself, there is not."""
 
-    def interface(address: str, given: str) -> t.Optional[str]:
+    def interface(address: str, given: str) -> str | None:
         if given:
             return given
         led = inside.leads(address) if inside is not None else None
@@ -145,7 +143,7 @@ def asked_for(
     rules: t.Iterable[Rule],
     samples: t.Mapping[Rule, t.Any],
     families: t.Iterable[int],
-    inside: t.Optional[Inside],
+    inside: Inside | None,
 ) -> list[str]:
     """The addresses to which ways will be asked for, so that they can be asked for at once."""
     found: list[str] = []
@@ -168,7 +166,7 @@ def blocked(groups: t.Iterable[t.Sequence[Packet]], fates: Fates) -> t.Iterator[
             yield found[0]
 
 
-def _stopped(packet: Packet, fates: Fates) -> t.Optional[tuple[Packet, str]]:
+def _stopped(packet: Packet, fates: Fates) -> tuple[Packet, str] | None:
     """A packet or the answer to it, whichever is stopped, and what stops it."""
     for one in (packet, packet.answer()):
         fate = fates(one)

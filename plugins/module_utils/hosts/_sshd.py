@@ -163,7 +163,7 @@ def listening(text: str) -> dict[str, int]:
     return found
 
 
-def connection(environment: t.Mapping[str, str]) -> t.Optional[dict[str, t.Any]]:
+def connection(environment: t.Mapping[str, str]) -> dict[str, t.Any] | None:
     """Who is connected to which address and port, from SSH_CONNECTION."""
     words = environment.get("SSH_CONNECTION", "").split()
     if len(words) != 4 or not (words[1].isdigit() and words[3].isdigit()):

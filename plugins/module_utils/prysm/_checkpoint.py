@@ -46,9 +46,9 @@ class Finding(t.NamedTuple):
     problem: str
     root: str = ""
     genesis_time: int = 0
-    epoch: t.Optional[int] = None
+    epoch: int | None = None
     checkpoint: str = ""
-    age: t.Optional[float] = None
+    age: float | None = None
 
 
 class _Refusal(Exception):

@@ -71,9 +71,9 @@ class Finding(t.NamedTuple):
     kind: str
     problem: str
     note: str = ""
-    chain_id: t.Optional[int] = None
-    block: t.Optional[int] = None
-    block_time: t.Optional[int] = None
+    chain_id: int | None = None
+    block: int | None = None
+    block_time: int | None = None
     syncing: bool = False
 
 

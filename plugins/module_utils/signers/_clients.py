@@ -360,7 +360,7 @@ def program_name(word: str) -> str:
     return name
 
 
-def flag(word: str) -> t.Optional[tuple[str, t.Optional[str]]]:
+def flag(word: str) -> tuple[str, str | None] | None:
     """(name, value) of an argument with one or two dashes; names without dashes and capitals, as programs take them."""
     found = _FLAG.match(word)
     if found is None:
@@ -368,9 +368,9 @@ def flag(word: str) -> t.Optional[tuple[str, t.Optional[str]]]:
     return _NO_LETTER.sub("", found.group(1)).lower(), found.group(2)
 
 
-def flags(words: t.Iterable[str]) -> dict[str, t.Optional[str]]:
+def flags(words: t.Iterable[str]) -> dict[str, str | None]:
     """Every argument with dashes; of those given twice the last counts, unless the first was not switched off."""
-    found: dict[str, t.Optional[str]] = {}
+    found: dict[str, str | None] = {}
     for word in words:
         pair = flag(word)
         if pair is not None and (pair[0] not in found or not _off(pair[1])):
@@ -392,7 +392,7 @@ def values(words: t.Sequence[str], name: str) -> list[str]:
     return found
 
 
-def _off(value: t.Optional[str]) -> bool:
+def _off(value: str | None) -> bool:
     return value is not None and value.strip("\"'").lower() in _FALSE
 
 
@@ -446,10 +446,10 @@ class Surroundings(t.NamedTuple):
     #: Names of all variables.
     names: t.Sequence[str]
     #: The text of a file; None when it cannot be looked into.
-    read: t.Callable[[str], t.Optional[str]]
+    read: t.Callable[[str], str | None]
 
 
-def nothing(_path: str) -> t.Optional[str]:
+def nothing(_path: str) -> str | None:
     """Reads no file."""
     return None
 
@@ -529,7 +529,7 @@ def image_words(image: str) -> tuple[list[str], list[str]]:
     return re.split(r"[-_./]+", "/".join(parts)), re.split(r"[-_.]+", parts[-1])
 
 
-def image_client(image: str) -> t.Optional[Client]:
+def image_client(image: str) -> Client | None:
     """The client that an image is of, by its name in any registry."""
     every, last = image_words(image)
     if _WATCHERS.intersection(last):

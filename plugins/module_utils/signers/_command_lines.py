@@ -160,7 +160,7 @@ def _shell(words: t.Iterable[str]) -> bool:
     return any(program_name(word) in _SHELLS for word in words)
 
 
-def _client_of(words: t.Sequence[str], at: int) -> t.Optional[Client]:
+def _client_of(words: t.Sequence[str], at: int) -> Client | None:
     """The client that the word at a place names as a program."""
     word = words[at]
     if word.startswith("-") or "://" in word or "/ipsec/" in word:  # strongSwan has a charon, too.
@@ -210,7 +210,7 @@ def search(words: t.Sequence[str], around: Surroundings, depth: int = 0) -> list
     return [*found, told] if told else found
 
 
-def _unnamed(words: t.Sequence[str]) -> t.Optional[Verdict]:
+def _unnamed(words: t.Sequence[str]) -> Verdict | None:
     """A program of any name with the arguments of a validator client."""
     telling = given(words, OF_PRYSM) or given(words, TELLING)
     if not telling:
@@ -264,7 +264,7 @@ def only_tools(words: t.Sequence[str], around: Surroundings) -> bool:
 # -- containers -------------------------------------------------------------------------------------------------------
 
 
-def container(image: str, command: t.Sequence[str], args: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+def container(image: str, command: t.Sequence[str], args: t.Sequence[str], around: Surroundings) -> Verdict | None:
     """What a container runs, if that signs or may."""
     words = [*command, *args]
     found = search(words, around)
@@ -300,7 +300,7 @@ def is_decided(image: str, command: t.Sequence[str], args: t.Sequence[str], arou
     return any(verdict.sure for verdict in search([*command, *args], around))
 
 
-def hook(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+def hook(words: t.Sequence[str], around: Surroundings) -> Verdict | None:
     """What a command that a container runs beside its own (a probe, a hook) starts, if that certainly signs."""
     found = search(words, around)
     return next((verdict for verdict in found if verdict.signs and verdict.sure), None)
@@ -312,7 +312,7 @@ _PLAIN_SCRIPT = re.compile(r"^[^.]+$|\.(ba|da|z|k)?sh$|\.(run|cmd)$", re.I)
 _STARTING_LINE = re.compile(r"(?m)^\s*(?:command|ExecStart|[\w-]+:)\s*=?\s*(\S+.*)$")
 
 
-def script(name: str, text: str, around: Surroundings) -> t.Optional[Verdict]:
+def script(name: str, text: str, around: Surroundings) -> Verdict | None:
     """What a file that a container can read starts, if it is a script, or a supervisor's list, and certainly signs."""
     if len(text) > _LONGEST:
         return None
@@ -354,7 +354,7 @@ def _variable(name: str, value: str, around: Surroundings) -> list[Verdict]:
     return []
 
 
-def _sentence(command: list[str], around: Surroundings) -> t.Optional[Verdict]:
+def _sentence(command: list[str], around: Surroundings) -> Verdict | None:
     """A command in a variable, unless it is but a sentence that mentions a client."""
     for i in range(len(command)):
         client = _client_of(command, i)
@@ -366,7 +366,7 @@ def _sentence(command: list[str], around: Surroundings) -> t.Optional[Verdict]:
     return _unnamed(command)
 
 
-def _told(words: t.Sequence[str], found: t.Sequence[Verdict]) -> t.Optional[Verdict]:
+def _told(words: t.Sequence[str], found: t.Sequence[Verdict]) -> Verdict | None:
     """An unknown program told to be a validator client."""
     if found or (words and program_name(words[0]) in _ASKING):
         return None
@@ -374,7 +374,7 @@ def _told(words: t.Sequence[str], found: t.Sequence[Verdict]) -> t.Optional[Verd
     return Verdict(UNKNOWN, True, f"it is told {told}", tuple(words)) if told else None
 
 
-def _configured(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+def _configured(words: t.Sequence[str], around: Surroundings) -> Verdict | None:
     """An unknown program whose configuration tells it what only a validator client is told."""
     for name in CONFIG:
         for path in values(words, name):
@@ -388,7 +388,7 @@ def _configured(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verd
 
 def process(
     words: t.Sequence[str], names: t.Sequence[str], around: Surroundings, also: t.Container[str] = ()
-) -> t.Optional[Verdict]:
+) -> Verdict | None:
     """What a process is, if it is a client. names: its executable, and what the kernel calls it.
 
     Stricter than a container's command. A machine has many processes whose arguments merely mention a client, and what
@@ -402,7 +402,7 @@ def process(
     for name in told:
         if name in also:
             return judge(PRYSM._replace(name=name), words[1:], around)
-    found: t.Optional[Verdict] = None
+    found: Verdict | None = None
     if told[:1] and told[0] in _SHELLS:
         found = _scripted(words, around)
     elif any(_INTERPRETERS.match(name) for name in told):
@@ -410,7 +410,7 @@ def process(
     return found or _unnamed(words[1:])
 
 
-def _scripted(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+def _scripted(words: t.Sequence[str], around: Surroundings) -> Verdict | None:
     """A shell: what its script is called, what it was told to run, or what a guard starts after two dashes."""
     scripts = _scripts(words, around._replace(read=nothing))
     found = [
@@ -430,7 +430,7 @@ def _scripted(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdic
     return next((verdict for verdict in found if verdict.signs), found[0] if found else None)
 
 
-def _interpreted(words: t.Sequence[str], around: Surroundings) -> t.Optional[Verdict]:
+def _interpreted(words: t.Sequence[str], around: Surroundings) -> Verdict | None:
     """A program of Java, Node, Python: the class, archive, module or script comes before its own arguments."""
     for i in range(1, len(words)):
         word = words[i]

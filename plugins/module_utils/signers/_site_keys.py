@@ -81,7 +81,7 @@ def _owner(places: t.Iterable[Reading]) -> tuple[bool, str]:
     return bool(owners), owners.pop() if len(owners) == 1 else ""
 
 
-def _is_short(signed: t.Optional[int], recorded: t.Optional[int]) -> bool:
+def _is_short(signed: int | None, recorded: int | None) -> bool:
     return recorded is not None and (signed is None or int(signed) < int(recorded))
 
 
