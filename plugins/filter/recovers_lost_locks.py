@@ -9,7 +9,7 @@ name: recovers_lost_locks
 short_description: Where it stands that a node's NFS client takes lost locks back
 version_added: 0.1.0
 description:
-  - With C(nfs.recover_lost_locks) a node signs on, after a long silence, with a lock that another node has by then.
+  - With C(nfs.recover_lost_locks) a node signs on, after a long pause, with a lock that another node has by then.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 options:

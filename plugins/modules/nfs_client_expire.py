@@ -61,7 +61,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError, UnreadableError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _expiry, _nfsd
 
 
 def find(path: str, addresses: t.Collection[str]) -> dict[str, t.Any]:
@@ -71,7 +71,7 @@ def find(path: str, addresses: t.Collection[str]) -> dict[str, t.Any]:
     hidden = _nfsd.blind()
     if hidden is not None:
         return dict(found, problem=hidden)
-    holders = [client for client in _silence.read_clients({"probe": path}) if client.holds]
+    holders = [client for client in _expiry.read_clients({"probe": path}) if client.holds]
     if len(holders) != 1 or _nfsd.canonical(holders[0].address) not in wanted:
         who = ", ".join(client.address for client in holders) or "no client"
         return dict(found, problem=f"{who} holds the lock on {path}, by what the NFS server knows")
@@ -108,7 +108,7 @@ def main() -> None:
         found = find(module.params["path"], module.params["addresses"])
         ready = found["known"] and not found["problem"]
         if ready and not module.check_mode:
-            _silence.expire(found["number"])
+            _expiry.expire(found["number"])
     except (StakingError, _nfsd.NfsdError, OSError) as exc:
         module.fail_json(msg=f"The NFS server cannot be asked: {exc}")
     module.exit_json(changed=ready, expired=ready, known=found["known"], problem=found["problem"])

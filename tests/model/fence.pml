@@ -404,7 +404,7 @@ inline expire(n) {
 }
 
 #define has_one(n) (lock == n || locked[NAMED] == n || locked[BELOW] == n)
-/* eth2xk8s-silence (_silence.py), and the server after the lease: a node that is silent and has the lock for which one
+/* eth2xk8s-expire (_expiry.py), and the server after the lease: a node that is silent and has the lock for which one
    waits that is not. Whoever has or wants it touches the server every second (guard.sh, pulse.sh). */
 #define silent(n) (node[n] == AWAY && works(1 - n) && (pod[1 - n] == WAITS || pod[1 - n] == LOCKED))
 

@@ -82,7 +82,7 @@ def seen(lab: Lab, when: str, *, logs: str = "") -> None:
     there = pods(lab)
     for pod in there:
         say(f"   {pod.name} on {pod.node or 'no node'}: started {pod.started}, {pod.restarts} restarts")
-    journal = "journalctl -u eth2xk8s-silence -n 8 -o short-precise --no-pager 2>&1"
+    journal = "journalctl -u eth2xk8s-expire -n 8 -o short-precise --no-pager 2>&1"
     say(f"   watcher:\n{lab.on('nfs', journal, check=False)}")
     for pod in there:
         if logs and pod.node == logs:
@@ -224,7 +224,7 @@ def test_a_bare_site_gets_two_pods_a_client(lab: Lab, on: tuple[str, ...]) -> No
         assert {pod.node for pod in there if pod.client == client} == {"master", "worker"}, client
         assert sum(pod.started for pod in there if pod.client == client) == 1, client
     assert all(pod.runs for pod in there)
-    assert lab.on("nfs", "systemctl is-active eth2xk8s-silence") == "active"
+    assert lab.on("nfs", "systemctl is-active eth2xk8s-expire") == "active"
 
 
 def test_a_second_run_changes_nothing(lab: Lab, on: tuple[str, ...]) -> None:
@@ -240,7 +240,7 @@ def test_nobody_is_expired_while_all_is_well(lab: Lab) -> None:
     """Waiting and signing alike are heard of: a minute without a word of the watcher, and without a restart."""
     before, when = identities(lab), lab.on("nfs", "date '+%F %T'")
     time.sleep(60)
-    said = lab.on("nfs", f"journalctl -u eth2xk8s-silence --since '{when}' --no-pager -o cat")
+    said = lab.on("nfs", f"journalctl -u eth2xk8s-expire --since '{when}' --no-pager -o cat")
     say(f"watcher within a minute: {said or 'nothing'}")
     assert "expired" not in said
     assert identities(lab) == before
@@ -349,8 +349,8 @@ def one_pod_each(lab: Lab) -> None:
     there = pods(lab)
     assert [pod.name for pod in there] == ["validator1-0", "validator2-0"]
     assert all(pod.started for pod in there)
-    assert lab.on("nfs", "systemctl is-active eth2xk8s-silence; true") != "active"
-    assert lab.on("nfs", "test ! -e /etc/systemd/system/eth2xk8s-silence.service && echo gone") == "gone"
+    assert lab.on("nfs", "systemctl is-active eth2xk8s-expire; true") != "active"
+    assert lab.on("nfs", "test ! -e /etc/systemd/system/eth2xk8s-expire.service && echo gone") == "gone"
 
 
 def test_turned_off_one_pod_of_each_is_left(lab: Lab, off: tuple[str, ...]) -> None:

@@ -17,12 +17,12 @@ def look_up(*terms: str, role: str) -> list[dict[str, str]]:
 
 
 def test_a_program_of_a_role_by_its_name() -> None:
-    (found,) = look_up("eth2xk8s-silence.py", role="nfs_server")
-    assert found["eth2xk8s-silence.py"] == (ROOT / "roles/nfs_server/files/eth2xk8s-silence.py").read_text()
-    assert found[f"{UTILS}/hosts/_silence.py"] == (ROOT / "plugins/module_utils/hosts/_silence.py").read_text()
+    (found,) = look_up("eth2xk8s-expire.py", role="nfs_server")
+    assert found["eth2xk8s-expire.py"] == (ROOT / "roles/nfs_server/files/eth2xk8s-expire.py").read_text()
+    assert found[f"{UTILS}/hosts/_expiry.py"] == (ROOT / "plugins/module_utils/hosts/_expiry.py").read_text()
 
 
-@pytest.mark.parametrize(("name", "role"), [("gone.py", "nfs_server"), ("eth2xk8s-silence.py", "gone")])
+@pytest.mark.parametrize(("name", "role"), [("gone.py", "nfs_server"), ("eth2xk8s-expire.py", "gone")])
 def test_one_that_is_not_there_is_an_error(name: str, role: str) -> None:
     with pytest.raises(AnsibleError, match=r"A program cannot be put together: .*gone"):
         look_up(name, role=role)

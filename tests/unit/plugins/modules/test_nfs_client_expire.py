@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.modules import nfs_client_expire
 from tests.unit.plugins.keys_support import run_module
-from tests.unit.plugins.module_utils.test_silence import ACTIVE, OTHER, Tree
+from tests.unit.plugins.module_utils.test_expiry import ACTIVE, OTHER, Tree
 
 
 @pytest.fixture

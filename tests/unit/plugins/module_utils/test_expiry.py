@@ -12,39 +12,39 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import UnreadableError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _expiry, _nfsd
 
 ROOT = Path(__file__).parents[4]
-PROGRAM = ROOT / "roles/nfs_server/files/eth2xk8s-silence.py"
+PROGRAM = ROOT / "roles/nfs_server/files/eth2xk8s-expire.py"
 ACTIVE, OTHER = "172.20.10.11", "172.20.10.12"
 HOLDS, OPEN = frozenset({"validator1"}), frozenset({"validator1"})
 NOTHING: frozenset[str] = frozenset()
 
 
-def client(address: str, silent: int | None, holds: t.Any = NOTHING, opens: t.Any = NOTHING) -> _silence.Client:
+def client(address: str, silent: int | None, holds: t.Any = NOTHING, opens: t.Any = NOTHING) -> _expiry.Client:
     number = f"{address}-{bool(holds)}"
-    return _silence.Client(number, address, silent, frozenset(holds), frozenset(opens))
+    return _expiry.Client(number, address, silent, frozenset(holds), frozenset(opens))
 
 
-def waits(silent: int | None = 0, name: str = "validator1", address: str = OTHER) -> _silence.Client:
+def waits(silent: int | None = 0, name: str = "validator1", address: str = OTHER) -> _expiry.Client:
     return client(address, silent, opens={name})
 
 
 class Watch:
     """A judge, and the time that passes between its looks."""
 
-    def __init__(self, silence: int = 5) -> None:
-        self.judge = _silence.Judge(silence)
+    def __init__(self, expire_after: int = 5) -> None:
+        self.judge = _expiry.Judge(expire_after)
         self.now = 1000.0
         self.said: list[str] = []
 
-    def look(self, clients: t.Sequence[_silence.Client], blind: str | None = None) -> list[str]:
+    def look(self, clients: t.Sequence[_expiry.Client], blind: str | None = None) -> list[str]:
         self.now += 0.5
         found = self.judge.look(self.now, blind, clients)
         self.said += self.judge.notes
         return [verdict.client.address for verdict in found]
 
-    def long(self, seconds: float, clients: t.Sequence[_silence.Client], blind: str | None = None) -> list[str]:
+    def long(self, seconds: float, clients: t.Sequence[_expiry.Client], blind: str | None = None) -> list[str]:
         return [one for _ in range(int(seconds * 2)) for one in self.look(clients, blind)]
 
 
@@ -56,12 +56,12 @@ def test_a_silent_holder_is_expired_once_and_another_takes_over() -> None:
     assert watch.long(10, [client(ACTIVE, 9, HOLDS), waits()]) == [], "the server may still be at it"
 
 
-@pytest.mark.parametrize("silence", [3, 5, 14])
-def test_the_threshold_is_what_was_asked_for(silence: int) -> None:
-    watch = Watch(silence)
+@pytest.mark.parametrize("expire_after", [3, 5, 14])
+def test_the_threshold_is_what_was_asked_for(expire_after: int) -> None:
+    watch = Watch(expire_after)
     watch.long(20, [client(ACTIVE, 0, HOLDS), waits()])
-    assert watch.look([client(ACTIVE, silence - 1, HOLDS), waits()]) == []
-    assert watch.look([client(ACTIVE, silence, HOLDS), waits()]) == [ACTIVE]
+    assert watch.look([client(ACTIVE, expire_after - 1, HOLDS), waits()]) == []
+    assert watch.look([client(ACTIVE, expire_after, HOLDS), waits()]) == [ACTIVE]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_threshold_is_what_was_asked_for(silence: int) -> None:
         pytest.param([client(ACTIVE, 0, opens=OPEN)], id="another-mount-of-the-same-node"),
     ],
 )
-def test_nobody_is_expired_for_nothing(others: list[_silence.Client]) -> None:
+def test_nobody_is_expired_for_nothing(others: list[_expiry.Client]) -> None:
     """A server that is cut off hears of nobody; and without a standby a hand-over only costs."""
     watch = Watch()
     assert watch.long(60, [client(ACTIVE, 50, HOLDS), *others]) == []
@@ -140,7 +140,7 @@ def test_a_kernel_that_does_not_say_is_said_once() -> None:
 
 
 def test_a_verdict_says_who_and_why() -> None:
-    words = str(_silence.Verdict(client(ACTIVE, 6, {"validator1", "validator2"}), (OTHER,)))
+    words = str(_expiry.Verdict(client(ACTIVE, 6, {"validator1", "validator2"}), (OTHER,)))
     assert ACTIVE in words and "6 s" in words and "validator1, validator2" in words and f"{OTHER} waits for" in words
 
 
@@ -196,33 +196,33 @@ def test_clients_are_read_as_the_kernel_shows_them(tree: Tree, name: str | None)
     tree.client(3, ACTIVE, 7, "open", "lock", name=name)
     tree.client(4, OTHER, 0, "open", name=name)
     tree.client(5, "172.20.10.13", None)
-    found = _silence.read_clients(tree.locks)
+    found = _expiry.read_clients(tree.locks)
     assert found == [
-        _silence.Client("3", ACTIVE, 7, HOLDS, OPEN),
-        _silence.Client("4", OTHER, 0, NOTHING, OPEN),
-        _silence.Client("5", "172.20.10.13", None, NOTHING, NOTHING),
+        _expiry.Client("3", ACTIVE, 7, HOLDS, OPEN),
+        _expiry.Client("4", OTHER, 0, NOTHING, OPEN),
+        _expiry.Client("5", "172.20.10.13", None, NOTHING, NOTHING),
     ]
 
 
 def test_a_client_that_leaves_while_it_is_read_is_no_error(tree: Tree) -> None:
     folder = tree.client(3, ACTIVE, 7, "lock")
     (folder / "info").unlink()
-    assert _silence.read_clients(tree.locks) == []
+    assert _expiry.read_clients(tree.locks) == []
 
 
 def test_what_is_not_understood_is_an_error(tree: Tree) -> None:
     (tree.client(3, ACTIVE, 7) / "states").write_text("lock of somebody\n")
     with pytest.raises(UnreadableError, match="not understood"):
-        _silence.read_clients(tree.locks)
+        _expiry.read_clients(tree.locks)
 
 
-CONFIG = _silence.Config({}, 5)
+CONFIG = _expiry.Config({}, 5)
 
 
 def carried_out(tree: Tree, silent: int = 7) -> tuple[bool, str]:
     said: list[str] = []
-    verdict = _silence.Verdict(_silence.Client("3", ACTIVE, silent, HOLDS, OPEN), (OTHER,))
-    done = _silence.carry_out(verdict, CONFIG._replace(locks=tree.locks), said.append)
+    verdict = _expiry.Verdict(_expiry.Client("3", ACTIVE, silent, HOLDS, OPEN), (OTHER,))
+    done = _expiry.carry_out(verdict, CONFIG._replace(locks=tree.locks), said.append)
     return done, "; ".join(said)
 
 
@@ -266,24 +266,31 @@ def test_a_client_that_has_left_is_said_and_nothing_is_made(tree: Tree) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", '{"locks": {}, "silence": 2}', '{"locks": {}, "silence": "5"}', '{"locks": {}, "silence": true}', "[]"],
+    [
+        "",
+        "{}",
+        '{"locks": {}, "expire_after": 2}',
+        '{"locks": {}, "expire_after": "5"}',
+        '{"locks": {}, "expire_after": true}',
+        "[]",
+    ],
 )
 def test_a_configuration_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "silence.json").write_text(text)
+    (tmp_path / "config.json").write_text(text)
     with pytest.raises(UnreadableError):
-        _silence.read_config(str(tmp_path / "silence.json"))
+        _expiry.read_config(str(tmp_path / "config.json"))
 
 
 def test_the_program_expires_a_client_that_falls_silent(tree: Tree, tmp_path: Path) -> None:
-    """The whole of it: it sees the silence grow, and what it does is said."""
-    spec = importlib.util.spec_from_file_location("eth2xk8s_silence", PROGRAM)
+    """The whole of it: it sees the time grow, and what it does is said."""
+    spec = importlib.util.spec_from_file_location("eth2xk8s_expire", PROGRAM)
     assert spec is not None and spec.loader is not None
     program = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = program
     spec.loader.exec_module(program)
     said: list[str] = []
     program.log = said.append
-    watcher = program.Watcher(_silence.Config(tree.locks, 3))
+    watcher = program.Watcher(_expiry.Config(tree.locks, 3))
     tree.client(4, OTHER, 0, "open")
     tree.client(3, ACTIVE, 0, "open", "lock")
     begin = time.monotonic()

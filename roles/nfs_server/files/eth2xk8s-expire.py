@@ -2,7 +2,7 @@
 # Copyright (c) 2026, eth2xk8s maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The watcher of silent clients: eth2xk8s-silence.py CONFIG.
+"""The watcher of silent clients: eth2xk8s-expire.py CONFIG.
 
 Expires a client of this machine's NFS server that holds the lock of a validator client and has fallen silent, while
 another node waits for that lock. Every decision is in the journal.
@@ -20,27 +20,27 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd, _silence
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _expiry, _nfsd
 
 
 def log(words: str) -> None:
     """One line to the journal."""
-    print(f"silence: {words}", flush=True)
+    print(f"expire: {words}", flush=True)
 
 
 class Watcher:
     """Looks twice a second, and has expired whom the judge names."""
 
-    def __init__(self, config: _silence.Config) -> None:
+    def __init__(self, config: _expiry.Config) -> None:
         self._config = config
-        self._judge = _silence.Judge(config.silence)
+        self._judge = _expiry.Judge(config.expire_after)
         self._unread = ""
 
     def look(self) -> None:
         """Once. What cannot be read judges no client, and is said once."""
         try:
             blind = _nfsd.blind()
-            clients = _silence.read_clients(self._config.locks) if blind is None else []
+            clients = _expiry.read_clients(self._config.locks) if blind is None else []
         except StakingError as exc:
             if str(exc) != self._unread:
                 log(f"no client is expired: {exc}")
@@ -54,8 +54,8 @@ class Watcher:
             # The server lets a request that is under way end first, and others must not wait for that.
             threading.Thread(target=self._carry_out, args=(verdict,), daemon=True).start()
 
-    def _carry_out(self, verdict: _silence.Verdict) -> None:
-        if not _silence.carry_out(verdict, self._config, log):
+    def _carry_out(self, verdict: _expiry.Verdict) -> None:
+        if not _expiry.carry_out(verdict, self._config, log):
             self._judge.forgive(verdict.client.address)
 
 
@@ -65,17 +65,17 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 2
     try:
-        config = _silence.read_config(arguments[0])
+        config = _expiry.read_config(arguments[0])
     except StakingError as exc:
         log(str(exc))
         return 1
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     signal.signal(signal.SIGINT, lambda _number, _frame: sys.exit(0))
-    log(f"a client that holds the lock of {', '.join(sorted(config.locks))} is expired after {config.silence} s")
+    log(f"a client that holds the lock of {', '.join(sorted(config.locks))} is expired after {config.expire_after} s")
     watcher = Watcher(config)
     while True:
         watcher.look()
-        time.sleep(_silence.PERIOD)
+        time.sleep(_expiry.PERIOD)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files impo
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _nfsd
 
-#: Seconds between two looks. The server counts silence in whole seconds.
+#: Seconds between two looks. The server counts in whole seconds.
 PERIOD = 0.5
 #: A look that comes later than this after the one before saw nothing of what was between: this machine stood still, and
 #: with it the clock by which everybody seems silent.
@@ -43,8 +43,8 @@ class Config(t.NamedTuple):
 
     #: Name of each client of the site -> the file whose lock says who signs.
     locks: t.Mapping[str, str]
-    #: Seconds of silence.
-    silence: int
+    #: Seconds after which a client that says nothing is expired.
+    expire_after: int
 
 
 class Client(t.NamedTuple):
@@ -78,12 +78,14 @@ def read_config(path: str) -> Config:
     found = parse_json(read_file(path, LIMIT), path)
     try:
         locks = {str(name): str(lock) for name, lock in found["locks"].items()}
-        silence = found["silence"]
+        expire_after = found["expire_after"]
     except (KeyError, TypeError, AttributeError) as exc:
         raise UnreadableError(path, f"is not a configuration of the watcher of silent clients: {exc}") from exc
-    if not isinstance(silence, int) or isinstance(silence, bool) or silence < LEAST:
-        raise UnreadableError(path, f"silence is {silence!r}; it should be a number of seconds, {LEAST} or more")
-    return Config(locks, silence)
+    if not isinstance(expire_after, int) or isinstance(expire_after, bool) or expire_after < LEAST:
+        raise UnreadableError(
+            path, f"expire_after is {expire_after!r}; it should be a number of seconds, {LEAST} or more"
+        )
+    return Config(locks, expire_after)
 
 
 def _seconds(info: t.Mapping[str, str]) -> int | None:
@@ -124,8 +126,8 @@ def read_clients(locks: t.Mapping[str, str]) -> list[Client]:
 class Judge:
     """Looks again and again; says whom to expire, and of others why not. Pure: clocks and clients are given to it."""
 
-    def __init__(self, silence: int) -> None:
-        self._silence = silence
+    def __init__(self, expire_after: int) -> None:
+        self._expire_after = expire_after
         self._since: float | None = None
         self._last: float | None = None
         self._expired: dict[str, float] = {}
@@ -140,7 +142,7 @@ class Judge:
                 self.notes.append(words)
 
     def _watching(self, now: float, blind: str | None) -> bool:
-        """Whether this has looked on for as long as a silence lasts, without a break."""
+        """Whether this has looked on for that long, without a break."""
         late = self._last is not None and now - self._last > LATE
         self._last = now
         if late:
@@ -151,7 +153,7 @@ class Judge:
         if blind is not None:
             return False
         self._since = now if self._since is None else self._since
-        return now - self._since >= self._silence
+        return now - self._since >= self._expire_after
 
     def forgive(self, address: str) -> None:
         """A client that was not expired after all may be at once, should it fall silent."""
@@ -175,7 +177,7 @@ class Judge:
                     "alone decides",
                 )
                 continue
-            if client.silent < self._silence:
+            if client.silent < self._expire_after:
                 self._note(client.number, "")
                 continue
             verdict = self._verdict(now, client, clients) if watching else None
@@ -219,7 +221,7 @@ def still_silent(verdict: Verdict, config: Config) -> bool:
         now is not None
         and now.address == verdict.client.address
         and now.silent is not None
-        and now.silent >= config.silence
+        and now.silent >= config.expire_after
         and bool(now.holds)
         and _nfsd.blind() is None
     )
