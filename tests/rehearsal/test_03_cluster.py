@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lab import ROOT
+
 from .conftest import Lab, Play
 
 pytestmark = pytest.mark.by_hand
@@ -143,12 +145,23 @@ def test_a_power_cut_in_the_middle_of_leaving(lab: Lab) -> None:
     joins(lab, "-e", "microk8s_discard_local_cluster=true")
 
 
+TWO = """
+site:
+  children:
+    nfs: {hosts: {nfs-server: {ansible_host: 172.20.10.10}}}
+    microk8s:
+      children:
+        control_plane: {hosts: {master: {ansible_host: 172.20.10.11}, worker: {ansible_host: 172.20.10.12}}}
+"""
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """The inventory with the worker as a second control plane, whose datastore the firewall lets through as well."""
-    place = tmp_path_factory.mktemp("two") / "hosts.yml"
-    place.write_text("control_plane: {hosts: {worker: }}\n")
-    return "-i", "inventory/testnet", "-i", "inventory/lab", "-i", str(place)
+    place = tmp_path_factory.mktemp("two")
+    (place / "hosts.yml").write_text(TWO)
+    (place / "group_vars").symlink_to(ROOT / "inventory/testnet/group_vars")
+    return "-i", str(place), "-i", "inventory/lab"
 
 
 @pytest.mark.parametrize(
