@@ -63,6 +63,7 @@ class ActionModule(ActionBase):
             changed=False,
             run=_controller.identify(_controller.controller_pid())["id"],
             acts=requests["playbooks"][name]["acts"],
+            away=self._templar.template(task_vars.get(requests["playbooks"][name].get("away", ""), "")),
             left_out=_site_layout.layout(groups).left_out,
             playbooks=os.path.join(ROOT, "playbooks"),
             warnings=_requests.resembling(stored, own, ours, requests),

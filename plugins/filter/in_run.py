@@ -15,6 +15,7 @@ description:
   - Besides groups it takes what a machine is for, as P(eth2xk8s.staking.site_layout#filter) has it - C(helm_client),
     C(storage), C(keys), C(lock), C(gates), C(prepared). What a site on a cluster of others leaves out matches no
     machine; a group that a site on MicroK8s cannot be without is an error when it is empty.
+  - A node that the run leaves out, because it is gone, is in no play.
 options:
   _input:
     description: The pattern.
@@ -49,9 +50,9 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _cont
 _LISTS = ("listhosts", "listtasks", "listtags", "syntax")
 
 
-def _matching(groups: t.Mapping[str, t.Sequence[str]], pattern: str) -> str:
+def _matching(groups: t.Mapping[str, t.Sequence[str]], pattern: str, away: str) -> str:
     try:
-        return _site_layout.pattern(groups, pattern)
+        return _site_layout.pattern(groups, pattern, away)
     except LookupError as exc:
         raise AnsibleFilterError(f"Refused, nothing was changed: {exc}, and this play is for it.") from exc
 
@@ -82,7 +83,7 @@ def in_run(jinja: t.Any, pattern: str, opening: bool = False) -> str:
     for host in hostvars:
         found = hostvars[host]
         if "site_run_id" in found and found["site_run_id"] == ours:
-            return _matching(jinja.get("groups") or {}, pattern)
+            return _matching(jinja.get("groups") or {}, pattern, found["site_layout"]["away"])
     raise AnsibleFilterError(
         "Refused, nothing was changed: the checks that open this playbook did not run. They are left out by --tags, "
         "--skip-tags, an inventory without machines, or a playbook that imports a part of this collection's; run the "

@@ -12,11 +12,16 @@ description:
   - Reads the groups of an inventory. A machine in the group C(helm_client) says that the cluster is there already, and
     that this machine reaches it with a kubeconfig; without one the site is built on MicroK8s.
   - This is the one place that knows providers of clusters and their paths.
+positional: away
 options:
   _input:
     description: The groups of the inventory, C(groups).
     type: dict
     required: true
+  away:
+    description: A node that is gone, and does nothing. One that is not in the inventory changes nothing.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -32,9 +37,9 @@ _value:
       V(helm), their default paths on V(helm_client); V(installed_at) and V(ports), by which it is known on a machine;
       V(watches), whether its control planes are asked for watch events.
     - Machines by what they do, empty where none does it - V(helm_client), V(nfs), V(storage) (sees the wallets),
-      V(keys_on) (where keys are read or compared), V(lock) (keeps the run lock); lists are V(nodes),
+      V(keys_on) (where keys are read or compared), V(lock) (keeps the run lock); lists are V(nodes), V(members),
       V(control_planes) and V(prepared).
-    - V(left_out), what this collection does not do or prove on this site, in sentences.
+    - V(left_out), what this collection does not do or prove on this site, in sentences; V(away), as it was given.
   type: dict
 """
 
@@ -43,9 +48,9 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _site_layout
 
 
-def site_layout(groups: dict[str, list[str]]) -> dict[str, t.Any]:
+def site_layout(groups: dict[str, list[str]], away: str = "") -> dict[str, t.Any]:
     """The layout, see the documentation."""
-    return _site_layout.layout(groups)._asdict()
+    return _site_layout.layout(groups, away)._asdict()
 
 
 class FilterModule:

@@ -49,6 +49,11 @@ processes:
     client:
       description: The program; empty when the process cannot be read.
       type: str
+    ending:
+      description:
+        - Whether it was killed and waits in the kernel, for a server that does not answer for one. None of its own code
+          runs any more.
+      type: bool
     volumes:
       description:
         - What it has mounted of NFS servers (SERVER:PATH) and, in a container, of directories of this machine (PATH);
@@ -59,6 +64,7 @@ processes:
     - pid: 4711
       reason: it is Prysm
       client: Prysm
+      ending: false
       volumes: ["172.20.10.10:/data/prysm/validator1", "172.20.10.10:/data/prysm/validator1/validator.db"]
 """
 
@@ -86,6 +92,11 @@ _NO_DISK = frozenset(
 )
 #: What every container has of its machine.
 _USUAL = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log")
+
+
+#: proc(5): SIGKILL in the masks of pending signals, and PF_EXITING (include/linux/sched.h) in the ninth field of stat.
+_KILLED = 1 << 8
+_EXITING = 0x4
 
 
 class _Mount(t.NamedTuple):
@@ -156,6 +167,36 @@ def volumes(folder: str, host: t.Sequence[_Mount]) -> list[str]:
             base = _source(mount, host) if mount else ""
             found.add(_joined(base, path[len(mount.point.rstrip("/")) :]) if mount and base else path)
     return sorted(found - {""})
+
+
+def _thread_is_ending(folder: str) -> bool:
+    lines = _read(os.path.join(folder, "status")).decode("utf-8", "replace").splitlines()
+    status = {name: value.strip() for name, _unused, value in (line.partition(":") for line in lines)}
+    if status["State"][:1] in ("Z", "X"):
+        return True
+    if any(int(status[name], 16) & _KILLED for name in ("SigPnd", "ShdPnd")):
+        return True
+    # The second field is the program's name in brackets, and may have anything in it.
+    fields = _read(os.path.join(folder, "stat")).rpartition(b")")[2].split()
+    return bool(int(fields[6]) & _EXITING)
+
+
+def is_ending(folder: str) -> bool:
+    """Whether no thread of a process comes back from the kernel: each was killed, or ends already."""
+    tasks = os.path.join(folder, "task")
+    try:
+        names = os.listdir(tasks)
+    except OSError:
+        return False
+    for name in names:
+        try:
+            if not _thread_is_ending(os.path.join(tasks, name)):
+                return False
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # Gone.
+        except (OSError, KeyError, IndexError, ValueError):
+            return False
+    return True
 
 
 def _around(folder: str) -> Surroundings:
@@ -235,12 +276,13 @@ def signers(proc: str, names: t.Sequence[str]) -> list[dict[str, t.Any]]:
         except OSError as exc:
             if is_directory(folder):
                 reason = f"it cannot be read: {exc.strerror}"
-                found.append({"pid": int(entry), "reason": reason, "client": "", "volumes": []})
+                found.append({"pid": int(entry), "reason": reason, "client": "", "ending": False, "volumes": []})
             continue
         if seen is None or not seen.signs:
             continue
-        item = {"pid": int(entry), "reason": seen.why, "client": seen.client.name, "volumes": []}
+        item = {"pid": int(entry), "reason": seen.why, "client": seen.client.name, "ending": False, "volumes": []}
         try:
+            item["ending"] = is_ending(folder)
             host = mounts(os.path.join(proc, "self")) if host is None else host
             item["volumes"] = volumes(folder, host)
         except OSError as exc:

@@ -94,6 +94,8 @@ LIFE: list[tuple[str, ...]] = [
     ("flag", "-e", "prysm_emergency_flag=none", "-e", "prysm_emergency_on=beacon"),
     ("drain", "-e", "node=worker"),
     ("drain", "-e", "node=worker", "-e", "node_state=uncordoned"),
+    ("failover", "-e", "node=worker"),
+    ("rejoin", "-e", "node=worker"),
     ("cluster_upgrade",),
     ("leave_node", "-e", "leave_node=worker"),
     ("site",),
@@ -116,10 +118,20 @@ def test_the_release_is_written_as_manifests(lab: Lab, environments: Path, tmp_p
     assert "StatefulSet" in file.read_text()
 
 
+def befalls(lab: Lab, name: str) -> None:
+    """What brings a user to this playbook."""
+    if name == "failover":
+        lab.fault("power-cut", "worker")
+    elif name == "rejoin":
+        lab.power_on("worker")
+        lab.wait("worker is Ready", lambda: lab.nodes_ready()["worker"], seconds=180)
+
+
 def test_every_other_playbook_runs_from_it(lab: Lab, environments: Path) -> None:
     names = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
     assert names == {words[0] for words in LIFE} | {"status", "keys", "move_key", "manifests"}
     for words in LIFE:
+        befalls(lab, words[0])
         installed(lab, environments, "tarball", *words)
         if words[0] not in ("uninstall", "leave_node"):
             lab.all_sign_on(seconds=180)

@@ -220,7 +220,8 @@ def test_a_report_that_is_put_together_late_calls_no_node_dead() -> None:
     long_ago = datetime.now(UTC).timestamp() - 300
     assert problems(ages={"cp1": 305, "worker": 305}, cluster={"at": long_ago}) == []
     assert problems(ages={"cp1": 305, "worker": 341}, cluster={"at": long_ago}) == [
-        "node worker is not Ready; run on cp1: microk8s kubectl describe node worker"
+        "node worker is not Ready; run on cp1: microk8s kubectl describe node worker. If it is gone: "
+        "playbooks/failover.yml -e node=worker"
     ]
 
 

@@ -315,7 +315,8 @@ def value(name: str, given: t.Any, spec: Table, groups: Groups) -> str:
     if spec.get("pattern") and not re.fullmatch(spec["pattern"], text):
         return say(name, "has an invalid value", spec)
     hosts = groups.get(spec.get("host_of", "")) or []
-    if spec.get("host_of") and text not in hosts:
+    # On a cluster of others the group is empty, and a node is what Kubernetes calls so.
+    if spec.get("host_of") and text not in hosts and not (spec.get("or_node") and not hosts):
         names = ", ".join(hosts) or "which is empty"
         return say(name, f"must be one machine of the group {spec['host_of']} ({names}), not a group or pattern", spec)
     return ""

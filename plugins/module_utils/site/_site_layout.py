@@ -82,12 +82,16 @@ class Layout(t.NamedTuple):
     keys_on: str
     #: Which machine keeps the run lock.
     lock: str
+    #: Machines that are nodes; `members` are with the one that is away, which the NFS server's exports go on to name.
     nodes: list[str]
+    members: list[str]
     control_planes: list[str]
     #: The machines that this collection prepares, and whose clocks and disks it looks at.
     prepared: list[str]
     #: What is left out on this site, and what is not proved there.
     left_out: list[str]
+    #: The node that this run leaves out, because it is gone.
+    away: str
 
 
 def _first(groups: Groups, name: str) -> str:
@@ -99,8 +103,14 @@ def provider_of(groups: Groups) -> str:
     return "kubeconfig" if groups.get(HELM_CLIENT) else "microk8s"
 
 
-def layout(groups: Groups) -> Layout:
-    """Which machine does what."""
+def _remaining(groups: Groups, away: str) -> Groups:
+    """The groups without a node that is gone."""
+    return {name: [host for host in hosts if host != away] for name, hosts in groups.items()} if away else groups
+
+
+def layout(groups: Groups, away: str = "") -> Layout:
+    """Which machine does what, while a node is away."""
+    everyone, groups = groups, _remaining(groups, away)
     name = provider_of(groups)
     provider = PROVIDERS[name]
     nfs = _first(groups, "nfs")
@@ -120,9 +130,11 @@ def layout(groups: Groups) -> Layout:
         keys_on=storage or client,
         lock=storage or client,
         nodes=list(groups.get(provider.nodes[0]) or []) if provider.built else [],
+        members=list(everyone.get(provider.nodes[0]) or []) if provider.built else [],
         control_planes=list(groups.get("control_plane") or []) if provider.built else [],
         prepared=list(groups.get("site") or []) if provider.built else [nfs] if nfs else [],
         left_out=[] if provider.built else _left_out(nfs, storage, client),
+        away=away,
     )
 
 
@@ -148,12 +160,17 @@ def _left_out(nfs: str, storage: str, client: str) -> list[str]:
     return found
 
 
-def pattern(groups: Groups, name: str) -> str:
-    """The hosts of a play that asks for `name`: a group, or one of the jobs in Layout.
+def pattern(groups: Groups, name: str, away: str = "") -> str:
+    """The hosts of a play that asks for `name`: a group, or one of the jobs in Layout; never a node that is away.
 
     A group that a site of this collection's own cannot be without is an error when it is empty; what a site with a
     cluster of its own leaves out matches no machine.
     """
+    if away:
+        left = _remaining(groups, away)
+        found = pattern(left, name)
+        # By its number in the group it would be the one that is away.
+        return layout(left).helm_client if name == "helm_client" else f"{found}:!{away}"
     site = layout(groups)
     ours = site.built
     if name == "helm_client":
@@ -223,6 +240,11 @@ _NEEDS: dict[str, tuple[t.Callable[[Layout], t.Any], str]] = {
     "wallets": (
         lambda site: site.storage,
         "reads wallets and databases, and no machine of this site sees them: name one in the group storage",
+    ),
+    "fence": (
+        lambda site: site.nfs,
+        "takes the locks of a node away, which only an NFS server of the group nfs does. Without one, make sure that "
+        "the node is switched off before you delete its pods",
     ),
     "proofs": (
         lambda site: site.nfs,

@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._microk8s import ready_nodes
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._nodes import is_out_of_service
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._readings import Reading, below, wallets_not_read
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history._holds import advice
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _fence
@@ -143,15 +144,20 @@ def _nodes(cluster: Reading, control_planes: t.Sequence[str], problems: list[str
             "name": node["metadata"]["name"],
             "ready": node["metadata"]["name"] in heard,
             "takes_pods": not node["spec"].get("unschedulable"),
+            "out_of_service": is_out_of_service(node),
             "kubernetes": node["status"]["nodeInfo"]["kubeletVersion"],
         }
         for node in nodes
     ]
     command = f"run on {control_planes[0]}: microk8s kubectl" if control_planes else "run: kubectl"
     problems += [
-        f"node {node['name']} is not Ready; {command} describe node {node['name']}"
+        f"node {node['name']} is out of service since failover.yml; when it is back: playbooks/rejoin.yml -e "
+        f"node={node['name']}"
+        if node["out_of_service"]
+        else f"node {node['name']} is not Ready; {command} describe node {node['name']}. If it is gone: "
+        f"playbooks/failover.yml -e node={node['name']}"
         for node in found
-        if not node["ready"]
+        if node["out_of_service"] or not node["ready"]
     ]
     if not found:
         problems.append(f"the cluster cannot be read: {below(cluster, 'nodes').get('msg', 'no nodes')}")

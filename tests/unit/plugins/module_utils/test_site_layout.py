@@ -173,3 +173,25 @@ def test_the_example_is_a_cluster_of_yours() -> None:
     site = yaml.safe_load((ROOT / "inventory/own_cluster/hosts.yml").read_text())["site"]["children"]
     assert list(site["helm_client"]["hosts"]) == ["localhost"]
     assert set(site) == {"helm_client"}
+
+
+def test_a_node_that_is_away_is_in_no_play() -> None:
+    site = layout(OURS, "worker")
+    assert (site.away, site.nodes, site.prepared) == ("worker", ["master"], ["nfs-server", "master"])
+    assert site.members == ["master", "worker"], "exports go on to name it"
+    assert pattern(OURS, "gates", "worker") == "site:!worker"
+    assert pattern(OURS, "nfs", "worker") == "nfs:!worker"
+    # By its number the first of the group would be the one that is away.
+    more = {**OURS, "control_plane": ["master", "worker"], "workers": []}
+    assert pattern(more, "helm_client", "master") == "worker"
+    assert layout(more, "master").helm_client == "worker"
+
+
+def test_nothing_is_left_without_the_only_control_plane_or_the_data() -> None:
+    for name, asked in (("master", "helm_client"), ("nfs-server", "lock")):
+        with pytest.raises(LookupError):
+            pattern(OURS, asked, name)
+
+
+def test_a_node_of_a_cluster_of_others_is_in_no_group() -> None:
+    assert layout(PROVED, "node-7")._replace(away="") == layout(PROVED)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.eth2xk8s.staking.plugins.modules.signing_process_info import signers
+from ansible_collections.eth2xk8s.staking.plugins.modules.signing_process_info import is_ending, signers
 
 
 def process(proc: Path, pid: int, comm: str, *words: str, exe: str = "") -> Path:
@@ -287,3 +287,59 @@ def test_is_fast_with_thousands_of_processes(tmp_path: Path) -> None:
     start = time.process_time()
     assert found(tmp_path) == []
     assert time.process_time() - start < 3
+
+
+STATUS = "Name:\tvalidator\nState:\t{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\n"
+
+
+def thread(
+    folder: Path, number: int, state: str = "D (disk sleep)", own: int = 0, shared: int = 0, flags: int = 0
+) -> None:
+    place = folder / "task" / str(number)
+    place.mkdir(parents=True)
+    (place / "status").write_text(STATUS.format(state, own, shared))
+    (place / "stat").write_text(f"{number} (a) D (b) {state[0]} 1 1 1 0 -1 {flags} 0 0")
+
+
+ALIVE, KILLED = {}, {"own": 1 << 8}
+
+
+@pytest.mark.parametrize(
+    ("threads", "ending"),
+    [
+        pytest.param([ALIVE], False, id="alive"),
+        pytest.param([{"own": 1 << 14, "shared": 1 << 14}], False, id="terminated"),
+        pytest.param([KILLED], True, id="killed"),
+        pytest.param([{"shared": 1 << 8}], True, id="killed-as-a-whole"),
+        pytest.param([{"flags": 0x400000 | 0x4}], True, id="exits"),
+        pytest.param([{"flags": 0x400000 | 0x100}], False, id="other-flags"),
+        pytest.param([{"state": "Z (zombie)"}], True, id="zombie"),
+        pytest.param([KILLED, ALIVE], False, id="one-thread-alive"),
+        pytest.param([KILLED, {"flags": 0x4}], True, id="both"),
+    ],
+)
+def test_a_process_that_was_killed_signs_no_more(tmp_path: Path, threads: list[dict[str, t.Any]], ending: bool) -> None:
+    folder = process(tmp_path, 7, "validator", *SIGNS["prysm"])
+    for number, given in enumerate(threads, 7):
+        thread(folder, number, **given)
+    (item,) = found(tmp_path)
+    assert (item["ending"], is_ending(str(folder))) == (ending, ending)
+
+
+def test_one_that_cannot_be_read_may_live(tmp_path: Path) -> None:
+    folder = process(tmp_path, 7, "validator", *SIGNS["prysm"])
+    assert is_ending(str(folder)) is False
+    thread(folder, 7, **KILLED)
+    (folder / "task/7/status").write_text("State:\tD\n")
+    assert is_ending(str(folder)) is False
+
+
+def test_a_real_process_ends_when_it_is_killed() -> None:
+    with subprocess.Popen(["sleep", "60"]) as real:
+        folder = f"/proc/{real.pid}"
+        assert is_ending(folder) is False
+        real.kill()
+        deadline = time.monotonic() + 10
+        while not is_ending(folder) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert is_ending(folder) is True
