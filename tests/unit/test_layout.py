@@ -582,6 +582,26 @@ def test_what_microk8s_has_is_named_where_it_is_the_provider() -> None:
     assert {place for place in ITS_PROVIDER if not any(name.startswith(place) for name in naming)} == set()
 
 
+def waiting(tasks: t.Any) -> t.Iterator[dict[str, t.Any]]:
+    """Every task that is tried again, also in blocks."""
+    for task in tasks if isinstance(tasks, list) else []:
+        yield from ([task] if "until" in task else [])
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
+            yield from waiting(task.get(part))
+
+
+def test_what_is_waited_for_may_fail_meanwhile() -> None:
+    """A module that fails returns nothing but why: an `until` that cannot be read then would hide it."""
+    found = []
+    for path in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml")]:
+        for task in waiting(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            own = re.escape(task["register"])
+            # A command that ran has all of these.
+            read = rf"{own}\.(?!(?:rc|stdout|stderr)\b)\w+(?! *\| *default\()\b"
+            found += [f"{path.relative_to(ROOT)}: {hit}" for hit in re.findall(read, str(task["until"]))]
+    assert found == []
+
+
 LAID_OUT = sorted(path for folder in ("playbooks", "roles") for path in (ROOT / folder).rglob("*") if path.is_file())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.filter.node_named import node_named
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._nodes import OUT_OF_SERVICE
+from tests.unit.roles.test_host_roles import evaluate
 
 
 def node(name: str, *addresses: str, taint: str = "", port: int | None = 10250) -> dict[str, t.Any]:
@@ -45,3 +47,14 @@ def test_a_node_that_was_taken_out_of_service_is_known() -> None:
     gone = node("worker", "172.20.10.12", taint="node.kubernetes.io/out-of-service", port=None)
     found = node_named([gone], "worker")
     assert (found["out_of_service"], found["kubelet"]) == (True, ("172.20.10.12", 10250))
+    assert evaluate("prysm_helm", "__prysm_helm_out_of_service.key") == OUT_OF_SERVICE
+
+
+def test_what_could_not_be_read_on_a_node_may_sign() -> None:
+    def signs(answer: dict[str, t.Any]) -> list[t.Any]:
+        return evaluate("prysm_helm", "__prysm_helm_signs_there", __prysm_helm_left_there=answer)
+
+    ends, lives = {"pid": 7, "ending": True}, {"pid": 8, "ending": False}
+    assert signs({"processes": []}) == signs({"processes": [ends]}) == []
+    assert signs({"processes": [ends, lives]}) == [lives]
+    assert len(signs({"failed": True, "msg": "no answer"})) == 1
