@@ -280,9 +280,9 @@ def signers(proc: str, names: t.Sequence[str]) -> list[dict[str, t.Any]]:
             continue
         if seen is None or not seen.signs:
             continue
-        item = {"pid": int(entry), "reason": seen.why, "client": seen.client.name, "ending": False, "volumes": []}
+        ending = is_ending(folder)
+        item = {"pid": int(entry), "reason": seen.why, "client": seen.client.name, "ending": ending, "volumes": []}
         try:
-            item["ending"] = is_ending(folder)
             host = mounts(os.path.join(proc, "self")) if host is None else host
             item["volumes"] = volumes(folder, host)
         except OSError as exc:
