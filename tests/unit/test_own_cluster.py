@@ -204,9 +204,11 @@ def test_each_kind_of_storage_gets_its_part_of_the_work(
 def test_a_playbook_works_there_or_says_in_one_sentence_why_not(groups: dict[str, list[str]], name: str) -> None:
     refused = {
         "cluster_upgrade": True,
+        "failover": groups is not PROVED,
         "leave_node": True,
         "machines": groups is not PROVED,
         "move_key": groups is not PROVED,
+        "rejoin": groups is not PROVED,
         "keys": groups is CLAIMS,
     }
     found = _requests.machines(groups, groups["site"], name, TABLE)
