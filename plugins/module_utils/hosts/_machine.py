@@ -88,20 +88,38 @@ def seen_at(seen: t.Mapping[str, t.Any], now: float) -> bool:
     return "time" in seen and abs(now - seen["time"]) < SEEN_FOR
 
 
-def _is(found: t.Mapping[str, t.Any] | None, content: str) -> bool:
-    """Whether what look() has found is a file of this content, owned by root, readable by all."""
-    return found == {
-        "type": "file",
-        "uid": 0,
-        "gid": 0,
-        "mode": "0644",
-        "sha256": hashlib.sha256(content.encode("utf-8")).hexdigest(),
-    }
+def _file(content: str, mode: str = "0644") -> dict[str, t.Any]:
+    """What look() finds of a file of root's."""
+    sha256 = hashlib.sha256(content.encode("utf-8")).hexdigest()
+    return {"type": "file", "uid": 0, "gid": 0, "mode": mode, "sha256": sha256}
 
 
 def unlike(files: t.Mapping[str, str], seen: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
-    """Those of the files (content by path) that look() has not found as they should be."""
-    return [path for path, content in files.items() if not _is(seen.get(path), content)]
+    """Those of the files (content by path) that look() has not found as they should be, readable by all."""
+    return [path for path, content in files.items() if seen.get(path) != _file(content)]
+
+
+def service_differing(wanted: t.Mapping[str, t.Any], machine: t.Mapping[str, t.Any]) -> list[str]:
+    """What of a service is not as it should be: paths, and names of its units.
+
+    wanted: files and private_files (content by path), directories (mode by path), units (`running` or `enabled` by
+    name); a unit that runs is enabled too. machine: paths and units as machine_info returns them.
+    """
+    paths, units = machine.get("paths", {}), machine.get("units", {})
+    there = {path: _file(content) for path, content in wanted.get("files", {}).items()}
+    there.update({path: _file(content, "0600") for path, content in wanted.get("private_files", {}).items()})
+    there.update(
+        {
+            path: {"type": "directory", "uid": 0, "gid": 0, "mode": mode}
+            for path, mode in wanted.get("directories", {}).items()
+        }
+    )
+    found = [path for path, like in there.items() if paths.get(path) != like]
+    for name, state in wanted.get("units", {}).items():
+        unit = units[name]
+        if unit["file_state"] != "enabled" or (state == "running" and not unit["active"]):
+            found.append(name)
+    return found
 
 
 def parse_units(text: str) -> dict[str, dict[str, t.Any]]:

@@ -112,6 +112,8 @@ def test_every_file_of_the_watcher_is_looked_at_and_none_is_needed_to_ask(monkey
     asked = evaluate("prysm_wallet", "prysm_wallet_question.paths", **SITE)
     role = ROOT / "roles/prysm_wallet"
     monkeypatch.chdir(role)
-    wanted = evaluate("prysm_wallet", "__prysm_wallet_watcher_wanted", **SITE, role_path=str(role))
-    assert len(wanted) > 10
-    assert sorted(wanted) == sorted(set(wanted) & set(asked))
+    wanted = evaluate("prysm_wallet", "__prysm_wallet_watcher_service", **SITE, role_path=str(role))
+    assert len(wanted["files"]) > 10
+    paths = {**wanted["files"], **wanted["private_files"], **wanted["directories"]}
+    assert set(paths) <= set(asked)
+    assert sorted(wanted["units"]) == sorted(evaluate("prysm_wallet", "prysm_wallet_question.units", **SITE))

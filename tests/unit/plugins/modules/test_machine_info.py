@@ -119,6 +119,37 @@ def test_files_are_judged_by_what_was_seen_of_them_before() -> None:
     assert _machine.unlike({"/a": "a"}, {"/a": {**seen["/a"], "mode": "0600"}}) == ["/a"]
 
 
+def test_a_service_differs_by_a_file_a_directory_or_a_unit() -> None:
+    sha256 = hashlib.sha256(b"a").hexdigest()
+    machine: dict[str, t.Any] = {
+        "paths": {
+            "/a": {"type": "file", "uid": 0, "gid": 0, "mode": "0644", "sha256": sha256},
+            "/key": {"type": "file", "uid": 0, "gid": 0, "mode": "0600", "sha256": sha256},
+            "/dir": {"type": "directory", "uid": 0, "gid": 0, "mode": "0700"},
+        },
+        "units": {
+            "run.service": {"active": True, "file_state": "enabled"},
+            "check.service": {"active": False, "file_state": "enabled"},
+        },
+    }
+    wanted: dict[str, t.Any] = {
+        "files": {"/a": "a"},
+        "private_files": {"/key": "a"},
+        "directories": {"/dir": "0700"},
+        "units": {"run.service": "running", "check.service": "enabled"},
+    }
+    differing = _machine.service_differing
+    assert differing(wanted, machine) == []
+    assert differing({"files": {"/a": "b"}}, machine) == ["/a"]
+    assert differing({"files": {"/key": "a"}}, machine) == ["/key"]
+    assert differing({"private_files": {"/a": "a"}}, machine) == ["/a"]
+    assert differing({"directories": {"/dir": "0755", "/none": "0700"}}, machine) == ["/dir", "/none"]
+    assert differing({"directories": {"/a": "0644"}}, machine) == ["/a"]
+    for name, state in (("check.service", "running"), ("off.service", "running"), ("off.service", "enabled")):
+        off = {"off.service": {"active": True, "file_state": "disabled"}}
+        assert differing({"units": {name: state}}, {"units": {**machine["units"], **off}}) == [name]
+
+
 def test_texts_and_differing_files_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.conf").write_text("one\n")
     (tmp_path / "b.conf").write_text("two\n")
