@@ -12,7 +12,7 @@ description:
   - Compares the clients of a site with the workloads of its release. One without a workload has nothing to replace.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-positional: workloads, installed, beacon
+positional: workloads, installed, beacons
 options:
   _input:
     description: The clients, as P(eth2xk8s.staking.prysm_clients#filter) gives them.
@@ -27,9 +27,10 @@ options:
     description: The values of the release that was installed before; empty where there was none.
     type: dict
     required: true
-  beacon:
-    description: The name of the beacon node's workload.
-    type: str
+  beacons:
+    description: The names of the beacon nodes' workloads.
+    type: list
+    elements: str
     required: true
 """
 
@@ -37,7 +38,7 @@ EXAMPLES = r"""
 - name: Say which clients are going to be replaced
   ansible.builtin.debug:
     msg: >-
-      {{ (clients | eth2xk8s.staking.clients_by_state(found.workloads, found['values'], 'beacon')).outdated
+      {{ (clients | eth2xk8s.staking.clients_by_state(found.workloads, found['values'], ['beacon'])).outdated
          | map(attribute='name') }}
 """
 
@@ -47,7 +48,7 @@ _value:
     - C(outdated), clients whose pod must be replaced, or that were stopped; C(current), all others.
     - C(new), clients that the release before did not have.
     - C(halted), the names of those that were stopped.
-    - C(steady), whether there are clients, and all of them and the beacon node run as they are wanted.
+    - C(steady), whether there are clients, and all of them and the beacon nodes run as they are wanted.
   type: dict
 """
 
@@ -60,10 +61,10 @@ def by_state(
     clients: t.Iterable[t.Mapping[str, t.Any]],
     workloads: t.Mapping[str, t.Mapping[str, t.Any]],
     installed: t.Mapping[str, t.Any],
-    beacon: str,
+    beacons: t.Sequence[str],
 ) -> dict[str, t.Any]:
     """The clients, see the documentation."""
-    return clients_by_state(list(clients), workloads, installed, beacon)._asdict()
+    return clients_by_state(list(clients), workloads, installed, beacons)._asdict()
 
 
 class FilterModule:

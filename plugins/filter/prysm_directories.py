@@ -9,7 +9,7 @@ name: prysm_directories
 short_description: The directories in which a site keeps its data
 version_added: 0.1.0
 description:
-  - The beacon node's directory, and the database's and the wallet's of every validator client.
+  - The directory of every beacon node, and the database's and the wallet's of every validator client.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 options:
@@ -22,6 +22,10 @@ options:
     description: The data directory of the site.
     type: str
     required: true
+  beacons:
+    description: How many beacon nodes the site has.
+    type: int
+    default: 1
 """
 
 EXAMPLES = r"""
@@ -40,17 +44,19 @@ _value:
   elements: str
 """
 
-import os
 import typing as t
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.history import _data_dir
 
 
-def prysm_directories(entries: t.Iterable[t.Mapping[str, t.Any]], data_dir: str) -> list[str]:
-    """The beacon node's, then of all clients those of the databases, then those of the wallets."""
+def prysm_directories(entries: t.Iterable[t.Mapping[str, t.Any]], data_dir: str, beacons: int | str = 1) -> list[str]:
+    """Those of the beacon nodes, then of all clients those of the databases, then those of the wallets."""
     clients = [_data_dir.client(entry, data_dir) for entry in entries]
-    beacon = os.path.join(data_dir, _data_dir.BEACON)
-    return [beacon, *(client.data_dir for client in clients), *(client.wallet_dir for client in clients)]
+    return [
+        *_data_dir.beacon_dirs(int(beacons), data_dir),
+        *(client.data_dir for client in clients),
+        *(client.wallet_dir for client in clients),
+    ]
 
 
 class FilterModule:

@@ -41,7 +41,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    C(release), C(machines), C(certificates), C(execution), C(nodes), C(voters), C(pods), C(beacon), C(clients),
+    C(release), C(machines), C(certificates), C(execution), C(nodes), C(voters), C(pods), C(beacons), C(clients),
     C(problems), a list of sentences, and C(notes), sentences about what is no fault.
   type: dict
 """

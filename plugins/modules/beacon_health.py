@@ -20,6 +20,13 @@ options:
     description: Name of the StatefulSet; its pod is called NAME-0.
     type: str
     default: beacon
+  others:
+    description:
+      - Names of the release's other beacon nodes. No two of them are on one node. Where no node takes this one's pod,
+        one of the others that is of use will do.
+    type: list
+    elements: str
+    default: []
   version:
     description: The release that must be running; empty to accept any.
     type: str
@@ -68,6 +75,11 @@ ready:
   returned: always
   type: bool
   sample: true
+unscheduled:
+  description: Whether it waits for a node to take it, while another beacon node is of use.
+  returned: always
+  type: bool
+  sample: false
 problem:
   description: What stands in the way; empty when nothing does.
   returned: always
@@ -124,7 +136,13 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster 
     Pod,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _metrics
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import Place, look, not_running
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import (
+    Beacons,
+    Place,
+    is_unscheduled,
+    look,
+    not_running,
+)
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import CHAIN_ARGUMENTS, Chain
 
 
@@ -135,12 +153,15 @@ class Look:
         self._cluster = cluster
         self._params = params
         self._chain = Chain(cluster, params["name"], params, params["metrics_port"])
+        others = params["others"]
+        self._others = Beacons(cluster, others, params, params["metrics_port"]) if others else None
         self._crashes = Crashes()
 
     def once(self) -> dict[str, t.Any]:
         """One look."""
         seen: dict[str, t.Any] = {
             "ready": False,
+            "unscheduled": False,
             "problem": "",
             "hopeless": False,
             "version": "",
@@ -157,6 +178,8 @@ class Look:
             seen["problem"] = not_running(pod, name)
             if pod is not None:
                 self._beacon(seen, pod)
+            if is_unscheduled(pod) and self._others is not None and not self._others.any().problem:
+                seen.update(unscheduled=True, problem="")
             self._clients(seen, pods)
         except (NotYet, _metrics.MetricsError) as exc:
             seen["problem"] = str(exc)
@@ -188,6 +211,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "default": "beacon"},
+            "others": {"type": "list", "elements": "str", "default": []},
             "version": {"type": "str", "default": ""},
             "clients": {"type": "list", "elements": "str", "default": []},
             "metrics_port": {"type": "int", "default": 8080},
@@ -211,10 +235,11 @@ def main() -> None:
             waited = time.monotonic() - start
             no_image = "Image" in seen["problem"].partition(":")[0]
             if seen["hopeless"] or waited >= params["timeout"] or (no_image and waited >= params["image_timeout"]):
+                called = f" {params['name']}" if params["others"] else ""
                 late = waited >= params["timeout"]
                 more = ". Longer is waited with -e prysm_helm_beacon_timeout=SECONDS" if late else ""
                 module.fail_json(
-                    msg=f"The beacon node is not healthy after {waited:.0f} s: {seen['problem']}{more}",
+                    msg=f"The beacon node{called} is not healthy after {waited:.0f} s: {seen['problem']}{more}",
                     **seen,
                 )
             time.sleep(params["interval"])

@@ -40,15 +40,16 @@ options:
     description: The release that must be running; empty to accept any.
     type: str
     default: ""
-  beacon:
+  beacons:
     description:
-      - Name of the beacon node's StatefulSet, whose head must keep up with the clock.
+      - Names of the beacon nodes' StatefulSets. The head of one of them must keep up with the clock.
       - Empty when there is none in this namespace; then only what the clients say counts.
-    type: str
-    default: beacon
+    type: list
+    elements: str
+    default: [beacon]
   beacon_version:
     description:
-      - The version that the beacon node must run, and be of use at, as M(eth2xk8s.staking.beacon_health) proves it.
+      - The version that all beacon nodes must run, and be of use at, as M(eth2xk8s.staking.beacon_health) proves it.
       - Empty where that was proved before, or is not asked.
     type: str
     default: ""
@@ -179,8 +180,8 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster 
     tag,
 )
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files import StakingError
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import Place, look, not_running
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import CHAIN_ARGUMENTS, Chain, View
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._beacon import Beacons
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import CHAIN_ARGUMENTS, View
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import (
     WAITS_FOR,
     Duties,
@@ -204,7 +205,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
         },
     },
     "version": {"type": "str", "default": ""},
-    "beacon": {"type": "str", "default": "beacon"},
+    "beacons": {"type": "list", "elements": "str", "default": ["beacon"]},
     "beacon_version": {"type": "str", "default": ""},
     "metrics_port": {"type": "int", "default": 8081},
     "beacon_metrics_port": {"type": "int", "default": 8080},
@@ -244,11 +245,9 @@ class Proof:
     def __init__(self, cluster: Cluster, params: dict[str, t.Any]) -> None:
         self.cluster = cluster
         self._params = params
-        self._chain = Chain(cluster, params["beacon"], params, params["beacon_metrics_port"])
+        self._beacons = Beacons(cluster, params["beacons"], params, params["beacon_metrics_port"])
         self._crashes = Crashes()
         self._accepted = {key.lower() for key in params["accept_pending_keys"]}
-        #: Whether the beacon node will not get better by waiting.
-        self.hopeless = False
         # (pod uid, key) -> slot at the first look, so that an advance is one of the same process.
         self._first: dict[tuple[str, str], int] = {}
 
@@ -262,9 +261,9 @@ class Proof:
             if seen["proved"] or not self._params["wait"]:
                 return seen, ""
             late = patience.is_over(seen["chain_problem"])
-            if late or self.hopeless or any(one["hopeless"] for one in seen["clients"].values()):
+            if late or self._beacons.hopeless or any(one["hopeless"] for one in seen["clients"].values()):
                 when = f" within {self._params['timeout']} s" if late else ""
-                return seen, failure(seen, self._params["beacon"], when)
+                return seen, failure(seen, when)
             time.sleep(self._params["interval"])
 
     def everything(self) -> dict[str, t.Any]:
@@ -283,25 +282,15 @@ class Proof:
 
     def chain(self) -> View:
         """One look at the chain. Without a beacon node to ask an advance of each key has to be waited for."""
-        if not self._params["beacon"]:
+        if not self._params["beacons"]:
             return View(None, None, "")
         if not self._params["beacon_version"]:
-            return self._chain.look()
+            return self._beacons.any()
         try:
-            return self._beacon()
-        except (NotYet, MetricsError) as exc:
+            pods = {pod.name: pod for pod in self.cluster.pods(self._params["namespace"])}
+        except NotYet as exc:
             return View(None, None, str(exc))
-
-    def _beacon(self) -> View:
-        """One look at the beacon node itself."""
-        namespace, name = self._params["namespace"], f"{self._params['beacon']}-0"
-        pod = self.cluster.pod(namespace, name)
-        problem = not_running(pod, name)
-        if problem or pod is None:
-            self.hopeless = pod is not None and not pod.terminating and (pod.hopeless or self._crashes.again(pod))
-            return View(None, None, problem)
-        place = Place(self.cluster, namespace, self._params["beacon_metrics_port"])
-        return look(place, pod, self._chain, self._params["beacon_version"]).view
+        return self._beacons.all(pods, self._params["beacon_version"])
 
     def look(self, client: dict[str, t.Any], chain: View) -> dict[str, t.Any]:
         """One look at one client."""
@@ -385,10 +374,10 @@ def sentence(name: str, seen: dict[str, t.Any]) -> str:
     return f"{name}: " + "; ".join(keys[:5]) + more if keys else ""
 
 
-def failure(result: dict[str, t.Any], beacon: str, when: str) -> str:
+def failure(result: dict[str, t.Any], when: str) -> str:
     """The message: what is wrong, and what to do where that is known."""
     clients = result["clients"].values()
-    words = [f"{beacon}: {result['chain_problem']}"] if result["chain_problem"] else []
+    words = [result["chain_problem"]]
     words += [sentence(name, one) for name, one in result["clients"].items() if not one["proved"]]
     if any(one["keys"][key]["missing"] for one in clients for key in one["waiting"]):
         words.append(

@@ -66,7 +66,7 @@ def report(control_planes: int = 1, **given: t.Any) -> dict[str, t.Any]:
         "groups": {"site": ["nfs", *names], "microk8s": names, "control_plane": planes, "nfs": ["nfs"]},
         "machines": machines,
         "cluster": cluster,
-        "prysm": {"release": {"workloads": {}}, "beacon": {"ready": True}, **given.pop("prysm", {})},
+        "prysm": {"release": {"workloads": {}}, "beacons": {"beacon": {"ready": True}}, **given.pop("prysm", {})},
         "storage": {"uniqueness": {"keys": {}}, **given.pop("storage", {})},
     }
     return site_status(readings, given.pop("clients", []))
@@ -154,7 +154,7 @@ def unheld(*names: str) -> dict[str, t.Any]:
             id="needs",
         ),
         pytest.param({"cluster": {"nodes": {"msg": "refused"}}}, "the cluster cannot be read: refused", id="cluster"),
-        pytest.param({"prysm": {"beacon": {"msg": "refused"}}}, "beacon: refused", id="beacon"),
+        pytest.param({"prysm": {"beacons": {"beacon": {"msg": "refused"}}}}, "beacon: refused", id="beacon"),
         pytest.param({"prysm": {"release": {"msg": "refused"}}}, "refused", id="release"),
         pytest.param(
             {"prysm": {"release": {"workloads": {}, "edited": {"beacon": ["a", "b", "c", "d"]}}}},
@@ -186,7 +186,7 @@ def unheld(*names: str) -> dict[str, t.Any]:
             "the wallets were not read: no route",
             id="no-storage",
         ),
-        pytest.param({"prysm": {"beacon": {}}}, "beacon: not read", id="no-beacon"),
+        pytest.param({"prysm": {"beacons": {}}}, "beacon: not read", id="no-beacon"),
         pytest.param({"storage": {"refused": "in two places"}}, "KEYS: in two places", id="refused"),
         pytest.param({"clients": [CLIENT]}, "validator1: duties were not read", id="no-duties"),
     ],

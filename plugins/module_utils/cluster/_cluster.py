@@ -68,6 +68,8 @@ class Pod(t.NamedTuple):
     hopeless: bool
     #: Its main container runs, and has not started: a guard waits there.
     waiting: bool = False
+    #: No node takes it.
+    unscheduled: bool = False
 
 
 class Client(t.NamedTuple):
@@ -218,6 +220,9 @@ def describe(pod: t.Mapping[str, t.Any]) -> Pod:
         problem=problem,
         hopeless=hopeless,
         waiting=any(map(_has_not_started, main)),
+        unscheduled=any(
+            one.get("type") == "PodScheduled" and one.get("status") == "False" for one in status.get("conditions") or []
+        ),
     )
 
 

@@ -218,7 +218,7 @@ class States(t.NamedTuple):
     new: list[t.Mapping[str, t.Any]]
     #: Names of those that were stopped.
     halted: list[str]
-    #: Whether there are clients, and all of them and the beacon node run as they are wanted.
+    #: Whether there are clients, and all of them and the beacon nodes run as they are wanted.
     steady: bool
 
 
@@ -226,24 +226,27 @@ def clients_by_state(
     listed: t.Sequence[t.Mapping[str, t.Any]],
     workloads: t.Mapping[str, t.Mapping[str, t.Any]],
     before: t.Mapping[str, t.Any],
-    beacon: str,
+    beacons: t.Sequence[str],
 ) -> States:
     """What has to become of these clients, by their workloads and by the values that were installed before.
 
-    `beacon` is the name of the beacon node's workload.
+    `beacons` are the names of the beacon nodes' workloads.
     """
     names = [client["name"] for client in listed]
     halted = [name for name, found in workloads.items() if name in names and found["replicas"] == 0]
     stale = [name for name, found in workloads.items() if found.get("stale")]
     outdated = [client for client in listed if client["name"] in (*halted, *stale)]
     new = [client for client in listed if client["name"] not in (before.get("validators") or {})]
-    node = workloads.get(beacon) or {}
+    nodes = [workloads.get(name) or {} for name in beacons]
     return States(
         outdated,
         [client for client in listed if client not in outdated],
         new,
         halted,
-        steady=bool(listed) and not outdated and not new and node.get("stale") is False and node.get("replicas") == 1,
+        steady=bool(listed)
+        and not outdated
+        and not new
+        and all(node.get("stale") is False and node.get("replicas") == 1 for node in nodes),
     )
 
 

@@ -53,3 +53,13 @@ def client(entry: t.Mapping[str, t.Any], data_dir: str) -> Client:
         entry.get("data_dir") or os.path.join(data_dir, name),
         entry.get("wallet_dir") or os.path.join(data_dir, f"wallet-{name}"),
     )
+
+
+def beacon_names(count: int, first: str = BEACON) -> list[str]:
+    """What the beacon nodes of a site are called: beacon, beacon-2, beacon-3."""
+    return [first, *(f"{first}-{number}" for number in range(2, count + 1))]
+
+
+def beacon_dirs(count: int, data_dir: str) -> list[str]:
+    """Where they keep their data, below the site's data directory."""
+    return [os.path.join(data_dir, name) for name in beacon_names(count)]

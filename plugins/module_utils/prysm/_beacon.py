@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import NotYet, Pod, tag
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import Crashes, NotYet, Pod, tag
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._http import shown
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm import _chain
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._chain import View
-from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import version
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.prysm._metrics import MetricsError, version
 
 
 class Chain(t.Protocol):
@@ -86,3 +87,62 @@ def look(place: Place, pod: Pod, chain: Chain, wanted: str) -> Seen:
         problem = f"it runs, but is not Ready: it is syncing, or cannot use its execution client{more}"
         return Seen(runs, view._replace(problem=problem))
     return Seen(runs, view)
+
+
+class Beacons:
+    """The beacon nodes of a release, looked at again and again. Validator clients need one of them."""
+
+    def __init__(
+        self, cluster: Proxy, names: t.Sequence[str], params: t.Mapping[str, t.Any], metrics_port: int
+    ) -> None:
+        self._place = Place(cluster, params["namespace"], metrics_port)
+        self._chains = {name: _chain.Chain(cluster, name, params, metrics_port) for name in names}
+        self._crashes = Crashes()
+        #: Whether one of them will not get better by waiting.
+        self.hopeless = False
+
+    def any(self) -> View:
+        """The chain as one of them has it that keeps up; where none does, why."""
+        views: dict[str, View] = {}
+        for name, chain in self._chains.items():
+            views[name] = chain.look()
+            if not views[name].problem:
+                return views[name]
+        return _together(views)
+
+    def all(self, pods: t.Mapping[str, Pod], wanted: str) -> View:
+        """The chain as they have it, where all of them are of use at a version; else why one is not.
+
+        One that no node takes is left out, where another one is of use: they are never on one node.
+        """
+        views = {name: self._one(name, pods.get(f"{name}-0"), wanted) for name in self._chains}
+        of_use = {name: view for name, view in views.items() if not view.problem}
+        waiting = [name for name in views if name not in of_use and is_unscheduled(pods.get(f"{name}-0"))]
+        if of_use and len(of_use) + len(waiting) == len(views):
+            return _together(of_use)
+        return _together({name: view for name, view in views.items() if view.problem and name not in waiting} or views)
+
+    def _one(self, name: str, pod: Pod | None, wanted: str) -> View:
+        problem = not_running(pod, f"{name}-0")
+        if problem or pod is None:
+            if pod is not None and not pod.terminating and (pod.hopeless or self._crashes.again(pod)):
+                self.hopeless = True
+            return View(None, None, problem)
+        try:
+            return look(self._place, pod, self._chains[name], wanted).view
+        except (NotYet, MetricsError) as exc:
+            return View(None, None, str(exc))
+
+
+def is_unscheduled(pod: Pod | None) -> bool:
+    """Whether a pod waits for a node to take it."""
+    return pod is not None and pod.unscheduled and not pod.terminating
+
+
+def _together(views: t.Mapping[str, View]) -> View:
+    """The latest that several have seen, and all their problems."""
+    return View(
+        max((view.slot for view in views.values() if view.slot is not None), default=None),
+        max((view.head for view in views.values() if view.head is not None), default=None),
+        ". ".join(f"{name}: {view.problem}" for name, view in views.items() if view.problem),
+    )

@@ -40,6 +40,7 @@ _DECIDED = (
     ("beacon", "fallbackWeb3Providers"),
     ("beacon", "jwtSecretName"),
     ("beacon", "checkpointSyncUrl"),
+    ("additionalBeacons",),
 )
 #: The same of each client, and of what is common to all clients.
 _CLIENT = (
@@ -70,6 +71,7 @@ _SAYS = {
     "fallbackWeb3Providers": "prysm_execution_endpoints",
     "jwtSecretName": "prysm_jwt_secret",
     "checkpointSyncUrl": "prysm_checkpoint_sync_url",
+    "additionalBeacons": "prysm_beacon_nodes and prysm_execution_endpoints",
     "dataVolumePath": "data_dir in prysm_validators",
     "walletVolumePath": "wallet_dir in prysm_validators",
     "name": "name in prysm_validators",
@@ -157,6 +159,10 @@ def places(values: Json) -> list[Place]:
     beacon = str(_at(values, ("beacon", "dataVolumePath")) or "/data/prysm/beacon")
     return [
         Place("beacon.dataVolumePath", beacon),
+        *(
+            Place(f"additionalBeacons.{index}.dataVolumePath", str(entry.get("dataVolumePath") or ""))
+            for index, entry in enumerate(values.get("additionalBeacons") or [])
+        ),
         *(
             Place(f"validators.{name}.{field}", str(entry.get(field) or ""))
             for name, entry in clients(values).items()

@@ -198,8 +198,9 @@ def _pods(pods: Reading) -> list[Report]:
     ]
 
 
-def _beacon(seen: Reading, problems: list[str]) -> Report:
+def _beacon(name: str, seen: Reading, problems: list[str]) -> Report:
     found = {
+        "name": name,
         "ready": seen.get("ready", False),
         "problem": seen.get("problem", seen.get("msg", "")) if seen else "not read",
         "version": seen.get("version", ""),
@@ -207,7 +208,7 @@ def _beacon(seen: Reading, problems: list[str]) -> Report:
         "node": seen.get("node", ""),
     }
     if not found["ready"]:
-        problems.append(f"beacon: {found['problem']}")
+        problems.append(f"{name}: {found['problem']}")
     return found
 
 
@@ -285,7 +286,8 @@ def site_status(readings: Reading, clients: t.Iterable[Reading]) -> Report:
     report["voters"] = _voters(cluster, len(control_planes), problems)
     problems += _tunnels(cluster)
     report["pods"] = _pods(below(prysm, "pods"))
-    report["beacon"] = _beacon(below(prysm, "beacon"), problems)
+    beacons = below(prysm, "beacons") or {"beacon": {}}
+    report["beacons"] = [_beacon(name, below(beacons, name), problems) for name in beacons]
     seen = below(prysm, "duties", "clients")
     standby = bool(below(prysm, "release", "values", "standby").get("enabled"))
     report["clients"] = [_client(one, storage, below(seen, one["name"]), standby, problems) for one in clients]

@@ -131,6 +131,9 @@ func (cl *client) waitForBeacon(ctx context.Context) bool {
 			return true
 		default:
 			failed = 0
+			if st.Started && !st.Synced {
+				cl.beacons.unsynced()
+			}
 		}
 		if say != told {
 			log.Warn(cl.prefix, say)

@@ -110,7 +110,7 @@ def test_no_name_on_disk_is_written_a_second_time(name: str) -> None:
 def test_a_beacon_node_begins_anew_without_any_of_its_own() -> None:
     tasks = (ROOT / "roles/prysm_helm/tasks/before_release.yml").read_text(encoding="utf-8")
     assert _beacon_database.PLACE.split("/")[0] == _data_dir.BEACON_DATABASE
-    assert f"loop: [{', '.join((_data_dir.BEACON_DATABASE, *_data_dir.BEACON_STORES))}]" in tasks
+    assert f"product({[_data_dir.BEACON_DATABASE, *_data_dir.BEACON_STORES]})" in tasks
 
 
 def test_the_guard_has_the_same_names() -> None:

@@ -288,10 +288,10 @@ def test_what_has_to_become_of_each_client() -> None:
     }
     before = {"validators": {"well": {}, "stale": {}, "stopped": None}}
     well, stale, stopped, fresh = listed
-    assert _release.clients_by_state(listed, workloads, before, "beacon") == (
+    assert _release.clients_by_state(listed, workloads, before, ["beacon"]) == (
         [stale, stopped], [well, fresh], [fresh], ["stopped"], False
     )  # fmt: skip
-    assert _release.clients_by_state(listed, {}, {}, "beacon") == ([], listed, listed, [], False)
+    assert _release.clients_by_state(listed, {}, {}, ["beacon"]) == ([], listed, listed, [], False)
 
 
 @pytest.mark.parametrize(
@@ -304,14 +304,16 @@ def test_what_has_to_become_of_each_client() -> None:
         ({"beacon": {"replicas": 1, "stale": True}}, False),
         ({"beacon": {"replicas": 0, "stale": False}}, False),
         ({"beacon": {}}, False),
+        ({"beacon-2": {"replicas": 1, "stale": True}}, False),
+        ({"beacon-2": {}}, False),
     ],
 )
 def test_a_release_is_steady_while_nothing_is_left_to_do(changes: dict[str, t.Any], steady: bool) -> None:
     right = {"replicas": 1, "stale": False}
-    workloads, before = {"a": right, "beacon": right, **changes}, {"validators": {"a": {}}}
-    assert _release.clients_by_state([{"name": "a"}], workloads, before, "beacon").steady is steady
-    assert not _release.clients_by_state([], workloads, before, "beacon").steady, "without a client"
-    assert not _release.clients_by_state([{"name": "b"}], workloads, before, "beacon").steady, "a new client"
+    workloads, before = {"a": right, "beacon": right, "beacon-2": right, **changes}, {"validators": {"a": {}}}
+    assert _release.clients_by_state([{"name": "a"}], workloads, before, ["beacon", "beacon-2"]).steady is steady
+    assert not _release.clients_by_state([], workloads, before, ["beacon"]).steady, "without a client"
+    assert not _release.clients_by_state([{"name": "b"}], workloads, before, ["beacon"]).steady, "a new client"
 
 
 def test_a_client_has_two_pods_with_a_standby() -> None:

@@ -160,7 +160,7 @@ def test_what_was_signed_is_kept_once_the_duties_are_proved(run: Run) -> None:
 
 def test_without_a_beacon_to_ask_an_advance_is_waited_for(run: Run) -> None:
     script = Script([[a_pod()]], {"validator1-0": [metrics(95), metrics(95), metrics(97)]})
-    assert prove(run, script, beacon="", timeout=60)["proved"] is True
+    assert prove(run, script, beacons=[], timeout=60)["proved"] is True
 
 
 @pytest.mark.parametrize(
@@ -189,6 +189,50 @@ def test_a_beacon_node_that_cannot_get_better_is_not_waited_for(run: Run) -> Non
     pods = [a_pod(), a_pod("beacon-0", started=False, problem="no such image", hopeless=True)]
     result = prove(run, Script([pods], {"validator1-0": [metrics(95)]}), beacon_version="v7.1.6", timeout=3600)
     assert "beacon: no such image" in result["msg"]
+
+
+TWO = {"beacons": ["beacon", "beacon-2"]}
+WAITS = {"started": False, "ready": False, "unscheduled": True, "problem": "not scheduled: no node"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        pytest.param({}, {}, "", id="both"),
+        pytest.param({}, WAITS, "", id="second-waits"),
+        pytest.param(WAITS, {}, "", id="first-waits"),
+        pytest.param(WAITS, WAITS, "beacon: not scheduled", id="both-wait"),
+        pytest.param({}, {"ready": False}, "beacon-2: it runs, but is not Ready", id="second-syncs"),
+        pytest.param({"ready": False}, WAITS, "beacon: it runs, but is not Ready", id="first-syncs"),
+        pytest.param({}, {"image": "registry/beacon:v7.1.5"}, "beacon-2: it runs v7.1.5", id="other-version"),
+        pytest.param({}, {**WAITS, "terminating": True}, "beacon-2: it is being deleted", id="second-ends"),
+    ],
+)
+def test_all_beacon_nodes_are_proved_but_for_one_that_no_node_takes(
+    run: Run, first: dict[str, t.Any], second: dict[str, t.Any], reason: str
+) -> None:
+    pods = [a_pod(), a_pod("beacon-0", **first), a_pod("beacon-2-0", **second)]
+    heads: dict[str, list[str | Exception]] = {
+        "beacon-0": ["beacon_head_slot 100"],
+        "beacon-2-0": ["beacon_head_slot 99"],
+    }
+    result = prove(run, Script([pods], {**heads, "validator1-0": [metrics(95)]}), beacon_version="v7.1.6", **TWO)
+    assert result["proved"] is (reason == "")
+    assert reason in result.get("msg", "")
+
+
+def test_the_head_of_one_beacon_node_will_do(run: Run) -> None:
+    def proof(**heads: int) -> dict[str, t.Any]:
+        texts: dict[str, list[str | Exception]] = {
+            f"{name.replace('_', '-')}-0": [f"beacon_head_slot {head}"] for name, head in heads.items()
+        }
+        return prove(run, Script([[a_pod()]], {**texts, "validator1-0": [metrics(95)]}), **TWO)
+
+    assert proof(beacon=100, beacon_2=10)["head_slot"] == 100
+    assert proof(beacon=10, beacon_2=99)["head_slot"] == 99
+    assert proof(beacon_2=99)["proved"]
+    told = proof(beacon=10, beacon_2=20)["msg"]
+    assert "beacon: the head is at slot 10" in told and "beacon-2: the head is at slot 20" in told
 
 
 @pytest.mark.parametrize(
@@ -236,7 +280,7 @@ def test_a_refusal_to_start_is_not_waited_for(run: Run) -> None:
 
 def test_an_advance_counts_only_within_one_process(run: Run) -> None:
     script = Script([[a_pod()], [a_pod(uid="u2")]], {"validator1-0": [metrics(95), metrics(97)]})
-    assert prove(run, script, beacon="")["failed"] is True
+    assert prove(run, script, beacons=[])["failed"] is True
 
 
 def test_nothing_expected_is_nothing_proved(run: Run) -> None:
@@ -306,6 +350,17 @@ def test_a_key_in_the_address_of_an_execution_client_is_not_told(run: Run, secre
     script.unhealthy = f'*execution.Service: ERROR, Post "https://{secret}": dial tcp: no such host'
     told = beacon(run, script)["msg"]
     assert "eth.example" in told and "no such host" in told and "hunter2" not in told
+
+
+def test_a_beacon_that_no_node_takes_will_do_while_another_is_of_use(run: Run) -> None:
+    def look(second: str, **params: t.Any) -> dict[str, t.Any]:
+        script = Script([[a_pod("beacon-0", **WAITS), a_pod("beacon-2-0")]], {"beacon-2-0": [second]})
+        return beacon(run, script, **params)
+
+    result = look(READY, others=["beacon-2"])
+    assert (result["ready"], result["unscheduled"], result["problem"]) == (True, True, "")
+    assert "beacon is not healthy" in look("beacon_head_slot 10", others=["beacon-2"])["msg"]
+    assert "not scheduled" in look(READY)["msg"], "it is not said that there are others"
 
 
 def test_a_missing_image_is_not_waited_for_as_long_as_a_sync(run: Run) -> None:

@@ -158,6 +158,22 @@ limits: {memory: {{ $memory.limit }}}
 {{- end -}}
 
 {{/*
+All beacon nodes, the first of them `beacon`, with what entries leave out filled in. Read it with (fromYaml ...).all.
+*/}}
+{{- define "eth2prysm.beacons" -}}
+{{- $root := . -}}
+{{- $all := list .Values.beacon -}}
+{{- range .Values.additionalBeacons -}}
+{{- $one := omit (deepCopy $root.Values.beacon) "name" "dataVolumePath" "dataExistingClaim" -}}
+{{- range $key, $value := . -}}
+{{- $_ := set $one $key $value -}}
+{{- end -}}
+{{- $all = append $all $one -}}
+{{- end -}}
+{{- dict "all" $all | toYaml -}}
+{{- end -}}
+
+{{/*
 The validators as a map with the defaults filled in, from a map or a list. Read it with fromYaml.
 */}}
 {{- define "eth2prysm.validators" -}}
@@ -315,7 +331,8 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{/*
-What both kinds of pod have in common. (dict root program values arguments name standby)
+What both kinds of pod have in common; no two pods with the labels `apart` on one node.
+(dict root program values arguments standby apart)
 */}}
 {{- define "eth2prysm.podSpec" -}}
 automountServiceAccountToken: false
@@ -336,7 +353,9 @@ nodeSelector:
 {{- $affinity := .values.affinity -}}
 {{- if .standby -}}
 {{- $tolerations = concat (default list $tolerations) (include "eth2prysm.standbyTolerations" . | fromYamlArray) -}}
-{{- $affinity = include "eth2prysm.apart" . | fromYaml -}}
+{{- end -}}
+{{- with .apart -}}
+{{- $affinity = include "eth2prysm.apart" (dict "values" $.values "selector" .) | fromYaml -}}
 {{- end -}}
 {{- with $tolerations }}
 tolerations:
@@ -358,13 +377,12 @@ that signs there goes on, and one that is dead has been succeeded long before.
 {{- end -}}
 
 {{/*
-The affinity of the values, and never two pods of one client on one node. (dict root values name)
+The affinity of the values, and never two pods with the same labels on one node. (dict values selector)
 */}}
 {{- define "eth2prysm.apart" -}}
 {{- $affinity := deepCopy (default dict .values.affinity) -}}
 {{- $anti := deepCopy (default dict $affinity.podAntiAffinity) -}}
-{{- $selector := include "eth2prysm.selector" (list .root .name) | fromYaml -}}
-{{- $term := dict "labelSelector" (dict "matchLabels" $selector) "topologyKey" "kubernetes.io/hostname" -}}
+{{- $term := dict "labelSelector" (dict "matchLabels" .selector) "topologyKey" "kubernetes.io/hostname" -}}
 {{- $required := append (default list $anti.requiredDuringSchedulingIgnoredDuringExecution) $term -}}
 {{- $_ := set $anti "requiredDuringSchedulingIgnoredDuringExecution" $required -}}
 {{- $_ := set $affinity "podAntiAffinity" $anti -}}

@@ -41,24 +41,8 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail (printf "customNetwork is set but network is %s. Set network to custom, or empty customNetwork." $network) -}}
 {{- end -}}
 
-{{- if and .Values.beacon.web3Provider (include "eth2prysm.has" (list . "executionEndpoint")) .Values.beacon.fallbackWeb3Providers -}}
-{{- fail (printf "Prysm %s talks to one execution client only. Remove beacon.fallbackWeb3Providers." .Values.image.version) -}}
-{{- end -}}
-
-{{- /* Before v3.0 a beacon node starts without one, and the tutorial leaves such addresses in. */ -}}
-{{- $asked := dict "beacon.checkpointSyncUrl" .Values.beacon.checkpointSyncUrl "beacon.genesisBeaconApiUrl" .Values.beacon.genesisBeaconApiUrl -}}
-{{- if include "eth2prysm.has" (list . "executionEndpoint") -}}
-{{- $_ := set $asked "beacon.web3Provider" .Values.beacon.web3Provider -}}
-{{- end -}}
-{{- range $field, $url := $asked -}}
-{{- if regexMatch "^https?://([^/@]*@)?(([^/:]*\\.)?localhost|127\\.[0-9.]+|0\\.0\\.0\\.0|\\[::1?\\])\\.?([:/]|$)" (lower $url) -}}
-{{- fail (printf "%s leads to the pod of the beacon node itself. Give the address of the machine, and have the program there listen on it." $field) -}}
-{{- end -}}
-{{- if regexMatch "^https?://[^/]*@" $url -}}
-{{- fail (printf "%s has a user or password in it, which everybody could read in the arguments of the pod. Leave it out." $field) -}}
-{{- end -}}
-{{- end -}}
-
+{{- $beacons := (include "eth2prysm.beacons" . | fromYaml).all -}}
+{{- include "eth2prysm.checkBeacons" (dict "root" . "beacons" $beacons) -}}
 {{- $type := .Values.persistentVolumeType -}}
 {{- if and (eq $type "nfs") (not .Values.nfs.serverIp) -}}
 {{- fail "persistentVolumeType is nfs but nfs.serverIp is empty." -}}
@@ -71,11 +55,16 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail "nfs.mountOptions must contain nfsvers=4.1 or nfsvers=4.2: before that the lock on validator.db is not kept by the server." -}}
 {{- end -}}
 {{- end -}}
+{{- if and (eq $type "hostPath") (gt (len $beacons) 1) -}}
+{{- fail "persistentVolumeType is hostPath, which has one node, and two beacon nodes never run on one node. Empty additionalBeacons." -}}
+{{- end -}}
 {{- if and (eq $type "hostPath") (not .Values.hostPath.node) -}}
 {{- fail "persistentVolumeType is hostPath but hostPath.node is empty. On any other node the same path is an empty directory: validators would start there without their history." -}}
 {{- end -}}
-{{- if and (eq $type "existingClaim") (not .Values.beacon.dataExistingClaim) -}}
-{{- fail "persistentVolumeType is existingClaim but beacon.dataExistingClaim is empty." -}}
+{{- range $beacons -}}
+{{- if and (eq $type "existingClaim") (not .dataExistingClaim) -}}
+{{- fail (printf "persistentVolumeType is existingClaim but %s.dataExistingClaim is empty." .name) -}}
+{{- end -}}
 {{- end -}}
 
 {{- if .Values.standby.enabled -}}
@@ -94,8 +83,6 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- fail (printf "files/versions.yaml does not say where the programs of Prysm %s are (entrypoints)." .Values.image.version) -}}
 {{- end -}}
 
-{{- include "eth2prysm.name" (list "beacon.name" .Values.beacon.name) -}}
-{{- include "eth2prysm.checkArgs" (list . "beacon.extraArgs" "beacon" .Values.beacon.extraArgs) -}}
 {{- include "eth2prysm.checkEmergency" (list . "beacon") -}}
 {{- include "eth2prysm.checkEmergency" (list . "validator") -}}
 {{- include "eth2prysm.checkArgs" (list . "validatorDefaults.extraArgs" "validator" .Values.validatorDefaults.extraArgs) -}}
@@ -105,8 +92,10 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- range $name, $validator := $validators -}}
 {{- $where := printf "validators.%s" $name -}}
 {{- include "eth2prysm.name" (list $where $name) -}}
-{{- if eq $name $root.Values.beacon.name -}}
+{{- range $beacons -}}
+{{- if eq $name .name -}}
 {{- fail (printf "%s has the beacon's name." $where) -}}
+{{- end -}}
 {{- end -}}
 {{- if hasKey $validator "walletPassword" -}}
 {{- fail (printf "%s.walletPassword: a password in the values ends up in the release, in its history and in shell histories. Create a Secret with the key password outside of the release and name it in walletPasswordSecretName." $where) -}}
@@ -135,7 +124,51 @@ Refusals. Each says what is wrong, why it matters, and what to do.
 {{- include "eth2prysm.checkArgs" (list $root (printf "%s.extraArgs" $where) "validator" $validator.extraArgs) -}}
 {{- end -}}
 
-{{- include "eth2prysm.checkPlaces" (dict "root" . "validators" $validators) -}}
+{{- include "eth2prysm.checkPlaces" (dict "root" . "beacons" $beacons "validators" $validators) -}}
+{{- end -}}
+
+{{/*
+Beacon nodes: what each asks of others, its arguments, and that no two are in each other's way. (dict root beacons)
+*/}}
+{{- define "eth2prysm.checkBeacons" -}}
+{{- $root := .root -}}
+{{- $merged := include "eth2prysm.has" (list $root "executionEndpoint") -}}
+{{- $names := list -}}
+{{- $ports := dict -}}
+{{- range $index, $beacon := .beacons -}}
+{{- $where := ternary "beacon" (printf "additionalBeacons.%d" (sub $index 1)) (eq $index 0) -}}
+{{- include "eth2prysm.name" (list (printf "%s.name" $where) $beacon.name) -}}
+{{- if has $beacon.name $names -}}
+{{- fail (printf "%s.name: two beacon nodes are named %s. Names are pods, so each can be used once." $where $beacon.name) -}}
+{{- end -}}
+{{- $names = append $names $beacon.name -}}
+{{- if and $beacon.web3Provider $merged $beacon.fallbackWeb3Providers -}}
+{{- fail (printf "Prysm %s talks to one execution client only. Remove %s.fallbackWeb3Providers." $root.Values.image.version $where) -}}
+{{- end -}}
+{{- /* Before v3.0 a beacon node starts without one, and the tutorial leaves such addresses in. */ -}}
+{{- $asked := dict (printf "%s.checkpointSyncUrl" $where) $beacon.checkpointSyncUrl (printf "%s.genesisBeaconApiUrl" $where) $beacon.genesisBeaconApiUrl -}}
+{{- if $merged -}}
+{{- $_ := set $asked (printf "%s.web3Provider" $where) $beacon.web3Provider -}}
+{{- end -}}
+{{- range $field, $url := $asked -}}
+{{- if regexMatch "^https?://([^/@]*@)?(([^/:]*\\.)?localhost|127\\.[0-9.]+|0\\.0\\.0\\.0|\\[::1?\\])\\.?([:/]|$)" (lower $url) -}}
+{{- fail (printf "%s leads to the pod of the beacon node itself. Give the address of the machine, and have the program there listen on it." $field) -}}
+{{- end -}}
+{{- if regexMatch "^https?://[^/]*@" $url -}}
+{{- fail (printf "%s has a user or password in it, which everybody could read in the arguments of the pod. Leave it out." $field) -}}
+{{- end -}}
+{{- end -}}
+{{- include "eth2prysm.checkArgs" (list $root (printf "%s.extraArgs" $where) "beacon" $beacon.extraArgs) -}}
+{{- /* Behind one address the outside knows them by their ports alone. */ -}}
+{{- $quic := include "eth2prysm.has" (list $root "quic") -}}
+{{- range $port := ternary (list (list "p2pTcpPort" "tcp") (list "p2pUdpPort" "udp") (list "p2pQuicPort" "udp")) (list (list "p2pTcpPort" "tcp") (list "p2pUdpPort" "udp")) (ne $quic "") -}}
+{{- $key := printf "%d/%s" (int (index $beacon (first $port))) (last $port) -}}
+{{- if hasKey $ports $key -}}
+{{- fail (printf "%s.%s is %s, which %s has, too. Give each beacon node ports of its own: others find it by them." $where (first $port) $key (get $ports $key)) -}}
+{{- end -}}
+{{- $_ := set $ports $key (printf "%s.%s" $where (first $port)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/*
@@ -148,13 +181,17 @@ A name becomes a StatefulSet, whose pods carry it and a hash in a label of 63 ch
 {{- end -}}
 
 {{/*
-No two volumes may be one place, nor one below another: that would be two signers for one key. (dict root validators)
+No two volumes may be one place, nor one below another: that would be two signers for one key. (dict root beacons validators)
 */}}
 {{- define "eth2prysm.checkPlaces" -}}
 {{- $values := .root.Values -}}
 {{- $type := $values.persistentVolumeType -}}
 {{- $byPath := has $type (list "nfs" "hostPath") -}}
-{{- $volumes := list (dict "where" "beacon.data" "workload" $values.beacon.name "volume" "data" "path" $values.beacon.dataVolumePath "claim" $values.beacon.dataExistingClaim) -}}
+{{- $volumes := list -}}
+{{- range $index, $beacon := .beacons -}}
+{{- $where := ternary "beacon" (printf "additionalBeacons.%d" (sub $index 1)) (eq $index 0) -}}
+{{- $volumes = append $volumes (dict "where" (printf "%s.data" $where) "workload" $beacon.name "volume" "data" "path" $beacon.dataVolumePath "claim" $beacon.dataExistingClaim) -}}
+{{- end -}}
 {{- range $name, $validator := .validators -}}
 {{- $volumes = concat $volumes (list
       (dict "where" (printf "validators.%s.data" $name) "workload" $name "volume" "data" "path" $validator.dataVolumePath "claim" $validator.dataExistingClaim)
