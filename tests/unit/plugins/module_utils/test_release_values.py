@@ -74,6 +74,7 @@ def merged(base: t.Any, over: t.Any) -> t.Any:
         ({"network": "mainnet"}, "prysm_network"),
         ({"beacon": {"web3Provider": "http://172.20.10.99:8551"}}, "set prysm_execution_endpoints instead"),
         ({"beacon": {"fallbackWeb3Providers": ["http://a:8545"]}}, "set prysm_execution_endpoints instead"),
+        ({"additionalBeacons": [{"name": "b", "dataVolumePath": "/b"}]}, "set prysm_beacon_nodes and"),
         ({"beacon": {"jwtSecretName": "other"}}, "set prysm_jwt_secret instead"),
         ({"beacon": {"checkpointSyncUrl": "https://other.example"}}, "set prysm_checkpoint_sync_url instead"),
         ({"beacon": {"dataVolumePath": "/data/prysm/validator1"}}, "are both /data/prysm/validator1"),
