@@ -110,6 +110,15 @@ class Beacons:
                 return views[name]
         return _together(views)
 
+    def clock(self) -> tuple[_chain.Clock | None, str]:
+        """The chain's clock, of the first beacon node that tells it, or why there is none."""
+        why = "there is no beacon node to ask"
+        for chain in self._chains.values():
+            clock, why = chain.clock()
+            if clock is not None:
+                return clock, ""
+        return None, why
+
     def all(self, pods: t.Mapping[str, Pod], wanted: str) -> View:
         """The chain as they have it, where all of them are of use at a version; else why one is not.
 

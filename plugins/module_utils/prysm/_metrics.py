@@ -41,8 +41,8 @@ WAITS_FOR = {
 # Keys whose duties are over. A slashed key has none either, and waits for its exit.
 FINISHED = {"SLASHING": "it is slashed", "EXITED": "it has exited"}
 
-# An exiting key has duties until its exit.
-_ON_DUTY = ("ACTIVE", "EXITING")
+# Keys with duties. An exiting key has them until its exit.
+ON_DUTY = ("ACTIVE", "EXITING")
 
 # What Prysm gives as the index of a key that is not in the chain's state. From v5.2.0 on this sample stays, with the
 # status of then, beside the one with the real index.
@@ -136,7 +136,7 @@ def _index(sample: Sample) -> int | None:
 def _of_one_key(statuses: t.Sequence[tuple[int | None, str]]) -> str:
     """The status that counts: one with a real index before one without, and of those one that has duties."""
     real = [name for index, name in statuses if index != _NO_INDEX] or [name for _unused, name in statuses]
-    return next((name for name in real if name in _ON_DUTY), real[-1])
+    return next((name for name in real if name in ON_DUTY), real[-1])
 
 
 def duties(text: str) -> Duties:
@@ -195,7 +195,7 @@ def judge(
         return Verdict("waiting" if accept_pending else "missing", words)
     if key.status in FINISHED:
         return Verdict("finished", f"status {key.status}: {FINISHED[key.status]}")
-    if key.status not in _ON_DUTY:
+    if key.status not in ON_DUTY:
         return Verdict("missing", f"{key.status}, which is not a status known here")
     last = key.last_attested_slot
     if last is None or last <= 0:
