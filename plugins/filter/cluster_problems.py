@@ -15,7 +15,7 @@ author:
   - eth2xk8s maintainers (@eth2xk8s)
 options:
   _input:
-    description: What M(kubernetes.core.k8s_info) returned for the nodes.
+    description: What M(eth2xk8s.staking.cluster_nodes_info) returned for the nodes.
     type: dict
     required: true
   host:

@@ -275,11 +275,11 @@ def of_cluster(nodes: Seen, host: str, kubeconfig: str, context: str, binary: st
     found = []
     if not kubeconfig.startswith("/"):
         found.append(f"prysm_kubeconfig must be an absolute path of its kubeconfig on {host}")
-    elif "resources" not in nodes:
+    elif "nodes" not in nodes:
         which = f"{kubeconfig} and the context {context}" if context else kubeconfig
         reason = (str(nodes.get("msg") or "").splitlines() or ["no answer"])[0]
         found.append(f"with {which} its nodes cannot be read: {reason}")
-    elif not nodes["resources"]:
+    elif not nodes["nodes"]:
         found.append("it has no nodes")
     if not _HELM.match(helm.get("stdout") or ""):
         said = helm.get("stderr") or helm.get("msg") or "no answer"

@@ -155,7 +155,7 @@ def test_a_port_that_is_taken(tmp_path: Path, protocol: str, state: str, family:
 
 
 KUBECONFIG = "/root/.kube/config"
-ONE_NODE: dict[str, t.Any] = {"resources": [{}]}
+ONE_NODE: dict[str, t.Any] = {"nodes": ["worker"]}
 HELM = {"stdout": "v3.20.2+g8fb76d6"}
 
 
@@ -176,16 +176,14 @@ HELM = {"stdout": "v3.20.2+g8fb76d6"}
         pytest.param(
             {"msg": ""}, {"context": "a"}, ["and the context a its nodes cannot be read: no answer"], id="silent"
         ),
-        pytest.param({"resources": []}, {}, ["it has no nodes"], id="empty"),
+        pytest.param({"nodes": []}, {}, ["it has no nodes"], id="empty"),
         pytest.param(
             ONE_NODE,
             {"helm": {"stdout": "v2.17.0", "stderr": ""}},
             ["(prysm_helm_binary: helm): no answer"],
             id="helm-2",
         ),
-        pytest.param(
-            {"resources": []}, {"helm": {"msg": "No such file"}}, ["it has no nodes", "No such file"], id="both"
-        ),
+        pytest.param({"nodes": []}, {"helm": {"msg": "No such file"}}, ["it has no nodes", "No such file"], id="both"),
     ],
 )
 def test_why_a_cluster_of_others_cannot_be_used(
