@@ -910,6 +910,12 @@ def hollow(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 # What it answers says that the machine was reached.
                 seen = {"prysm_helm_machine_seen": {"time": "{{ now().timestamp() | int }}"}}
                 tasks.append({"name": "Answer", "ansible.builtin.set_fact": seen})
+            if path.stem == "question":
+                # It makes known what the role looks at: nothing here.
+                known: dict[str, t.Any] = {f"{role.name}_question": {}}
+                known.update({"nfs_server": {"nfs_server_client_question": {}}}.get(role.name, {}))
+                known.update({"firewall": {"firewall_p2p_ports": []}}.get(role.name, {}))
+                tasks.append({"name": "Make it known", "ansible.builtin.set_fact": known})
             if path.stem == "main":
                 tasks = load(path)
                 for task in tasks:
