@@ -122,7 +122,8 @@ def test_its_storage_class_has_volumes_and_the_wallets_are_filled(lab: Lab, own:
     server = "172.20.10.10"
     names = ["beacon", *(f"{client}-{what}" for client in CLIENTS for what in ("data", "wallet"))]
     made = " ".join(f"{OWN}/{name}" for name in names)
-    lab.on("nfs", f"sudo install -d -m 0700 -o 1001 -g 2000 {OWN} {made}")
+    # A node's root is nobody on the server, and has to get past this one.
+    lab.on("nfs", f"sudo install -d -m 0711 -o 1001 -g 2000 {OWN} && sudo install -d -m 0700 -o 1001 -g 2000 {made}")
     site = {entry["name"]: entry for entry in validators()}
     for client in CLIENTS:
         wanted = {
