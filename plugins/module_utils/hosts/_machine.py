@@ -96,7 +96,7 @@ def _file(content: str, mode: str = "0644") -> dict[str, t.Any]:
 
 def unlike(files: t.Mapping[str, str], seen: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
     """Those of the files (content by path) that look() has not found as they should be, readable by all."""
-    return [path for path, content in files.items() if seen.get(path) != _file(content)]
+    return service_differing({"files": files}, {"paths": seen})
 
 
 def service_differing(wanted: t.Mapping[str, t.Any], machine: t.Mapping[str, t.Any]) -> list[str]:

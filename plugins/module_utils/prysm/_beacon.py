@@ -125,11 +125,9 @@ class Beacons:
         One that no node takes is left out, where another one is of use: they are never on one node.
         """
         views = {name: self._one(name, pods.get(f"{name}-0"), wanted) for name in self._chains}
-        of_use = {name: view for name, view in views.items() if not view.problem}
-        waiting = [name for name in views if name not in of_use and is_unscheduled(pods.get(f"{name}-0"))]
-        if of_use and len(of_use) + len(waiting) == len(views):
-            return _together(of_use)
-        return _together({name: view for name, view in views.items() if view.problem and name not in waiting} or views)
+        if all(view.problem for view in views.values()):
+            return _together(views)
+        return _together({name: view for name, view in views.items() if not is_unscheduled(pods.get(f"{name}-0"))})
 
     def _one(self, name: str, pod: Pod | None, wanted: str) -> View:
         problem = not_running(pod, f"{name}-0")

@@ -158,14 +158,16 @@ limits: {memory: {{ $memory.limit }}}
 {{- end -}}
 
 {{/*
-All beacon nodes, the first of them `beacon`, with what entries leave out filled in. Read it with (fromYaml ...).all.
+All beacon nodes, the first of them `beacon`, with what entries leave out filled in, and `where` each stands in the
+values. Read it with (fromYaml ...).all.
 */}}
 {{- define "eth2prysm.beacons" -}}
 {{- $root := . -}}
-{{- $all := list .Values.beacon -}}
-{{- range .Values.additionalBeacons -}}
+{{- $all := list (set (deepCopy .Values.beacon) "where" "beacon") -}}
+{{- range $index, $entry := .Values.additionalBeacons -}}
 {{- $one := omit (deepCopy $root.Values.beacon) "name" "dataVolumePath" "dataExistingClaim" -}}
-{{- range $key, $value := . -}}
+{{- $_ := set $one "where" (printf "additionalBeacons.%d" $index) -}}
+{{- range $key, $value := $entry -}}
 {{- $_ := set $one $key $value -}}
 {{- end -}}
 {{- $all = append $all $one -}}

@@ -135,8 +135,8 @@ Beacon nodes: what each asks of others, its arguments, and that no two are in ea
 {{- $merged := include "eth2prysm.has" (list $root "executionEndpoint") -}}
 {{- $names := list -}}
 {{- $ports := dict -}}
-{{- range $index, $beacon := .beacons -}}
-{{- $where := ternary "beacon" (printf "additionalBeacons.%d" (sub $index 1)) (eq $index 0) -}}
+{{- range $beacon := .beacons -}}
+{{- $where := $beacon.where -}}
 {{- include "eth2prysm.name" (list (printf "%s.name" $where) $beacon.name) -}}
 {{- if has $beacon.name $names -}}
 {{- fail (printf "%s.name: two beacon nodes are named %s. Names are pods, so each can be used once." $where $beacon.name) -}}
@@ -188,9 +188,8 @@ No two volumes may be one place, nor one below another: that would be two signer
 {{- $type := $values.persistentVolumeType -}}
 {{- $byPath := has $type (list "nfs" "hostPath") -}}
 {{- $volumes := list -}}
-{{- range $index, $beacon := .beacons -}}
-{{- $where := ternary "beacon" (printf "additionalBeacons.%d" (sub $index 1)) (eq $index 0) -}}
-{{- $volumes = append $volumes (dict "where" (printf "%s.data" $where) "workload" $beacon.name "volume" "data" "path" $beacon.dataVolumePath "claim" $beacon.dataExistingClaim) -}}
+{{- range .beacons -}}
+{{- $volumes = append $volumes (dict "where" (printf "%s.data" .where) "workload" .name "volume" "data" "path" .dataVolumePath "claim" .dataExistingClaim) -}}
 {{- end -}}
 {{- range $name, $validator := .validators -}}
 {{- $volumes = concat $volumes (list
