@@ -489,6 +489,16 @@ def test_no_variable_of_a_role_is_also_what_a_task_leaves(role: Path) -> None:
     assert sorted(left & set(load(role / "vars/main.yml"))) == []
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_variable_of_a_role_is_also_what_a_loop_gives(role: Path) -> None:
+    """Ansible warns of it in every run, and the value outside the loop is another one."""
+    known = {name for place in ("defaults", "vars") for name in load(role / place / "main.yml")}
+    given = {
+        name for path in role.glob("tasks/**/*.yml") for name in re.findall(r"\bloop_var: (\w+)", path.read_text())
+    }
+    assert given & known == set()
+
+
 def test_packages_of_module_utils_build_on_each_other() -> None:
     """docs/architecture.md has them in their order: each imports from those above it alone."""
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
