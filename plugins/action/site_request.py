@@ -64,7 +64,6 @@ class ActionModule(ActionBase):
             run=_controller.identify(_controller.controller_pid())["id"],
             acts=requests["playbooks"][name]["acts"],
             away=self._templar.template(task_vars.get(requests["playbooks"][name].get("away", ""), "")),
-            left_out=_site_layout.layout(groups).left_out,
             playbooks=os.path.join(ROOT, "playbooks"),
             warnings=_requests.resembling(stored, own, ours, requests),
         )

@@ -12,7 +12,7 @@ description:
   - Reads the groups of an inventory. A machine in the group C(helm_client) says that the cluster is there already, and
     that this machine reaches it with a kubeconfig; without one the site is built on MicroK8s.
   - This is the one place that knows providers of clusters and their paths.
-positional: away
+positional: away, because
 options:
   _input:
     description: The groups of the inventory, C(groups).
@@ -20,6 +20,10 @@ options:
     required: true
   away:
     description: A node that is gone, and does nothing. One that is not in the inventory changes nothing.
+    type: str
+    default: ""
+  because:
+    description: Why storage that nothing is proved of will do, in the operator's words; V(left_out) repeats it.
     type: str
     default: ""
 """
@@ -48,9 +52,9 @@ import typing as t
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.site import _site_layout
 
 
-def site_layout(groups: dict[str, list[str]], away: str = "") -> dict[str, t.Any]:
+def site_layout(groups: dict[str, list[str]], away: str = "", because: str = "") -> dict[str, t.Any]:
     """The layout, see the documentation."""
-    return _site_layout.layout(groups, away)._asdict()
+    return _site_layout.layout(groups, away, because)._asdict()
 
 
 class FilterModule:

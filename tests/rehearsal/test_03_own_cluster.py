@@ -24,7 +24,7 @@ from .conftest import Lab, Play, validators
 pytestmark = pytest.mark.by_hand
 MACHINES = ("-i", "inventory/testnet", "-i", "inventory/lab")
 CLIENTS = ("validator1", "validator2")
-SENTENCE = "the volumes of this class are on the lab's NFS server, and nobody forces a pod"
+SENTENCE = "the volumes of this class are on the NFS server of the lab, and nobody forces a pod"
 OWN = "/data/prysm/own"
 
 

@@ -108,8 +108,8 @@ def _remaining(groups: Groups, away: str) -> Groups:
     return {name: [host for host in hosts if host != away] for name, hosts in groups.items()} if away else groups
 
 
-def layout(groups: Groups, away: str = "") -> Layout:
-    """Which machine does what, while a node is away."""
+def layout(groups: Groups, away: str = "", because: str = "") -> Layout:
+    """Which machine does what, while a node is away. `because` says why storage without proofs will do."""
     everyone, groups = groups, _remaining(groups, away)
     name = provider_of(groups)
     provider = PROVIDERS[name]
@@ -133,12 +133,12 @@ def layout(groups: Groups, away: str = "") -> Layout:
         members=list(everyone.get(provider.nodes[0]) or []) if provider.built else [],
         control_planes=list(groups.get("control_plane") or []) if provider.built else [],
         prepared=list(groups.get("site") or []) if provider.built else [nfs] if nfs else [],
-        left_out=[] if provider.built else _left_out(nfs, storage, client),
+        left_out=[] if provider.built else _left_out(nfs, storage, client, because),
         away=away,
     )
 
 
-def _left_out(nfs: str, storage: str, client: str) -> list[str]:
+def _left_out(nfs: str, storage: str, client: str, because: str) -> list[str]:
     found = [
         "the cluster: it is yours, so MicroK8s is not installed, and its nodes are not prepared",
         "the clocks and the disks of its nodes: nothing of this run has looked at them",
@@ -147,6 +147,7 @@ def _left_out(nfs: str, storage: str, client: str) -> list[str]:
         found.append(
             "the NFS server: the storage is yours, so nothing proves that it keeps the locks of a node until that "
             "node is gone; what clients sign goes on record at each run only"
+            + (f" (you say why that will do: {because})" if because else "")
         )
     if not storage:
         found.append(

@@ -87,6 +87,7 @@ def test_a_cluster_that_is_there(groups: t.Any, storage: str, keys_on: str, lock
     assert "MicroK8s is not installed" in said
     assert ("keeps the locks" in said) == (not site.nfs)
     assert ("no run compares" in said) == ("filled by you" in said) == (not storage)
+    assert ("nobody forces a pod" in " ".join(layout(groups, because="nobody forces a pod").left_out)) == (not site.nfs)
 
 
 @pytest.mark.parametrize("groups", YOURS)
