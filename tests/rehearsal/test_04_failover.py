@@ -24,6 +24,14 @@ def nodes(lab: Lab) -> dict[str, str]:
     }
 
 
+def restarts(lab: Lab) -> dict[str, int]:
+    """Pod of the site -> how often its containers have started again."""
+    return {
+        pod["metadata"]["name"]: sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
+        for pod in lab.kubectl("get pods -n prysm -l app.kubernetes.io/name=eth2prysm")["items"]
+    }
+
+
 def to_worker(lab: Lab) -> None:
     """All that signs runs on the worker, which is what its name says."""
     lab.play("playbooks/drain.yml", "-e", "node=master")
@@ -95,6 +103,31 @@ def test_a_frozen_node_signs_nothing_when_it_thaws(lab: Lab) -> None:
     time.sleep(60)
     assert lab.judge()["offences"] == []
     assert set(nodes(lab).values()) == {"master"}
+    lab.wait("worker is Ready", lambda: lab.nodes_ready()["worker"], seconds=180)
+    lab.play(*REJOIN)
+    lab.all_sign_on()
+
+
+def test_clients_on_another_node_find_the_beacon_node_again(lab: Lab) -> None:
+    """Their connections lead to a node that is gone, and nothing tells them."""
+    to_worker(lab)
+    lab.on("master", "sudo /snap/bin/microk8s kubectl cordon worker")
+    lab.on("master", "sudo /snap/bin/microk8s kubectl delete pod -n prysm validator1-0 validator2-0")
+    lab.wait(
+        "both are on master", lambda: {nodes(lab).get(f"validator{n}-0") for n in (1, 2)} == {"master"}, seconds=60
+    )
+    lab.on("master", "sudo /snap/bin/microk8s kubectl uncordon worker")
+    assert nodes(lab)["beacon-0"] == "worker"
+    lab.all_sign_on(seconds=120)
+    before = restarts(lab)
+    begun = time.monotonic()
+    lab.fault("power-cut", "worker")
+    lab.play(*FAILOVER)
+    lab.all_sign_on(seconds=120)
+    print(f"every key signs again {time.monotonic() - begun:.0f} s after the power cut")
+    after = restarts(lab)
+    assert all(after[name] > before[name] for name in ("validator1-0", "validator2-0")), (before, after)
+    lab.power_on("worker")
     lab.wait("worker is Ready", lambda: lab.nodes_ready()["worker"], seconds=180)
     lab.play(*REJOIN)
     lab.all_sign_on()

@@ -299,6 +299,18 @@ def test_a_pod_that_waits_for_the_lock_is_neither_killed_nor_ready() -> None:
 
 
 @needs_helm
+def test_a_client_starts_anew_when_its_beacon_node_is_silent() -> None:
+    objects = render()
+    beacon, client = (pod(objects, name)["containers"][0] for name in ("beacon", "validator1"))
+    assert "tcpSocket" in beacon["livenessProbe"]
+    probe = client["livenessProbe"]
+    assert probe["exec"]["command"] == ["/guard-bin/busybox", "sh", "/guard/connections.sh"]
+    # A node is lost after 40 s; what restarts sooner may find the same dead address again.
+    assert 20 <= probe["periodSeconds"] * probe["failureThreshold"] <= 40
+    assert "connections.sh" in objects["ConfigMap", "eth2prysm-guard"]["data"]
+
+
+@needs_helm
 def test_no_log_is_written_beside_the_database() -> None:
     for version, without in (("v7.1.2", False), ("v7.1.3", True), ("v7.3.1", True)):
         objects = render({"image": {"version": version}, **CUSTOM})

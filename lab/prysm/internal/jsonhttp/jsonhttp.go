@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -16,6 +18,7 @@ import (
 type Client struct {
 	base    string
 	http    *http.Client
+	line    *line  // of New(...).Lasting()
 	Version string // of a validator client, which its beacon is told
 }
 
@@ -28,6 +31,19 @@ func New(base string) *Client {
 		base = "http://" + base
 	}
 	return &Client{base: strings.TrimRight(base, "/"), http: &http.Client{Timeout: 4 * time.Second}}
+}
+
+// Lasting keeps a connection as gRPC does without a keepalive: an answer that does not come in time ends the call and not
+// the connection, and no later call goes out beside it.
+func (c *Client) Lasting() *Client {
+	c.line = &line{}
+	c.http.Transport = &http.Transport{DialContext: c.line.dial, IdleConnTimeout: time.Minute}
+	return c
+}
+
+// Waits says that a call failed because no answer came on a lasting connection.
+func (c *Client) Waits(err error) bool {
+	return c.line != nil && (errors.Is(err, ErrSilent) || os.IsTimeout(err) && c.line.isSilent())
 }
 
 // StatusError is an answer that is no success.
@@ -54,6 +70,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	}
 	if c.Version != "" {
 		req.Header.Set(VersionHeader, c.Version)
+	}
+	if err := c.line.wait(ctx, c.http.Timeout); err != nil {
+		return err
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

@@ -35,6 +35,7 @@ func newBeacons(c *cli.Context) *beacons {
 	for _, address := range strings.Split(list, ",") {
 		client := jsonhttp.New(strings.TrimSpace(address))
 		if !rest {
+			client.Lasting()                // no release has a keepalive
 			client.Version = c.Release.Text // over REST no call of another era is missed
 		}
 		b.list = append(b.list, client)
@@ -51,6 +52,7 @@ func (b *beacons) ask(ctx context.Context, method, path string, in, out any) err
 	var st jsonhttp.StatusError
 	switch {
 	case err == nil || ctx.Err() != nil:
+	case b.list[current].Waits(err): // on a connection that is open no release goes on, whatever else it could ask
 	case !errors.As(err, &st) && b.fromTheTop:
 		b.redial(ctx, current)
 	case !errors.As(err, &st) || st.Code == http.StatusServiceUnavailable && b.asksHealth:

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"eth2xk8s/lab/prysm/internal/cli"
@@ -14,15 +15,19 @@ import (
 // node is a beacon of which a test says how it answers.
 type node struct {
 	*httptest.Server
-	code  int
-	asked int
+	code    int
+	asked   atomic.Int32
+	silence chan struct{} // until then it does not answer
 }
 
 func newNode(t *testing.T) *node {
 	n := &node{code: http.StatusOK}
 	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, "/status") {
-			n.asked++
+			n.asked.Add(1)
+		}
+		if n.silence != nil {
+			<-n.silence
 		}
 		w.WriteHeader(n.code)
 	}))
@@ -56,8 +61,8 @@ func TestABeaconThatIsGoneIsLeft(t *testing.T) {
 		asks(t, b, 1)
 		first.Close()
 		asks(t, b, 2)
-		if first.asked != 1 || second.asked != 1 {
-			t.Fatal(release, first.asked, second.asked)
+		if first.asked.Load() != 1 || second.asked.Load() != 1 {
+			t.Fatal(release, first.asked.Load(), second.asked.Load())
 		}
 	}
 }
@@ -68,8 +73,8 @@ func TestABeaconThatIsNotSyncedIsLeftFromV713On(t *testing.T) {
 		b := clientOf(t, release, first, second)
 		first.code = http.StatusServiceUnavailable
 		asks(t, b, 2)
-		if (second.asked == 1) != left {
-			t.Fatal(release, first.asked, second.asked)
+		if (second.asked.Load() == 1) != left {
+			t.Fatal(release, first.asked.Load(), second.asked.Load())
 		}
 	}
 }
@@ -80,8 +85,22 @@ func TestAClientStaysWithTheBeaconItHas(t *testing.T) {
 		b := clientOf(t, release, first, second)
 		b.current = 1
 		asks(t, b, 3)
-		if first.asked != 0 || second.asked != 3 {
-			t.Fatal(release, first.asked, second.asked)
+		if first.asked.Load() != 0 || second.asked.Load() != 3 {
+			t.Fatal(release, first.asked.Load(), second.asked.Load())
 		}
+	}
+}
+
+func TestABeaconThatFallsSilentIsWaitedFor(t *testing.T) {
+	for _, release := range []string{"v6.1.4", "v7.1.6"} {
+		silence := make(chan struct{})
+		first, second := newNode(t), newNode(t)
+		first.silence = silence
+		b := clientOf(t, release, first, second)
+		asks(t, b, 2)
+		if first.asked.Load() != 1 || second.asked.Load() != 0 {
+			t.Fatal(release, first.asked.Load(), second.asked.Load())
+		}
+		close(silence)
 	}
 }
