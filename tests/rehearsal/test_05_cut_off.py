@@ -2,8 +2,9 @@
 
 An operation is run once as a whole, to see which of its tasks change something; then it is killed in some of them, and
 run again. Every day ten of them, chosen by the day, in one operation and its way back. Before a release two of each
-operation, about 90 minutes; CUT_OFF=all tries every one, CUT_OFF=drain,move_key all of those operations, so that
-several machines can share the work. What was tried is printed, as a part of what there is.
+operation, about 90 minutes. CUT_OFF=drain,move_key tries every place of those operations, CUT_OFF=all of all: the run
+that goes on after one place is cut off in the next, until one ends. What was tried is printed, as a part of what there
+is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import random
 import re
 import time
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -92,11 +93,11 @@ def changes(output: str) -> list[Place]:
     return found
 
 
-def cut_off(place: Place, words: tuple[str, ...], seconds: float) -> bool:
-    """Run a playbook and kill it in a task; whether it came there."""
+def cut_off(place: Place, words: tuple[str, ...], seconds: float) -> tuple[bool, str]:
+    """Run a playbook and kill it in a task; whether it came there, and its output."""
     task, times = place
     seen = itertools.count(1)
-    return killed_when(lambda line: line.startswith(f"TASK [{task}]") and next(seen) == times, seconds, *words)[0]
+    return killed_when(lambda line: line.startswith(f"TASK [{task}]") and next(seen) == times, seconds, *words)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def finish(lab: Lab, words: tuple[str, ...], place: Place | None) -> None:
     """Cut a run off in a place, unless there is none, and let the same command finish it."""
     if place is not None:
         print(f"{words[0]} {place}", flush=True)
-        assert cut_off(place, words, CHANCE.uniform(0.2, 2)), f"the run never came to {place}"
+        assert cut_off(place, words, CHANCE.uniform(0.2, 2))[0], f"the run never came to {place}"
         time.sleep(3)
         assert lab.judge()["offences"] == [], place
     finished = lab.play(*words, check=False)
@@ -154,13 +155,35 @@ def test_the_same_command_finishes_it(
     lab.play(*operation.back)
     assert places, "it changes nothing"
     chosen = places if ASKED else sorted(CHANCE.sample(places, min(2, len(places))), key=places.index)
-    after: Callable[[], None] = lambda: lab.all_sign_on(seconds=180)  # noqa: E731
-    for place in chosen:
-        finish(lab, operation.forward, place)
-        if operation.signs:
-            after()
-        again = lab.play(*operation.forward)
-        assert set(again.changed.values()) == {0}, f"after {place}: {again.output[-3000:]}"
-        lab.play(*operation.back)
-        after()
     coverage[name] = f"{len(chosen)} of {len(places)}"
+    left = list(chosen)
+    while left:
+        place = left[0]
+        if ASKED:
+            left = cut_off_in_turn(lab, operation.forward, left)
+        else:
+            left.pop(0)
+            finish(lab, operation.forward, place)
+        if operation.signs:
+            lab.all_sign_on(seconds=180)
+        again = lab.play(*operation.forward)
+        assert set(again.changed.values()) == {0}, f"from {place} on: {again.output[-3000:]}"
+        lab.play(*operation.back)
+        lab.all_sign_on(seconds=180)
+
+
+def cut_off_in_turn(lab: Lab, words: tuple[str, ...], places: list[Place]) -> list[Place]:
+    """Each run goes on where the last was cut off, and is cut off in the next place. Those it did not come to."""
+    left = list(places)
+    while left:
+        print(f"{words[0]} {left[0]}", flush=True)
+        came, output = cut_off(left[0], words, CHANCE.uniform(0.2, 2))
+        if not came:
+            assert not re.search(r"^\S+ .*(failed|unreachable)=[1-9]|^ERROR", output, re.M), output[-6000:]
+            break
+        left.pop(0)
+        time.sleep(3)
+        assert lab.judge()["offences"] == []
+    assert left != places, f"no run came to {left[0]}"
+    finish(lab, words, None)
+    return left
