@@ -108,6 +108,21 @@ def test_a_frozen_node_signs_nothing_when_it_thaws(lab: Lab) -> None:
     lab.all_sign_on()
 
 
+def test_a_client_starts_again_without_the_clusters_dns(lab: Lab) -> None:
+    kubectl = "sudo /snap/bin/microk8s kubectl"
+    hosts = lab.on("master", f"{kubectl} exec -n prysm validator1-0 -c validator -- /guard-bin/busybox cat /etc/hosts")
+    address = lab.kubectl("get service -n prysm beacon-service")["spec"]["clusterIP"]
+    assert f"{address} beacon-service" in hosts
+    lab.on("master", f"{kubectl} scale -n kube-system deployment coredns --replicas=0")
+    lab.wait("no DNS", lambda: not lab.kubectl("get pods -n kube-system -l k8s-app=kube-dns")["items"], seconds=90)
+    before = restarts(lab)["validator1-0"]
+    lab.on("master", f"{kubectl} exec -n prysm validator1-0 -c validator -- /guard-bin/busybox kill 1")
+    lab.wait("it has started again", lambda: restarts(lab)["validator1-0"] > before, seconds=60)
+    lab.all_sign_on(seconds=120)
+    lab.on("master", f"{kubectl} scale -n kube-system deployment coredns --replicas=1")
+    assert set(lab.play("site.yml").changed.values()) == {0}
+
+
 def test_clients_on_another_node_find_the_beacon_node_again(lab: Lab) -> None:
     """Their connections lead to a node that is gone, and nothing tells them."""
     to_worker(lab)

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from .test_chart import BASE, args, client, needs_helm, refusal, render
+from .test_chart import BASE, args, client, needs_helm, pod, refusal, render
 
 pytestmark = needs_helm
 SECOND: dict[str, t.Any] = {
@@ -68,6 +68,16 @@ def test_clients_are_given_both_and_reach_only_one_that_is_synced() -> None:
     assert {(one["protocol"], one["port"]) for one in opened} == {
         ("TCP", 13000), ("UDP", 12000), ("UDP", 13000), ("TCP", 13001), ("UDP", 12001), ("UDP", 13001), ("TCP", 8080),
     }  # fmt: skip
+
+
+def test_a_client_finds_them_without_the_clusters_dns() -> None:
+    objects = render(two())
+    spec = pod(objects, "validator1")
+    (first,), (second,) = spec["initContainers"], spec["containers"]
+    assert {"name": "GUARD_HOSTS", "value": "beacon-service beacon-2-service"} in first["env"]
+    hosts = {"name": "guard-bin", "mountPath": "/etc/hosts", "subPath": "hosts", "readOnly": True}
+    assert hosts in second["volumeMounts"]
+    assert hosts not in pod(objects, "beacon")["containers"][0]["volumeMounts"]
 
 
 @pytest.mark.parametrize(

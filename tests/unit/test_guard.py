@@ -904,13 +904,18 @@ def a_static_flock(root: Path) -> Path:
     return made
 
 
+def static_flock(tools: Path, made: Path) -> None:
+    """A busybox without flock gets a static one beside it."""
+    if (tools / "flock").resolve().name != "busybox":
+        (tools / "flock").unlink()
+        a_static_flock(made).rename(tools / "flock")
+
+
 @pytest.mark.skipif(not BUSYBOX, reason="no static busybox: set BUSYBOX, or install busybox-static")
 def test_a_static_busybox_is_all_that_a_start_needs(tmp_path: Path) -> None:
     with a_place("busybox") as place:
         tools = own_copy(place)
-        if (tools / "flock").resolve().name != "busybox":
-            (tools / "flock").unlink()
-            a_static_flock(tmp_path).rename(tools / "flock")
+        static_flock(tools, tmp_path)
         into = place.root / "guard-bin"
         into.mkdir()
         place.own(into)
@@ -924,6 +929,52 @@ def test_a_static_busybox_is_all_that_a_start_needs(tmp_path: Path) -> None:
         assert (code, "Prysm runs" in out) == (0, True), out
         place.database(database(90))
         assert place.run(*PROGRAM)[0] == 1
+
+
+SERVER = "Server:\t\t10.152.183.10\nAddress:\t10.152.183.10:53\n\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        pytest.param(f"{SERVER}Name:\tNAME\nAddress: 10.152.183.44\n", ["10.152.183.44 beacon-service"], id="one"),
+        pytest.param(
+            f"{SERVER}Name:\tNAME\nAddress: 10.152.183.44\n\nName:\tNAME\nAddress: fd98::2f1a\n",
+            ["10.152.183.44 beacon-service", "fd98::2f1a beacon-service"],
+            id="both families",
+        ),
+        pytest.param(
+            "Server:    10.152.183.10\nAddress 1: 10.152.183.10 kube-dns.kube-system.svc.cluster.local\n\n"
+            "Name:      NAME\nAddress 1: 10.152.183.44 NAME\n",
+            ["10.152.183.44 beacon-service"],
+            id="before busybox 1.29",
+        ),
+        pytest.param(f"{SERVER}** server can't find NAME: NXDOMAIN\n\n", [], id="not there"),
+        pytest.param(";; connection timed out; no servers could be reached\n\n", [], id="no DNS"),
+    ],
+)
+@pytest.mark.skipif(not BUSYBOX, reason="no static busybox: set BUSYBOX, or install busybox-static")
+def test_addresses_are_found_while_the_pod_begins(tmp_path: Path, answer: str, found: list[str]) -> None:
+    with a_place("busybox") as place:
+        tools, into = own_copy(place), place.root / "guard-bin"
+        static_flock(tools, tmp_path)
+        into.mkdir()
+        place.own(into)
+        resolv = place.root / "resolv.conf"
+        place.put(
+            resolv, "search prysm.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.152.183.10\n", 0o644
+        )
+        name = "beacon-service.prysm.svc.cluster.local"
+        place.put(place.root / "answer", answer.replace("NAME", name), 0o644)
+        lookup = place.put(place.root / "lookup", f"#!{tools}/sh\n[ $1 = {name} ] && cat {place.root}/answer\n", 0o755)
+        places = {"GUARD_RESOLV": str(resolv), "GUARD_LOOKUP": str(lookup)}
+        for _ in range(2):
+            code, out = place.run(GUARD_INSTALL=str(into), GUARD_HOSTS="beacon-service", **places)
+            assert code == 0, out
+        assert ("the cluster's DNS is asked" in out) == (not found)
+        hosts = (into / "hosts").read_text(encoding="utf-8").split("\n")
+        assert [line for line in hosts if line] == ["127.0.0.1 localhost", "::1 localhost", *found]
+        assert (into / "hosts").stat().st_mode & 0o777 == 0o444
 
 
 @pytest.mark.parametrize("name", ["busybox", "flock"])

@@ -11,7 +11,8 @@
 #   .validator-transaction  the number of the database's last transaction: a lower one is an older copy
 #   .validator-version      "LAYOUT vX.Y.Z": the newest layout and release that opened it
 # and .validator-id is the same as in the wallet and in the release (GUARD_IDENTITY).
-# Environment: GUARD_VERSION, GUARD_LAYOUT, GUARD_IDENTITY; GUARD_INSTALL, a directory to copy a static busybox into.
+# Environment: GUARD_VERSION, GUARD_LAYOUT, GUARD_IDENTITY; GUARD_INSTALL, a directory to copy a static busybox into;
+# GUARD_HOSTS, names of services whose addresses are written to the file hosts there.
 set -u
 
 kind=${1:-}
@@ -470,6 +471,27 @@ install_tools() {
     done
 }
 
+# Prysm asks for its beacon node by name at every start, and by then the node with the cluster's DNS may be gone. So the
+# addresses are looked up while the pod begins, and Prysm's container has them as /etc/hosts. They last as long as the
+# services do. A name that is not found here is asked of the DNS, as ever.
+write_hosts() {
+    domain=$(awk '$1 == "search" { print $2; exit }' "${GUARD_RESOLV:-/etc/resolv.conf}" 2> /dev/null)
+    known='127.0.0.1 localhost
+::1 localhost'
+    for name in $GUARD_HOSTS; do
+        # Behind the server's own address. An older busybox numbers what it finds.
+        found=$(timeout 6 "${GUARD_LOOKUP:-nslookup}" "$name.$domain" 2> /dev/null | awk -v name="$name" '
+            $1 == "Name:" { behind = 1 }
+            behind && /^Address/ { print ($2 ~ /^[0-9]+:$/ ? $3 : $2), name }
+        ')
+        [ -n "$found" ] || say "$name has no address yet, so the cluster's DNS is asked for it at each start"
+        known=$known$newline$found
+    done
+    if ! { printf '%s\n' "$known" > "$1/.new" && chmod 0444 "$1/.new" && mv -f "$1/.new" "$1/hosts"; }; then
+        refuse "$1/hosts cannot be written as $(me)"
+    fi
+}
+
 # FILE NAME: copied whole or not at all, as an earlier start may have left one that is in use.
 put() {
     if ! { cp "$1" "$into/.new" && chmod 0555 "$into/.new" && mv -f "$into/.new" "$into/$2"; }; then
@@ -508,6 +530,7 @@ for tool in $tools; do
 done
 if [ -n "${GUARD_INSTALL:-}" ]; then
     install_tools "$GUARD_INSTALL"
+    [ -z "${GUARD_HOSTS:-}" ] || write_hosts "$GUARD_INSTALL"
 fi
 if [ "$kind" = validator ] && { [ $# -gt 0 ] || [ -n "$layout$version" ]; }; then
     natural "$layout" && release "$version" || refuse "GUARD_VERSION ('$version') and GUARD_LAYOUT ('$layout') do not say" \

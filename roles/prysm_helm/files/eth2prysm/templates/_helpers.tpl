@@ -403,8 +403,8 @@ What the guard needs to know beside its arguments. (dict root kind identity)
 {{- end -}}
 
 {{/*
-The step that waits for the database, and brings the busybox with which the container of Prysm does the same again.
-(dict root kind identity mounts arguments)
+The step that waits for the database, and brings the busybox with which the container of Prysm does the same again, and
+the addresses of the services `hosts`. (dict root kind identity mounts arguments hosts)
 */}}
 {{- define "eth2prysm.guard" -}}
 - name: guard
@@ -415,6 +415,9 @@ The step that waits for the database, and brings the busybox with which the cont
     {{- toYaml .arguments | nindent 4 }}
   env:
     - {name: GUARD_INSTALL, value: /guard-bin}
+    {{- with .hosts }}
+    - {name: GUARD_HOSTS, value: {{ join " " . | quote }}}
+    {{- end }}
     {{- with include "eth2prysm.guardEnv" . }}
     {{- . | nindent 4 }}
     {{- end }}
@@ -439,7 +442,7 @@ loaded. What belongs to a database is left to the second guard: the database of 
 checks a data directory in any case, and here gets an empty one.
 */}}
 {{- define "eth2prysm.guardTools" -}}
-{{- include "eth2prysm.guard" (dict "root" .root "kind" "beacon" "mounts" list "arguments" (list "beacon" "/guard-bin" "other" "0")) -}}
+{{- include "eth2prysm.guard" (dict "root" .root "kind" "beacon" "mounts" list "arguments" (list "beacon" "/guard-bin" "other" "0") "hosts" .hosts) -}}
 {{- end -}}
 
 {{/*
