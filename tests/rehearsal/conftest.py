@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from collections.abc import Callable, Iterator
@@ -86,6 +87,13 @@ class Lab:
         """All signatures the chain has seen, and the offences among them."""
         verdict: Judge = json.loads(self.command("judge", "--format", "json", check=False).stdout)
         return verdict
+
+    def beacons_show(self, **troubles: bool | str) -> None:
+        """Troubles of beacon nodes, as lab/prysm/README.md has them; only= a release."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as posted:
+            posted.write(json.dumps(troubles))
+            posted.flush()
+            self.chain("/faults", posted.name)
 
     def fault(self, name: str, *words: str) -> None:
         """Break something."""

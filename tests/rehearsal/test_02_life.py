@@ -63,6 +63,19 @@ def test_rollback(lab: Lab) -> None:
     lab.all_sign_on()
 
 
+def test_a_beacon_node_that_broke_is_put_back(lab: Lab) -> None:
+    """The new version never gets in sync, so no validator performs its duties until the old one is there."""
+    lab.beacons_show(syncing=True, only="v1.3.4")
+    bound = ("-e", "prysm_helm_beacon_timeout=45")
+    broken = lab.play("upgrade.yml", "-e", "prysm_version=v1.3.4", *bound, check=False)
+    assert broken.failed
+    assert "The beacon node is not healthy after" in broken.said
+    lab.play("playbooks/rollback.yml", "-e", "prysm_version=v1.3.3")
+    assert running_versions(lab) == {"v1.3.3"}
+    lab.all_sign_on()
+    lab.beacons_show(syncing=False, only="")
+
+
 def arguments(lab: Lab) -> str:
     """What the beacon node was started with."""
     return str(lab.kubectl("get pod -n prysm beacon-0")["spec"]["containers"][0])

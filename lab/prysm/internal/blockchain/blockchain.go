@@ -99,6 +99,9 @@ func (f *Follower) Poll(first bool) {
 		f.metrics.Set("p2p_peer_count", 0, "state", "Connected")
 		return
 	}
+	if h.Faults.Only != "" && h.Faults.Only != f.cli.Release.Text {
+		h.Faults = wire.Faults{}
+	}
 	f.mu.Lock()
 	was, begun := f.head, !f.seen.IsZero()
 	if h.Faults.ELDead && begun {

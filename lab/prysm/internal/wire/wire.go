@@ -45,6 +45,8 @@ type Faults struct {
 	ELOffline  bool `json:"el_offline"` // beacons say so, and go on
 	ELDead     bool `json:"el_dead"`    // heads stop, and beacons say nothing
 	Optimistic bool `json:"optimistic"` // heads are not checked by any execution client
+	// Only is the release, as in v1.3.4, whose beacons alone show them; empty means all.
+	Only string `json:"only,omitempty"`
 }
 
 // Statuses of keys, by the names of Prysm's enum in lower case, with the numbers that its metrics show.
