@@ -7,7 +7,6 @@ what docs/own_cluster.md leaves to the operator (claims, wallets) is done here a
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import typing as t
@@ -179,7 +178,7 @@ def test_a_second_run_changes_nothing(own: Own) -> None:
 def test_the_status_says_what_is_not_proved(own: Own) -> None:
     said = own.play("playbooks/status.yml").said
     assert SENTENCE in said
-    assert re.search(r"validator1 .*v1\.3\.3", said)
+    assert "validator1: performs its duties, v1.3.3" in said
 
 
 def test_a_drain_moves_what_runs_on_a_node(lab: Lab, own: Own) -> None:
