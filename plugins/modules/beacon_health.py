@@ -48,6 +48,10 @@ options:
     description: Seconds to wait.
     type: int
     default: 3600
+  timeout_variable:
+    description: The variable that says how long is waited, as a message names it.
+    type: str
+    default: prysm_helm_beacon_timeout
   image_timeout:
     description: Seconds to wait for an image that cannot be pulled.
     type: int
@@ -217,6 +221,7 @@ def main() -> None:
             "metrics_port": {"type": "int", "default": 8080},
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 3600},
+            "timeout_variable": {"type": "str", "default": "prysm_helm_beacon_timeout"},
             "image_timeout": {"type": "int", "default": 60},
             "interval": {"type": "float", "default": 1},
             **CHAIN_ARGUMENTS,
@@ -237,7 +242,7 @@ def main() -> None:
             if seen["hopeless"] or waited >= params["timeout"] or (no_image and waited >= params["image_timeout"]):
                 called = f" {params['name']}" if params["others"] else ""
                 late = waited >= params["timeout"]
-                more = ". Longer is waited with -e prysm_helm_beacon_timeout=SECONDS" if late else ""
+                more = f". Longer is waited with -e {params['timeout_variable']}=SECONDS" if late else ""
                 module.fail_json(
                     msg=f"The beacon node{called} is not healthy after {waited:.0f} s: {seen['problem']}{more}",
                     **seen,

@@ -20,6 +20,11 @@ def running_versions(lab: Lab) -> set[str]:
     return {container["image"].rpartition(":")[2] for pod in pods for container in pod["spec"]["containers"]}
 
 
+def uids(lab: Lab) -> dict[str, str]:
+    """Pod -> its identity, which a new pod of that name does not have."""
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in lab.kubectl("get pods -n prysm")["items"]}
+
+
 def pods(lab: Lab) -> dict[str, str]:
     """Pod -> node."""
     return {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in lab.kubectl("get pods -n prysm")["items"]}
@@ -63,13 +68,26 @@ def test_rollback(lab: Lab) -> None:
     lab.all_sign_on()
 
 
-def test_a_beacon_node_that_broke_is_put_back(lab: Lab) -> None:
+def test_an_upgrade_to_a_beacon_node_of_no_use_undoes_itself(lab: Lab) -> None:
     """The new version never gets in sync, so no validator performs its duties until the old one is there."""
+    before = uids(lab)
     lab.beacons_show(syncing=True, only="v1.3.4")
-    bound = ("-e", "prysm_helm_beacon_timeout=45")
-    broken = lab.play("upgrade.yml", "-e", "prysm_version=v1.3.4", *bound, check=False)
-    assert broken.failed
-    assert "The beacon node is not healthy after" in broken.said
+    done = lab.play("upgrade.yml", "-e", "prysm_version=v1.3.4", check=False)
+    assert done.failed
+    assert "The upgrade was undone: v1.3.3 runs again" in done.said
+    assert "The beacon node is not healthy after" in done.said
+    assert running_versions(lab) == {"v1.3.3"}
+    after = uids(lab)
+    assert {name for name in after if after[name] != before[name]} == {"beacon-0"}, "no client was touched"
+    lab.all_sign_on()
+
+
+def test_a_beacon_node_that_broke_is_put_back_by_a_person(lab: Lab) -> None:
+    left = lab.play("upgrade.yml", "-e", "prysm_version=v1.3.4", "-e", "prysm_helm_undo_upgrade=false",
+                    "-e", "prysm_helm_beacon_timeout=45", check=False)  # fmt: skip
+    assert left.failed
+    assert "prysm_helm_beacon_timeout" in left.said
+    assert running_versions(lab) == {"v1.3.3", "v1.3.4"}
     lab.play("playbooks/rollback.yml", "-e", "prysm_version=v1.3.3")
     assert running_versions(lab) == {"v1.3.3"}
     lab.all_sign_on()
