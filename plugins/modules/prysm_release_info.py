@@ -31,6 +31,10 @@ options:
         M(eth2xk8s.staking.slashing_protection_witness).
     type: bool
     default: false
+  revisions:
+    description: Whether to return the version of each revision that Helm still has on record.
+    type: bool
+    default: false
   timeout:
     description: Seconds to wait for the API server and the controllers.
     type: int
@@ -111,6 +115,11 @@ history:
   description: The copy of the record of signing that M(eth2xk8s.staking.slashing_protection_witness) keeps.
   returned: with O(history), where the namespace exists
   type: dict
+versions:
+  description: With O(revisions) the version of Prysm of each revision that Helm has on record, by its number.
+  returned: always
+  type: dict
+  sample: {"1": "v7.1.5", "2": "v7.1.6"}
 differing_secrets:
   description: Names in O(secrets) that are missing or hold something else.
   returned: always
@@ -175,12 +184,20 @@ NOTHING: dict[str, t.Any] = {
     "node_addresses": [],
     "pods_per_client": 1,
     "workloads": {},
+    "versions": {},
 }
 
 
 def copy_of_the_record(cluster: Cluster, namespace: str) -> dict[str, t.Any]:
     """What slashing_protection_witness has kept in the cluster; an empty record where there is none."""
     return to_document(whole(copies(cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))))
+
+
+def versions(cluster: Cluster, namespace: str, release: str) -> dict[str, str]:
+    """Number of a revision -> the version of Prysm that it installed."""
+    label = {"labelSelector": f"owner=helm,name={release}"}
+    kept = _release.records(cluster.items(f"/api/v1/namespaces/{namespace}/secrets", label))
+    return {str(one.revision): str(_release.values(one).get("image", {}).get("version", "")) for one in kept}
 
 
 def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict[str, str]]) -> dict[str, t.Any]:
@@ -226,6 +243,7 @@ def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict
         "unfinished": _release.unfinished(kept),
         "differing_secrets": _release.differing(secrets, mounted),
         "pods_per_client": _release.pods_per_client(values),
+        "versions": {},
         "workloads": {one["metadata"]["name"]: _release.workload(one, pods) for one in sets},
     }
 
@@ -239,6 +257,8 @@ def wait(params: dict[str, t.Any]) -> dict[str, t.Any]:
             found = look(cluster, params["namespace"], params["release"], params["secrets"])
             if params["history"] and found["namespace"]:
                 found["history"] = copy_of_the_record(cluster, params["namespace"])
+            if params["revisions"] and found["namespace"]:
+                found["versions"] = versions(cluster, params["namespace"], params["release"])
             late = [name for name, one in found["workloads"].items() if not one["settled"]]
             if not late:
                 return found
@@ -257,6 +277,7 @@ def main() -> None:
             "release": {"type": "str", "default": "eth2prysm"},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "history": {"type": "bool", "default": False},
+            "revisions": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
             "interval": {"type": "float", "default": 1},
             **CLUSTER_ARGUMENTS,

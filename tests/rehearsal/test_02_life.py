@@ -25,6 +25,12 @@ def uids(lab: Lab) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in lab.kubectl("get pods -n prysm")["items"]}
 
 
+def revisions(lab: Lab) -> list[int]:
+    """The release's, as `helm history` has them."""
+    found = lab.kubectl("get secrets -n prysm -l owner=helm,name=eth2prysm")["items"]
+    return [int(one["metadata"]["labels"]["version"]) for one in found]
+
+
 def pods(lab: Lab) -> dict[str, str]:
     """Pod -> node."""
     return {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in lab.kubectl("get pods -n prysm")["items"]}
@@ -88,7 +94,9 @@ def test_a_beacon_node_that_broke_is_put_back_by_a_person(lab: Lab) -> None:
     assert left.failed
     assert "prysm_helm_beacon_timeout" in left.said
     assert running_versions(lab) == {"v1.3.3", "v1.3.4"}
-    lab.play("playbooks/rollback.yml", "-e", "prysm_version=v1.3.3")
+    refused = lab.play("playbooks/rollback.yml", "-e", "revision=99", check=False)
+    assert "Helm has no revision 99" in refused.said
+    lab.play("playbooks/rollback.yml", "-e", f"revision={max(revisions(lab)) - 1}")
     assert running_versions(lab) == {"v1.3.3"}
     lab.all_sign_on()
     lab.beacons_show(syncing=False, only="")

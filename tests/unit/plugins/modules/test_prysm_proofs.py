@@ -456,6 +456,17 @@ def test_without_any_record_what_is_there_tells_its_version(run: Run) -> None:
     assert result["values"] == {"image": {"version": "v7.1.6"}}
 
 
+def test_the_version_of_each_revision_on_record_is_told(run: Run) -> None:
+    kept = [record(4, "superseded", ""), record(5, "deployed", "")]
+    objects: dict[str, list[t.Any]] = {"namespaces": [[{"metadata": {}}]], "secrets": [kept], "statefulsets": [[]]}
+    assert run(prysm_release_info, Objects(**objects), timeout=0, revisions=True)["versions"] == {
+        "4": "v7.1.6",
+        "5": "v7.1.6",
+    }
+    assert run(prysm_release_info, Objects(**objects), timeout=0)["versions"] == {}
+    assert run(prysm_release_info, Objects(namespaces=[[]]), timeout=0, revisions=True)["versions"] == {}
+
+
 class Api:
     """A cluster whose beacon node answers with this, or not at all."""
 
