@@ -193,14 +193,9 @@ def copy_of_the_record(cluster: Cluster, namespace: str) -> dict[str, t.Any]:
     return to_document(whole(copies(cluster.items(f"/api/v1/namespaces/{namespace}/configmaps"))))
 
 
-def versions(cluster: Cluster, namespace: str, release: str) -> dict[str, str]:
-    """Number of a revision -> the version of Prysm that it installed."""
-    label = {"labelSelector": f"owner=helm,name={release}"}
-    kept = _release.records(cluster.items(f"/api/v1/namespaces/{namespace}/secrets", label))
-    return {str(one.revision): str(_release.values(one).get("image", {}).get("version", "")) for one in kept}
-
-
-def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict[str, str]]) -> dict[str, t.Any]:
+def look(
+    cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict[str, str]], *, revisions: bool = False
+) -> dict[str, t.Any]:
     """One look at everything."""
     space = f"/namespaces/{namespace}"
     found = cluster.items("/api/v1/namespaces", {"fieldSelector": f"metadata.name={namespace}"})
@@ -243,7 +238,7 @@ def look(cluster: Cluster, namespace: str, release: str, secrets: dict[str, dict
         "unfinished": _release.unfinished(kept),
         "differing_secrets": _release.differing(secrets, mounted),
         "pods_per_client": _release.pods_per_client(values),
-        "versions": {},
+        "versions": _release.versions(kept) if revisions else {},
         "workloads": {one["metadata"]["name"]: _release.workload(one, pods) for one in sets},
     }
 
@@ -254,11 +249,10 @@ def wait(params: dict[str, t.Any]) -> dict[str, t.Any]:
     cluster = Cluster(params["kubeconfig"], params["context"])
     while True:
         try:
-            found = look(cluster, params["namespace"], params["release"], params["secrets"])
+            place = params["namespace"], params["release"]
+            found = look(cluster, *place, params["secrets"], revisions=params["revisions"])
             if params["history"] and found["namespace"]:
                 found["history"] = copy_of_the_record(cluster, params["namespace"])
-            if params["revisions"] and found["namespace"]:
-                found["versions"] = versions(cluster, params["namespace"], params["release"])
             late = [name for name, one in found["workloads"].items() if not one["settled"]]
             if not late:
                 return found

@@ -133,6 +133,11 @@ def values(record: Record) -> dict[str, t.Any]:
         raise ReleaseError(f"the Secret {record.name} cannot be read as a record of Helm: {exc}") from exc
 
 
+def versions(found: t.Iterable[Record]) -> dict[str, str]:
+    """Number of a revision -> the version of Prysm it installed. ReleaseError names a record that cannot be read."""
+    return {str(record.revision): str((values(record).get("image") or {}).get("version", "")) for record in found}
+
+
 def clients(config: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
     """The clients in values of this collection's chart by name, whether they stand there as a map or as a list."""
     listed = config.get("validators") or {}

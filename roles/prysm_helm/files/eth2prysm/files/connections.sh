@@ -21,8 +21,6 @@ port=$(cat "$@" 2> /dev/null | awk '
     $4 == "01" && $7 >= "00000006" { sub(/.*:/, "", $3); silent[$2] = $3 }
     END { for (own in silent) if (!(own in accepts)) { print silent[own]; exit } }
 ')
-case "$port" in
-    '') exit 0 ;;
-esac
+[ -n "$port" ] || exit 0
 echo "guard: nothing answers on the connection to port $((0x$port)) any more, so the client starts anew"
 exit 1
