@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lab import control, faults, host, outside
+from lab import control, faults, host, missed, outside
 from lab.build import build_all
 from lab.commands import run
 from lab.errors import LabError
@@ -255,6 +255,22 @@ def judge(
         out.print(f"[red]offence[/] {json.dumps(offence)}")
     out.print("[green]no offence[/]" if not verdict["offences"] else f"[red]{len(verdict['offences'])} offences[/]")
     raise typer.Exit(1 if verdict["offences"] else 0)
+
+
+@app.command("missed")
+def missed_duties(
+    since: t.Annotated[int, typer.Option(min=0, help="The slot to begin with.")] = 0, format: Format = "text"
+) -> None:
+    """Duties that nobody has signed for, by key, and the faults that were in play."""
+    found = missed.by_key(_ask_the_judge(f"/judge/missed?since={since}"), missed.read(Layout.here().faults))
+    if format == "json":
+        print(json.dumps(found, indent=1))
+        return
+    table = Table("key", "attestations", "blocks", "in play", title=f"Missed since slot {since}")
+    for key, row in found.items():
+        why = ", ".join(f"{name} ({times})" for name, times in row["causes"].most_common())
+        table.add_row(f"{key[:12]}…{key[-6:]}", str(row["attestation"]), str(row["block"]), why)
+    Console().print(table if found else f"[green]no duty missed since slot {since}[/]")
 
 
 # A fault's own value may be negative, which looks like an option.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lab import control
+from lab import control, missed
 from lab.errors import LabError
 from lab.layout import Layout, spec
 
+KUBELITE, CONTAINERD = "snap.microk8s.daemon-kubelite", "snap.microk8s.daemon-containerd"
 FILLER = "/var/tmp/fill-the-disk"
 # Nearly all by reservation, which takes no room on the host; the rest, whose size nobody can ask for, by writing.
 FILL = (
@@ -30,6 +32,8 @@ def inflict(layout: Layout, name: str, words: Sequence[str]) -> None:
     """Bring about fault `name`; LabError lists the faults when there is none of that name."""
     if name not in FAULTS:
         raise LabError(f"There is no fault {name!r}; there are {', '.join(FAULTS)}.")
+    # Before it, for its first second counts; what fails is written down, too.
+    missed.note(layout.faults, missed.Event(time.time(), name, tuple(words)))
     FAULTS[name].act(layout, words)
 
 
@@ -89,6 +93,11 @@ def _partition(layout: Layout, words: Sequence[str]) -> None:
     control.ask(layout, "partition", machines=[spec(word).name for word in words])
 
 
+def _nfs_hang(layout: Layout, words: Sequence[str]) -> None:
+    for machine in words:
+        control.ask(layout, "hang", machine=spec(machine).name, port=2049)
+
+
 def _block(layout: Layout, words: Sequence[str]) -> None:
     if len(words) != 2:
         raise LabError("Say the two machines that shall not reach each other.")
@@ -104,12 +113,17 @@ FAULTS: dict[str, Fault] = {
     "cable-in": Fault("put it back", _each("cable-in")),
     "partition": Fault("cut machines off from all others", _partition),
     "block": Fault("cut one machine off from one other", _block),
+    "mute": Fault("drop all that a machine sends; it still hears", _each("mute")),
+    "nfs-hang": Fault("its NFS server answers nobody, and lives", _nfs_hang),
     "slow-link": Fault("MACHINE MILLISECONDS [LOSS%]", _slow),
     "heal": Fault("undo every fault of the link, thaw", _heal),
     "clock": Fault("MACHINE SECONDS: move its clock", _clock),
     "disk-full": Fault("fill its disk", _inside(FILL)),
     "disk-free": Fault("make room again", _inside(f"rm -f {FILLER} {FILLER}-rest")),
     "nfs-restart": Fault("restart the NFS server", _inside("systemctl restart nfs-server")),
-    "api-down": Fault("stop the Kubernetes API", _inside("systemctl stop snap.microk8s.daemon-kubelite")),
-    "api-up": Fault("start the Kubernetes API", _inside("systemctl start snap.microk8s.daemon-kubelite")),
+    # systemd starts both again; the pods' processes go on meanwhile.
+    "kubelet-killed": Fault("kill Kubernetes on it", _inside(f"systemctl kill -s KILL {KUBELITE}")),
+    "containerd-killed": Fault("kill its container runtime", _inside(f"systemctl kill -s KILL {CONTAINERD}")),
+    "api-down": Fault("stop the Kubernetes API", _inside(f"systemctl stop {KUBELITE}")),
+    "api-up": Fault("start the Kubernetes API", _inside(f"systemctl start {KUBELITE}")),
 }

@@ -94,6 +94,11 @@ class Layout:
         return self.state / "inventory"
 
     @property
+    def faults(self) -> Path:
+        """What `lab fault` has done, one line each."""
+        return self.state / "faults.jsonl"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 

@@ -45,3 +45,19 @@ def partition(taps: list[str], *, apart: bool) -> None:
         ip("link", "set", other, "up")
     for tap in taps:
         ip("link", "set", tap, "master", other if apart else BRIDGE)
+
+
+def drop(tap: str, *, sent: str | None = None, received: str | None = None) -> None:
+    """Drop frames that a machine sends, or that are for it, where they match an nftables expression ("": all)."""
+    rules = f"add table bridge {tap}\n"
+    for hook, device, match in (("prerouting", "iifname", sent), ("postrouting", "oifname", received)):
+        if match is not None:
+            rules += f"add chain bridge {tap} {hook} {{ type filter hook {hook} priority 0; }}\n"
+            rules += f'add rule bridge {tap} {hook} {device} "{tap}" {match} drop\n'
+    run(["nft", "-f", "-"], what=f"Dropping what goes through {tap}", stdin=rules)
+
+
+def drop_nothing(tap: str) -> None:
+    """Undo `drop`; no fault where there was none."""
+    rules = f"add table bridge {tap}\ndelete table bridge {tap}\n"
+    run(["nft", "-f", "-"], what=f"Healing {tap}", stdin=rules)

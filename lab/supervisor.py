@@ -21,7 +21,6 @@ import typing as t
 from pathlib import Path
 
 from lab import gateway, namespaces, network, outside
-from lab.commands import run
 from lab.errors import LabError
 from lab.layout import CHAIN_PORT, GATEWAY, MACHINES, PROVIDER_ADDRESS, REGISTRY_PORT, Layout, spec
 from lab.machine import LAUNCHER, Machine
@@ -202,20 +201,26 @@ class Supervisor:
 
     def do_block(self, machine: str, address: str) -> None:
         """Drop what goes between a machine and one address of the site; the rest of the network stays."""
-        tap = self._machine(machine).tap
-        rules = "add table bridge faults\nadd chain bridge faults f { type filter hook forward priority 0; }\n"
-        rules += f'add rule bridge faults f iifname "{tap}" ip daddr {address} drop\n'
-        rules += f'add rule bridge faults f oifname "{tap}" ip saddr {address} drop\n'
-        run(["nft", "-f", "-"], what="Cutting one machine off from another", stdin=rules)
-        self.wounds.setdefault(machine, set()).add(f"cut off from {address}")
+        self._drop(machine, f"cut off from {address}", f"ip daddr {address}", f"ip saddr {address}")
+
+    def do_mute(self, machine: str) -> None:
+        """Drop all that a machine sends; it still hears the others."""
+        self._drop(machine, "mute", "", None)
+
+    def do_hang(self, machine: str, port: int) -> None:
+        """Drop what goes to and from one TCP port of a machine, which lives."""
+        self._drop(machine, f"port {port} hangs", f"tcp sport {port}", f"tcp dport {port}")
+
+    def _drop(self, machine: str, wound: str, sent: str | None, received: str | None) -> None:
+        network.drop(self._machine(machine).tap, sent=sent, received=received)
+        self.wounds.setdefault(machine, set()).add(wound)
 
     def do_heal(self, machine: str) -> None:
         """Undo every fault of a machine's link, and thaw it."""
         target = self._machine(machine)
         network.cable(target.tap, plugged=True)
         network.partition([target.tap], apart=False)
-        if any(wound.startswith("cut off") for wound in self.wounds.get(machine, ())):
-            run(["nft", "delete", "table", "bridge", "faults"], what="Healing the network")
+        network.drop_nothing(target.tap)
         if target.state == "frozen":
             target.thaw()
         self.wounds.pop(machine, None)

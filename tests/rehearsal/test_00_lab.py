@@ -151,6 +151,31 @@ def test_partition_block_and_heal(first: SmallLab) -> None:
     assert first("ssh", "nfs", "--", reach) == "reached"
 
 
+def test_a_mute_machine_hears(first: SmallLab) -> None:
+    heard = "awk '/^Icmp: [0-9]/ {print $9}' /proc/net/snmp"
+    ping = "ping -c 3 -W 1 172.20.10.13 > /dev/null && echo answered || echo silence"
+    before = int(first("ssh", "spare1", "--", heard))
+    first("fault", "mute", "spare1")
+    assert "mute" in first("status")
+    assert first("ssh", "nfs", "--", ping) == "silence"
+    first("fault", "heal", "spare1")
+    assert int(first("ssh", "spare1", "--", heard)) >= before + 3
+    assert first("ssh", "nfs", "--", ping) == "answered"
+
+
+def test_an_nfs_server_that_hangs_lives(first: SmallLab) -> None:
+    first("ssh", "nfs", "--", "systemd-run -q -u listener python3 -m http.server 2049")
+    ask = "timeout 4 curl -s -o /dev/null http://172.20.10.10:2049 && echo answered || echo silence"
+    assert first("ssh", "spare1", "--", f"sleep 1; {ask}") == "answered"
+    first("fault", "nfs-hang", "nfs")
+    assert "port 2049 hangs" in first("status")
+    assert first("ssh", "spare1", "--", ask) == "silence"
+    assert first("ssh", "nfs", "--", "systemctl is-active listener") == "active"
+    first("fault", "heal", "nfs")
+    assert first("ssh", "spare1", "--", ask) == "answered"
+    first("ssh", "nfs", "--", "systemctl stop listener")
+
+
 def test_cable_and_slow_link(first: SmallLab) -> None:
     first("fault", "cable-out", "spare1")
     assert "cable out" in first("status")

@@ -466,9 +466,9 @@ func (c *Chain) Duties(req wire.DutiesRequest) ([]wire.Duty, error) {
 			out = append(out, d)
 			continue
 		}
-		d.AttesterSlot = req.Epoch*spe + binary.BigEndian.Uint64(hash("attester", key, req.Epoch))%spe
+		d.AttesterSlot = c.attesterSlot(key, req.Epoch)
 		for slot := req.Epoch * spe; slot < (req.Epoch+1)*spe; slot++ {
-			if slot > 0 && c.sorted[slot%uint64(len(c.sorted))] == key {
+			if c.proposer(slot) == key {
 				d.ProposerSlots = append(d.ProposerSlots, slot)
 			}
 		}
@@ -612,20 +612,31 @@ func (c *Chain) Handler() http.Handler {
 		reply(w, map[string]int{"records": count})
 	})
 	mux.HandleFunc("GET /judge/signatures", func(w http.ResponseWriter, r *http.Request) {
-		since := 0
-		if v := r.URL.Query().Get("since"); v != "" {
-			n, err := strconv.Atoi(v)
-			if err != nil {
-				http.Error(w, "since: "+err.Error(), http.StatusBadRequest)
-				return
-			}
-			since = n
+		if since, ok := number(w, r, "since"); ok {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			reply(w, c.judge.Signatures(strings.ToLower(r.URL.Query().Get("key")), since))
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		reply(w, c.judge.Signatures(strings.ToLower(r.URL.Query().Get("key")), since))
+	})
+	mux.HandleFunc("GET /judge/missed", func(w http.ResponseWriter, r *http.Request) {
+		if since, ok := number(w, r, "since"); ok {
+			reply(w, c.Missed(uint64(since)))
+		}
 	})
 	return mux
+}
+
+// number is a parameter of a request, 0 without one. What is none is answered here.
+func number(w http.ResponseWriter, r *http.Request, name string) (int, bool) {
+	v := r.URL.Query().Get(name)
+	if v == "" {
+		return 0, true
+	}
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		http.Error(w, name+": "+err.Error(), http.StatusBadRequest)
+	}
+	return int(n), err == nil
 }
 
 func reply(w http.ResponseWriter, v any) {

@@ -491,6 +491,45 @@ func TestADamagedMemoryIsNotPassedOver(t *testing.T) {
 	s.start()
 }
 
+func TestMissedDutiesAreThoseThatNobodySignedFor(t *testing.T) {
+	s := newSite(t)
+	k := newSigner(s, 1)
+	if _, err := s.c.Duties(wire.DutiesRequest{Epoch: 1, Keys: []string{k.key}}); err != nil {
+		t.Fatal(err)
+	}
+	missed := func() (got []Miss) {
+		s.get("/judge/missed?since=8", &got)
+		return got
+	}
+	if got := missed(); len(got) != 0 {
+		t.Fatalf("a key that has never signed misses nothing: %v", got)
+	}
+	k.send(k.vote(8, 0, 1, "x"))
+	now, _ := s.c.Slot()
+	// Its only key proposes in every slot, and attests once an epoch; the first epoch's attestation is there.
+	blocks, votes := 0, 0
+	for _, one := range missed() {
+		if one.Kind == wire.KindBlock {
+			blocks++
+		} else if votes++; one.Slot < 16 {
+			t.Fatalf("%+v", one)
+		}
+	}
+	if uint64(blocks) != now-8-1 || votes == 0 {
+		t.Fatalf("%d blocks, %d votes at slot %d", blocks, votes, now)
+	}
+	slot := s.c.attesterSlot(k.key, 3)
+	k.send(k.vote(slot, 2, 3, "x"))
+	for _, one := range missed() {
+		if one.Kind == wire.KindAttestation && one.Slot == slot {
+			t.Fatal("signed, and missed")
+		}
+	}
+	if res, err := http.Get(s.srv.URL + "/judge/missed?since=x"); err != nil || res.StatusCode != http.StatusBadRequest {
+		t.Fatal("since=x")
+	}
+}
+
 func TestTwoClientsAreNeverShownTheSameHead(t *testing.T) {
 	s := newSite(t)
 	if s.c.Attestation(5, "a") != s.c.Attestation(5, "a") || s.c.Attestation(5, "a").Root == s.c.Attestation(5, "b").Root {
