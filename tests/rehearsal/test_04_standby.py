@@ -23,6 +23,9 @@ KUBECTL = "/snap/bin/microk8s kubectl"
 OTHER = {"master": "worker", "worker": "master"}
 #: Silence, one try of the lock, the checks of the guard, the start of Prysm, and a whole epoch until a key's next duty.
 SUCCEEDED = 60.0
+OLDER, NEWER = "v1.3.3", "v1.3.4"
+#: It has no client in it.
+BEACON_IMAGE = "gcr.io/prysmaticlabs/prysm/beacon-chain"
 PINNED = {"beacon": {"nodeSelector": {"kubernetes.io/hostname": "master"}}}
 
 
@@ -342,6 +345,60 @@ def test_a_node_that_is_emptied_hands_over(lab: Lab, on: tuple[str, ...]) -> Non
     lab.wait("a pod of both waits on worker", lambda: waits(lab, "worker"), seconds=180)
     assert set(lab.play("site.yml", *on).changed.values()) == {0}
     lab.all_sign_on(seconds=90)
+
+
+def images(lab: Lab) -> dict[str, str]:
+    """Pod -> the version it runs."""
+    items = lab.kubectl("get pods -n prysm -l app.kubernetes.io/component=validator")["items"]
+    return {pod["metadata"]["name"]: pod["metadata"]["labels"]["app.kubernetes.io/version"] for pod in items}
+
+
+def test_an_upgrade_reaches_the_standby_first(lab: Lab, on: tuple[str, ...]) -> None:
+    keep_on_master(lab)
+    bring_to(lab, "worker")
+    since, old, slot = mark(lab), signers(lab), lab.chain("/head")["slot"]
+    done = lab.play("upgrade.yml", *on, "-e", f"prysm_version={NEWER}", timeout=3600)
+    assert done.output.count("take_over | Hand over from") == len(CLIENTS)
+    assert "stop | Scale it to nothing" not in done.output
+    assert set(images(lab).values()) == {NEWER}
+    assert all(pod_of(one) not in old.values() for one in signatures(lab, since) if one["version"] == NEWER)
+    lab.wait("a pod of both waits on worker", lambda: waits(lab, "worker"), seconds=120)
+    lab.all_sign_on(seconds=90)
+    say(lab.command("missed", "--since", str(slot)).stdout)
+    missed(lab, since, "upgrade")
+    assert lab.play("playbooks/status.yml", *on, "-e", f"prysm_version={NEWER}").said.count("standby on") == len(
+        CLIENTS
+    )
+
+
+def test_what_cannot_start_touches_no_signer(lab: Lab, on: tuple[str, ...]) -> None:
+    """An image without the program: the standby never waits, the run fails, and the same site mends it."""
+    before, since, slot = identities(lab), mark(lab), lab.chain("/head")["slot"]
+    signing = signers(lab)
+    wrong = json.dumps({"prysm_helm_values": {**PINNED, "image": {"validatorImage": BEACON_IMAGE}}})
+    done = lab.play("site.yml", *on, "-e", f"prysm_version={NEWER}", "-e", wrong, check=False, timeout=3600)
+    assert done.failed
+    assert "does not wait for its lock" in done.said, done.output[-6000:]
+    assert "this image has no program" in done.said, done.output[-6000:]
+    seen(lab, "while a standby cannot start", logs="worker")
+    after = identities(lab)
+    assert all(after[pod] == before[pod] for pod in signing.values()), "who signs was not touched"
+    assert sum(after[pod] != before[pod] for pod in before) == 1, "one client was touched"
+    lab.play("site.yml", *on, "-e", f"prysm_version={NEWER}", timeout=3600)
+    assert signers(lab) == signing, "nobody had to hand over"
+    say(lab.command("missed", "--since", str(slot)).stdout)
+    assert set(missed(lab, since, "what cannot start").values()) == {0}
+
+
+def test_a_rollback_reaches_the_standby_first(lab: Lab, on: tuple[str, ...]) -> None:
+    since, slot = mark(lab), lab.chain("/head")["slot"]
+    done = lab.play("playbooks/rollback.yml", *on, "-e", f"prysm_version={OLDER}", timeout=3600)
+    assert done.output.count("take_over | Hand over from") == len(CLIENTS)
+    assert set(images(lab).values()) == {OLDER}
+    say(lab.command("missed", "--since", str(slot)).stdout)
+    missed(lab, since, "rollback")
+    lab.wait("a pod of both waits", lambda: any(waits(lab, node) for node in OTHER), seconds=120)
+    assert set(lab.play("site.yml", *on).changed.values()) == {0}
 
 
 def one_pod_each(lab: Lab) -> None:

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to this collection: it may change without notice.
-"""Whether each client gets a second pod that waits for the lock, and what a release needs for it."""
+"""Whether each client gets a second pod that waits for the lock, what a release needs for it, and whose turn it is."""
 
 from __future__ import annotations
 
 import typing as t
+
+from ansible_collections.eth2xk8s.staking.plugins.module_utils.cluster._cluster import NotYet, describe
 
 Table = t.Mapping[str, t.Any]
 PARALLEL = "Parallel"
@@ -78,3 +80,50 @@ def plan(
         given=values,
         remake=[name for name in policies if parallel and name in clients and policies[name] != PARALLEL],
     )
+
+
+class Turn(t.NamedTuple):
+    """The two pods of a client, seen by somebody who wants both to be of the newest template."""
+
+    #: Why it cannot be done one pod after the other; empty where it can.
+    reason: str
+    signer: Table
+    #: Whether the signer is of an older template.
+    stale: bool
+    other: Table
+    #: Whether the other one has to be made anew.
+    renew: bool
+
+
+def _none(reason: str) -> Turn:
+    return Turn(reason, {}, stale=False, other={}, renew=False)
+
+
+def turn(stateful_set: Table, pods: t.Iterable[Table]) -> Turn:
+    """Whose turn it is. NotYet while the StatefulSet's controller has not seen its newest template."""
+    spec, status = stateful_set.get("spec") or {}, stateful_set.get("status") or {}
+    revision = status.get("updateRevision")
+    if stateful_set and (
+        not revision or status.get("observedGeneration") != stateful_set["metadata"].get("generation")
+    ):
+        raise NotYet("its StatefulSet has not been read by its controller yet")
+    own = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    if spec.get("replicas") != 2 or len(own) != 2:
+        return _none(f"it has {len(own)} pods of {spec.get('replicas', 0)}")
+    known = {pod["metadata"]["uid"]: describe(pod) for pod in own}
+    signs = [pod for pod in own if known[pod["metadata"]["uid"]].started]
+    if len(signs) != 1:
+        return _none(f"{len(signs)} of its pods have started Prysm")
+    signer, other = signs[0], next(pod for pod in own if pod is not signs[0])
+    if signer["spec"].get("nodeName") == other["spec"].get("nodeName"):
+        return _none("both pods are on one node")
+    # What keeps them apart is the lock on one file.
+    if not (_claims(signer) == _claims(other) == _claims(spec["template"]) != set()):
+        return _none("its storage is another one from now on")
+    stale = [pod["metadata"].get("labels", {}).get("controller-revision-hash") != revision for pod in (signer, other)]
+    return Turn("", signer, stale[0], other, stale[1] or known[other["metadata"]["uid"]].hopeless)
+
+
+def _claims(pod: Table) -> set[str]:
+    volumes = (pod.get("spec") or {}).get("volumes") or []
+    return {one["persistentVolumeClaim"]["claimName"] for one in volumes if one.get("persistentVolumeClaim")}
