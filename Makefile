@@ -4,12 +4,14 @@ PYTHON ?= python3
 SCENARIOS ?= base timesync
 # A part of the lab's work, for machines that share it: `make test SHARD=1/3`.
 SHARD ?= 1/1
+# Which sequences of faults, by number.
+FAULTS ?= 0-99
 VENV := .venv
 BIN := $(VENV)/bin
 LAB := bin/lab
 TOOLS := scripts/dist scripts/hatch_build.py scripts/lab-units
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearsal check format lint lint-scenarios lint-docs manifest dist artifact sanity types unit unit-thorough go-test test release-test lab-work molecule bench down clean
+.PHONY: help setup rehearsal faults check format lint lint-scenarios lint-docs manifest dist artifact sanity types unit unit-thorough go-test test release-test lab-work molecule bench down clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -27,6 +29,11 @@ rehearsal: setup ## build the lab, start it, run site.yml on it, report
 	$(LAB) exec -- ansible-playbook site.yml
 	$(LAB) exec -- ansible-playbook playbooks/status.yml
 	@$(LAB) judge
+
+# Goes on where it was ended: what each sequence came to is kept in .lab-faults.jsonl.
+faults: setup ## sequences of random faults in a lab of their own (FAULTS=17, SHARD=1/3)
+	@LAB_STATE_DIR=.lab-faults FAULTS=$(FAULTS) FAULTS_SHARD=$(SHARD) FAULTS_KEPT=.lab-faults.jsonl \
+	    $(BIN)/pytest -s tests/rehearsal/test_04_faults.py -m "by_hand or not by_hand"
 
 check: setup ## format, lint, types, unit tests: three to four minutes
 	@$(MAKE) --no-print-directory -j2 lint unit
@@ -101,4 +108,4 @@ down: ## end the lab
 	@$(LAB) down
 
 clean: down ## end the lab and forget its machines (caches stay)
-	rm -rf .lab .lab-molecule .lab-1 .lab-2 .lab-1-logs .lab-2-logs
+	rm -rf .lab .lab-molecule .lab-faults .lab-1 .lab-2 .lab-1-logs .lab-2-logs
