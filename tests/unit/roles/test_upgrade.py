@@ -32,10 +32,11 @@ def upgrade(folder: Path, failing: Task, back: Task = DONE, **given: t.Any) -> s
     """What upgrade.yml and upgrade_undo.yml do with tasks of the test in place of what they include; the output."""
     tasks = folder / "roles/prysm_helm/tasks"
     tasks.mkdir(parents=True)
-    for name in ("upgrade.yml", "upgrade_undo.yml"):
+    for name in ("upgrade.yml", "upgrade_before.yml", "upgrade_undo.yml"):
         shutil.copy(ROOT / "roles/prysm_helm/tasks" / name, tasks)
     of_use = {"ansible.builtin.set_fact": {"__prysm_helm_beacon_of_use": given.pop("of_use", True)}}
-    instead = {"main": failing, "version_check": DONE, "rollback": back, "duties": DONE, "beacon_of_use": of_use}
+    instead = {"main": failing, "version_check": DONE, "rollback": back, "beacon_of_use": of_use}
+    instead["duties"] = given.pop("duties", DONE)
     for name, task in instead.items():
         (tasks / f"{name}.yml").write_text(json.dumps([{"name": f"{name} ran", **task}]))
     variables = {
@@ -43,6 +44,7 @@ def upgrade(folder: Path, failing: Task, back: Task = DONE, **given: t.Any) -> s
         "prysm_helm_version": "v1.3.4",
         "prysm_helm_undo_upgrade": True,
         "__prysm_helm_installed": {"image": {"version": "v1.3.3"}},
+        "__prysm_helm_states": {"halted": []},
         "__prysm_helm_wanted": {**WANTED, **given.pop("wanted", {})},
         **given,
     }
@@ -101,3 +103,23 @@ def test_a_way_back_that_fails_is_named_with_its_command(tmp_path: Path) -> None
 def test_what_proves_to_be_of_use_stays(tmp_path: Path) -> None:
     said = upgrade(tmp_path, DONE)
     assert "at v1.3.4" in said and "failed=0" in said and "rollback ran" not in said
+
+
+def test_what_does_not_work_before_is_not_upgraded(tmp_path: Path) -> None:
+    said = upgrade(tmp_path, DONE, duties=OTHER)
+    assert "Refused, nothing was changed: the disk is full. Cure that at v1.3.3 first" in said
+    assert "main ran" not in said and "rollback ran" not in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"prysm_helm_undo_upgrade": False}, id="the upgrade is the cure"),
+        pytest.param({"of_use": False}, id="nothing could perform"),
+        pytest.param({"__prysm_helm_states": {"halted": ["validator1"]}}, id="an earlier run was cut off"),
+        pytest.param({"wanted": {"beacon_together": True}}, id="clients that were stopped before the release"),
+    ],
+)
+def test_where_it_cannot_or_need_not_it_goes_on(tmp_path: Path, given: dict[str, t.Any]) -> None:
+    said = upgrade(tmp_path, DONE, duties=OTHER, **given)
+    assert "main ran" in said and "failed=0" in said
