@@ -258,6 +258,22 @@ SITE = _requests.table(str(ROOT))
 EXAMPLES = {"prysm_verison", "site_name", "firewall_vendor"}
 
 
+def test_what_shows_an_incident_is_there() -> None:
+    text = (ROOT / "docs/incidents.md").read_text()
+    shown = [row.split("|")[5] for row in text.splitlines() if row.startswith("| ") and "`test_" in row]
+    assert len(shown) > 5
+    for cell in shown:
+        # A test without a file is one of the file before it.
+        file = ""
+        for name in re.findall(r"`([^`]+)`", cell):
+            path, _, test = name.rpartition("::")
+            if not name.startswith("test_"):
+                assert (ROOT / "molecule" / name / "molecule.yml").is_file(), name
+                continue
+            file = path or file
+            assert re.search(rf"^def {test}\(", (ROOT / "tests/rehearsal" / file).read_text(), re.M), name
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_page_links_to_what_is_shipped_with_it(path: Path) -> None:
     shipped = re.findall(r"^    - include (.*)$", (ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.M)
