@@ -496,6 +496,19 @@ def test_no_arguments_are_a_template_as_a_whole(role: Path) -> None:
     assert whole == []
 
 
+def test_no_expression_in_yaml_means_a_line_break_and_writes_two_characters() -> None:
+    """Ansible doubles each backslash in an expression, so that '\\n' is a backslash and an n, but for a pattern."""
+    found = []
+    for path in [*ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/**/*.yml")]:
+        text = path.read_text(encoding="utf-8")
+        for hit in re.finditer(r"~\s*'[^'\n]*\\[ntr]|\\[ntr]'\s*~|(?:join|split|splitlines)\('\\[ntr]", text):
+            line = text[: hit.start()].count("\n")
+            # In double quotes of YAML it is one character before Ansible sees it.
+            if not re.match(r'\s*(?:- )?[\w.]+: "|\s*- "', text.splitlines()[line]):
+                found.append(f"{path.relative_to(ROOT)}:{line + 1}: {hit.group()}")
+    assert found == []
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_no_variable_of_a_role_is_also_what_a_task_leaves(role: Path) -> None:
     """What a task registers or sets hides the variable from then on, on that machine and in every later play."""

@@ -285,7 +285,7 @@ def test_the_text_lays_out_what_the_report_says() -> None:
     assert "No problems." in said
 
 
-def fenced(**server: t.Any) -> dict[str, dict[str, t.Any]]:
+def fenced(watched: bool = True, **server: t.Any) -> dict[str, dict[str, t.Any]]:
     """What makes a lock a fence, as it was read of each machine."""
     options = "rw,vers=4.2,hard,local_lock=none"
     node = {
@@ -293,7 +293,12 @@ def fenced(**server: t.Any) -> dict[str, dict[str, t.Any]]:
     }
     nfs = {"running": True, "versions": ["4", "4.1", "4.2"], "lease_seconds": 15, "grace_seconds": 15}
     return {
-        "nfs": {"fence": {"server": {**nfs, "delegations": False, "problems": [], **server}}},
+        "nfs": {
+            "fence": {
+                "server": {**nfs, "delegations": False, "problems": [], **server},
+                "watcher": {"units": {"eth2xk8s-expire.service": {"active": watched}}},
+            }
+        },
         "cp1": node,
         "worker": node,
     }
@@ -331,6 +336,8 @@ def test_two_pods_without_a_proved_fence_are_a_problem() -> None:
     on = {"enabled": True, "because": ""}
     (problem,) = with_standby(on, fenced(delegations=True), standby="worker2")["problems"]
     assert "not proved to be a fence" in problem and "fs.leases-enable" in problem
+    (problem,) = with_standby(on, fenced(watched=False), standby="worker2")["problems"]
+    assert problem.startswith("eth2xk8s-expire.service does not run on nfs: ") and problem.endswith("Run site.yml")
     unread = with_standby(on, {}, standby="worker2")["problems"]
-    assert len(unread) == 3 and all("not proved to be a fence" in words for words in unread)
+    assert len(unread) == 4 and sum("not proved to be a fence" in words for words in unread) == 3
     assert with_standby({"enabled": False, "because": ""}, {})["problems"] == []

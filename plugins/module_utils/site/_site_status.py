@@ -22,6 +22,8 @@ Report = t.Dict[str, t.Any]
 
 #: Voters of the datastore that survive the loss of one.
 VOTERS = 3
+#: What expires a silent client of the NFS server before its lease has ended.
+EXPIRES = "eth2xk8s-expire.service"
 _UNREAD_LOCK: dict[str, t.Any] = {"state": "unknown", "addresses": [], "holder": ""}
 
 
@@ -58,14 +60,23 @@ def _fence_now(release: Reading, groups: Reading, machines: Reading) -> list[str
     if not below(values, "standby").get("enabled"):
         return []
     server: Reading = {}
+    silent: list[str] = []
     for host in groups.get("nfs") or []:
         server = below(machines, host, "fence", "server")
+        read = below(machines, host)
+        if read and not below(read, "fence", "watcher", "units", EXPIRES).get("active"):
+            silent.append(
+                f"{EXPIRES} does not run on {host}: a node that falls silent keeps its locks for the whole lease. Run "
+                "site.yml"
+            )
     nodes = [
         _fence.node_of(host, below(machines, host, "fence", "node", "texts")) for host in groups.get("microk8s") or []
     ]
     address = below(values, "nfs").get("serverIp") or ""
     found = _fence.reasons(_fence.server_of(server), nodes, [address] if address else [])
-    return [f"the lock between the two pods of each client is not proved to be a fence: {words}" for words in found]
+    return silent + [
+        f"the lock between the two pods of each client is not proved to be a fence: {words}" for words in found
+    ]
 
 
 def _release(installed: Reading) -> Report:

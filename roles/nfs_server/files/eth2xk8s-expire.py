@@ -10,7 +10,9 @@ another node waits for that lock. Every decision is in the journal.
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -26,6 +28,15 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts import _exp
 def log(words: str) -> None:
     """One line to the journal."""
     print(f"expire: {words}", flush=True)
+
+
+def ready() -> None:
+    """Tell systemd that the configuration is read, as sd_notify(3) does: until then the service has not started."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+            out.connect("\0" + address[1:] if address.startswith("@") else address)
+            out.sendall(b"READY=1")
 
 
 class Watcher:
@@ -73,6 +84,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, lambda _number, _frame: sys.exit(0))
     log(f"a client that holds the lock of {', '.join(sorted(config.locks))} is expired after {config.expire_after} s")
     watcher = Watcher(config)
+    ready()
     while True:
         watcher.look()
         time.sleep(_expiry.PERIOD)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import typing as t
@@ -39,8 +39,8 @@ def test_a_time_that_is_no_measure_is_refused(watch: bool, expire_after: int, ta
 
 
 def test_the_watcher_understands_what_the_role_tells_it(tmp_path: Path) -> None:
-    told = evaluate("nfs_server", "__nfs_server_watch_told", **SITE)
-    (tmp_path / "config.json").write_text(json.dumps(told))
+    files = evaluate("nfs_server", "__nfs_server_watch_files", **SITE)
+    (tmp_path / "config.json").write_text(files["config.json"])
     assert _expiry.read_config(str(tmp_path / "config.json")) == _expiry.Config(
         {"validator1": "/data/prysm/validator1/.validator-lock", "validator2": "/data/prysm/v2/.validator-lock"}, 5
     )
@@ -62,6 +62,23 @@ def test_everything_it_imports_is_installed(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert re.match(r"expire: .*config\.json: expire_after is 2; it should be", done.stdout)
+
+
+def test_systemd_hears_of_it_once_its_configuration_is_read(tmp_path: Path) -> None:
+    for name, text in evaluate("nfs_server", "__nfs_server_watch_files", **SITE).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        with subprocess.Popen(
+            [sys.executable, "-I", "-B", str(tmp_path / "eth2xk8s-expire.py"), str(tmp_path / "config.json")],
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+            stdout=subprocess.DEVNULL,
+        ) as watcher:
+            assert manager.recv(100) == b"READY=1"
+            watcher.terminate()
+    assert "Type=notify" in render("nfs_server", "eth2xk8s-expire.service.j2", **SITE)
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
