@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -236,9 +237,15 @@ def test_nothing_starts_without_the_lock(site: Site, held: str) -> None:
     assert (done.returncode, "so the lock is not held" in done.stdout, "signs" in done.stdout) == (1, True, False)
 
 
-def test_an_image_without_the_program_is_refused(site: Site) -> None:
-    done = site.place.start(*site.shell, str(site.pulse), str(site.lock), "/validator-of-another-version")
-    out, _ = done.communicate(timeout=20)
+def test_an_image_without_the_program_is_refused_before_its_turn(site: Site) -> None:
+    """While another pod has the lock: one that waits, and cannot start, is found out in time."""
+    site.lock.parent.mkdir(parents=True, exist_ok=True)
+    with site.lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = site.place.start(
+            site.place.shell[0], "sh", str(site.pulse), str(site.lock), "/validator-of-another-version"
+        )
+        out, _ = done.communicate(timeout=20)
     assert (done.returncode, "has no program /validator-of-another-version" in out) == (1, True)
 
 

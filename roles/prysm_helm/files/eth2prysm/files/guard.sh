@@ -537,8 +537,13 @@ if [ "$kind" = validator ] && { [ $# -gt 0 ] || [ -n "$layout$version" ]; }; the
         "what Prysm is to open the database"
     version=$plain
 fi
-if [ $# -gt 0 ] && ! { [ -f "$1" ] && [ -x "$1" ]; }; then
-    refuse "this image has no program $1. Is image.version the release that it holds? (entrypoints in versions.yaml)"
+# Of `busybox sh pulse.sh LOCK PRYSM` the last one, too: a standby that cannot start must not come to its turn.
+program=${1:-}
+case "${3:-}" in
+    */pulse.sh) program=${5:-} ;;
+esac
+if [ $# -gt 0 ] && ! { [ -f "$1" ] && [ -x "$1" ] && [ -f "$program" ] && [ -x "$program" ]; }; then
+    refuse "this image has no program $program. Is image.version the release that it holds? (entrypoints in versions.yaml)"
 fi
 
 check_mount
