@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Of a client with a standby, deletes the pod that waits for the lock where it is not of the newest template, and
     waits until its successor waits for the lock. The pod that signs is not touched.
-  - A successor that cannot wait (no image, a guard that refuses) is a failure, and the other pod still signs.
+  - A successor that cannot wait (no image, no such program in it) is a failure, and the other pod still signs.
   - Where the client has no pod that signs and another one that waits, on two nodes and with the same claims, nothing is
     done, and RV(ready) says so.
 options:
