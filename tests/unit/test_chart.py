@@ -1079,7 +1079,15 @@ def test_without_a_standby_nothing_of_it_is_there() -> None:
     """What is installed stays as it is, whatever else is said about a standby that is not wanted."""
     plain = helm(BASE).stdout
     assert helm(merge(BASE, {"standby": {"enabled": False, "because": "NFSv3"}})).stdout == plain
-    for trace in ("pulse", "Parallel", "minAvailable", "replicas: 2", "podAntiAffinity", "tolerations"):
+    for trace in (
+        "pulse.sh:",
+        "/guard/pulse.sh",
+        "Parallel",
+        "minAvailable",
+        "replicas: 2",
+        "podAntiAffinity",
+        "tolerations",
+    ):
         assert trace not in plain
 
 
