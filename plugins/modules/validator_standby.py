@@ -172,7 +172,9 @@ def main() -> None:
         module.exit_json(**renew(client, dry=module.check_mode))
     except Failed as exc:
         module.fail_json(
-            msg=f"The standby of {name} does not wait for its lock; {name} signs as before: {exc}", ready=False
+            msg=f"The standby of {name} does not wait for its lock; {name} signs as before: {str(exc).rstrip('.')}. "
+            "Once that is cured, run the same playbook again.",
+            ready=False,
         )
     except (Never, NotYet) as exc:
         module.fail_json(msg=f"The standby of {name} cannot be looked at: {exc}", ready=False)
