@@ -261,7 +261,7 @@ def judge(
 def missed_duties(
     since: t.Annotated[int, typer.Option(min=0, help="The slot to begin with.")] = 0, format: Format = "text"
 ) -> None:
-    """Duties that nobody has signed for, by key, and the faults that were in play."""
+    """Missed duties by key, and the faults that were in play."""
     found = missed.by_key(_ask_the_judge(f"/judge/missed?since={since}"), missed.read(Layout.here().faults))
     if format == "json":
         print(json.dumps(found, indent=1))

@@ -114,7 +114,7 @@ FAULTS: dict[str, Fault] = {
     "partition": Fault("cut machines off from all others", _partition),
     "block": Fault("cut one machine off from one other", _block),
     "mute": Fault("drop all that a machine sends; it still hears", _each("mute")),
-    "nfs-hang": Fault("its NFS server answers nobody, and lives", _nfs_hang),
+    "nfs-hang": Fault("its NFS server does not answer, and lives", _nfs_hang),
     "slow-link": Fault("MACHINE MILLISECONDS [LOSS%]", _slow),
     "heal": Fault("undo every fault of the link, thaw", _heal),
     "clock": Fault("MACHINE SECONDS: move its clock", _clock),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import typing as t
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,9 +18,11 @@ ENDS = {
     "api-up": ("api-down",),
     "heal": ("freeze", "cable-out", "partition", "block", "mute", "slow-link", "nfs-hang"),
 }
+#: Faults that last until something ends them.
+LASTING = {name for names in ENDS.values() for name in names}
 #: A fault that is over, or lasts no time, is a cause for as long as a client takes to start and to reach its next duty.
 AFTER = 60.0
-NOBODY = "no fault"
+NO_FAULT = "no fault"
 
 
 class Event(t.NamedTuple):
@@ -43,25 +46,23 @@ def read(path: Path) -> list[Event]:
 
 
 def causes(at: float, events: Sequence[Event]) -> list[str]:
-    """The faults that a moment lies in, or shortly after: as `power-cut worker`. [NOBODY] without any."""
-    open_since: dict[tuple[str, str], str] = {}
-    late: dict[tuple[str, str], float] = {}
+    """The faults that a moment lies in, or shortly after: as `power-cut worker`. [NO_FAULT] without any."""
+    ends: dict[tuple[str, str], float] = {}
+    texts: dict[tuple[str, str], str] = {}
     for event in events:
         if event.at > at:
             break
-        machine = event.words[0] if event.words else ""
-        for ended in ENDS.get(event.name, ()):
-            if (ended, machine) in open_since:
-                late[ended, machine] = event.at
-        if event.name not in ENDS:
-            # partition takes several machines; each of them is healed by itself.
-            for one in event.words if event.name == "partition" else (machine,):
-                open_since[event.name, one] = " ".join((event.name, *event.words))
-                late.pop((event.name, one), None)
-                if not any(event.name in ends for ends in ENDS.values()):
-                    late[event.name, one] = event.at
-    found = [text for which, text in open_since.items() if which not in late or at - late[which] <= AFTER]
-    return list(dict.fromkeys(found)) or [NOBODY]
+        if event.name in ENDS:
+            for which in ((name, event.words[0]) for name in ENDS[event.name]):
+                # What has ended does not end again.
+                ends[which] = min(ends.get(which, event.at), event.at)
+            continue
+        # partition takes several machines; each of them is healed by itself.
+        for machine in event.words if event.name == "partition" else event.words[:1]:
+            texts[event.name, machine] = " ".join((event.name, *event.words))
+            ends[event.name, machine] = math.inf if event.name in LASTING else event.at
+    found = [text for which, text in texts.items() if at - ends[which] <= AFTER]
+    return list(dict.fromkeys(found)) or [NO_FAULT]
 
 
 def by_key(misses: Iterable[dict[str, t.Any]], events: Sequence[Event]) -> dict[str, dict[str, t.Any]]:

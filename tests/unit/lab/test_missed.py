@@ -14,7 +14,12 @@ def event(at: float, name: str, *words: str) -> Event:
 
 def test_a_fault_counts_while_it_lasts_and_for_a_while_after() -> None:
     events = [event(10, "power-cut", "worker"), event(50, "power-on", "worker")]
-    for at, wanted in ((9, missed.NOBODY), (10, "power-cut worker"), (110, "power-cut worker"), (111, missed.NOBODY)):
+    for at, wanted in (
+        (9, missed.NO_FAULT),
+        (10, "power-cut worker"),
+        (110, "power-cut worker"),
+        (111, missed.NO_FAULT),
+    ):
         assert missed.causes(at, events) == [wanted], at
 
 
@@ -28,7 +33,12 @@ def test_one_that_nothing_ends_goes_on() -> None:
 def test_one_that_lasts_no_time_counts_for_a_while() -> None:
     events = [event(10, "nfs-restart", "nfs")]
     assert missed.causes(60, events) == ["nfs-restart nfs"]
-    assert missed.causes(90, events) == [missed.NOBODY]
+    assert missed.causes(90, events) == [missed.NO_FAULT]
+
+
+def test_one_that_has_ended_does_not_end_again() -> None:
+    events = [event(10, "mute", "nfs"), event(20, "heal", "nfs"), event(100, "heal", "nfs")]
+    assert missed.causes(110, events) == [missed.NO_FAULT]
 
 
 def test_one_that_comes_again_has_not_ended() -> None:
@@ -39,7 +49,7 @@ def test_one_that_comes_again_has_not_ended() -> None:
 def test_several_machines_of_a_partition_are_healed_one_by_one() -> None:
     events = [event(10, "partition", "master", "worker"), event(20, "heal", "master")]
     assert missed.causes(500, events) == ["partition master worker"]
-    assert missed.causes(500, [*events, event(30, "heal", "worker")]) == [missed.NOBODY]
+    assert missed.causes(500, [*events, event(30, "heal", "worker")]) == [missed.NO_FAULT]
 
 
 def test_what_was_written_down_is_read_again(tmp_path: Path) -> None:
@@ -59,5 +69,5 @@ def test_misses_are_counted_by_key_with_what_was_in_play() -> None:
     ]
     assert missed.by_key(misses, events) == {
         "0xa": {"attestation": 1, "block": 1, "causes": {"freeze nfs": 2, "mute worker": 1}},
-        "0xb": {"attestation": 1, "block": 0, "causes": {missed.NOBODY: 1}},
+        "0xb": {"attestation": 1, "block": 0, "causes": {missed.NO_FAULT: 1}},
     }

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"encoding/binary"
-	"sort"
 
 	"eth2xk8s/lab/prysm/internal/wire"
 )
@@ -56,7 +55,6 @@ func (c *Chain) Missed(since uint64) []Miss {
 			}
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Slot < out[j].Slot })
 	return out
 }
 
