@@ -23,6 +23,13 @@ SITE: dict[str, t.Any] = {
 }
 
 
+def install(folder: Path) -> None:
+    """What the role puts on the NFS server."""
+    for name, text in evaluate("nfs_server", "__nfs_server_watch_files", **SITE).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
 def test_it_is_off_unless_a_standby_is_wanted() -> None:
     assert evaluate("nfs_server", "nfs_server_watch", **SITE) is False
     assert evaluate("nfs_server", "nfs_server_watch", **SITE, prysm_standby=True) is True
@@ -39,8 +46,7 @@ def test_a_time_that_is_no_measure_is_refused(watch: bool, expire_after: int, ta
 
 
 def test_the_watcher_understands_what_the_role_tells_it(tmp_path: Path) -> None:
-    files = evaluate("nfs_server", "__nfs_server_watch_files", **SITE)
-    (tmp_path / "config.json").write_text(files["config.json"])
+    install(tmp_path)
     assert _expiry.read_config(str(tmp_path / "config.json")) == _expiry.Config(
         {"validator1": "/data/prysm/validator1/.validator-lock", "validator2": "/data/prysm/v2/.validator-lock"}, 5
     )
@@ -48,9 +54,7 @@ def test_the_watcher_understands_what_the_role_tells_it(tmp_path: Path) -> None:
 
 def test_everything_it_imports_is_installed(tmp_path: Path) -> None:
     """As it lies on the NFS server, without the collection."""
-    for name, text in evaluate("nfs_server", "__nfs_server_watch_files", **SITE).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    install(tmp_path)
     program = tmp_path / "eth2xk8s-expire.py"
     (tmp_path / "config.json").write_text('{"locks": {}, "expire_after": 2}')
     done = subprocess.run(
@@ -65,9 +69,7 @@ def test_everything_it_imports_is_installed(tmp_path: Path) -> None:
 
 
 def test_systemd_hears_of_it_once_its_configuration_is_read(tmp_path: Path) -> None:
-    for name, text in evaluate("nfs_server", "__nfs_server_watch_files", **SITE).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    install(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
