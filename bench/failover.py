@@ -28,9 +28,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "collections")]
 
 from ansible_collections.eth2xk8s.staking.plugins.module_utils.keys import _bls, _keystore
 from tests.rehearsal.conftest import Inventory, Lab, validators
+from tests.rehearsal.standby import PINNED, all_on, pairs
 
 PASSWORD = "bench-password"
-KUBECTL = "/snap/bin/microk8s kubectl"
 HEALS = {"freeze": "thaw", "cable-out": "cable-in", "power-cut": "power-on", "mute": "heal"}
 #: In seconds: every key has had a duty, and what was late is there.
 PATIENCE = 240.0
@@ -58,48 +58,9 @@ def site(lab: Lab, folder: Path, keys: int) -> None:
     for entry in entries:
         keystores(folder / entry["name"], keys // 2)
         entry.update(keystores=[str(folder / entry["name"])], keystore_password=PASSWORD)
-    pinned = {"beacon": {"nodeSelector": {"kubernetes.io/hostname": "master"}}}
-    words = Inventory(folder / "inventory", entries, prysm_standby=True, prysm_helm_values=pinned).words
+    words = Inventory(folder / "inventory", entries, prysm_standby=True, prysm_helm_values=PINNED).words
     if lab.play("site.yml", *words, check=False, timeout=3600).failed:
         sys.exit("site.yml failed")
-
-
-class Client(t.NamedTuple):
-    """Where a client signs, and where its other pod waits."""
-
-    signer: str
-    node: str
-    waits_on: str
-
-
-def clients(lab: Lab) -> dict[str, Client]:
-    """Those of which one pod signs and the other waits."""
-    pods: dict[str, list[t.Any]] = {}
-    for pod in lab.kubectl("get pods -n prysm -l app.kubernetes.io/component=validator")["items"]:
-        pods.setdefault(pod["metadata"]["labels"]["app"], []).append(pod)
-    found = {}
-    for name, both in pods.items():
-        state = [pod["status"].get("containerStatuses", [{}])[0] for pod in both]
-        signs = [pod for pod, one in zip(both, state, strict=True) if one.get("started")]
-        waits = [
-            pod
-            for pod, one in zip(both, state, strict=True)
-            if not one.get("started") and "running" in one.get("state", {})
-        ]
-        if len(signs) == len(waits) == 1:
-            found[name] = Client(
-                signs[0]["metadata"]["name"], signs[0]["spec"]["nodeName"], waits[0]["spec"]["nodeName"]
-            )
-    return found
-
-
-def ready(lab: Lab, node: str) -> bool:
-    """Whether both clients sign on this node; a pod that signs elsewhere is deleted once the other one waits there."""
-    there = clients(lab)
-    for client in there.values():
-        if client.node != node and client.waits_on == node:
-            lab.on("master", f"{KUBECTL} delete pod -n prysm {client.signer} --wait=false")
-    return len(there) == 2 and all(client.node == node for client in there.values())
 
 
 def signed(lab: Lab, since: int) -> list[dict[str, t.Any]]:
@@ -108,9 +69,9 @@ def signed(lab: Lab, since: int) -> list[dict[str, t.Any]]:
 
 def one_fault(lab: Lab, fault: str, pause: float) -> tuple[list[float], float]:
     """Seconds to the first signature of each client's other pod, and the share of keys that missed a duty by then."""
-    lab.wait("both clients sign on worker", lambda: ready(lab, "worker"), seconds=PATIENCE)
+    lab.wait("both clients sign on worker", lambda: all_on(lab, "worker"), seconds=PATIENCE)
     lab.all_sign_on(seconds=PATIENCE + 400)
-    old = {client.signer for client in clients(lab).values()}
+    old = {signs.name for signs, _waits in pairs(lab).values()}
     since, slot = len(signed(lab, 0)), lab.chain("/head")["slot"]
     time.sleep(pause)
     begun = time.time()

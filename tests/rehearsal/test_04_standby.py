@@ -16,30 +16,15 @@ import typing as t
 import pytest
 
 from .conftest import Inventory, Lab, validators
+from .standby import CLIENTS, KUBECTL, PINNED, pods
 
 pytestmark = pytest.mark.by_hand
-CLIENTS = ("validator1", "validator2")
-KUBECTL = "/snap/bin/microk8s kubectl"
 OTHER = {"master": "worker", "worker": "master"}
 #: Silence, one try of the lock, the checks of the guard, the start of Prysm, and a whole epoch until a key's next duty.
 SUCCEEDED = 60.0
 OLDER, NEWER = "v1.3.3", "v1.3.4"
 #: It has no client in it.
 BEACON_IMAGE = "gcr.io/prysmaticlabs/prysm/beacon-chain"
-PINNED = {"beacon": {"nodeSelector": {"kubernetes.io/hostname": "master"}}}
-
-
-class Pod(t.NamedTuple):
-    """A pod of a client, as Kubernetes shows it."""
-
-    client: str
-    name: str
-    uid: str
-    node: str
-    #: Prysm has started; one that runs without waits for its lock.
-    started: bool
-    runs: bool
-    restarts: int
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +43,6 @@ def off(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 def say(words: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {words}", flush=True)
-
-
-def pods(lab: Lab) -> list[Pod]:
-    """The pods of all clients."""
-    found = []
-    for pod in lab.kubectl("get pods -n prysm -l app.kubernetes.io/component=validator")["items"]:
-        containers = pod["status"].get("containerStatuses", [])
-        found.append(
-            Pod(
-                client=pod["metadata"]["labels"]["app"],
-                name=pod["metadata"]["name"],
-                uid=pod["metadata"]["uid"],
-                node=pod["spec"].get("nodeName", ""),
-                started=any(one.get("started") for one in containers),
-                runs=any("running" in one["state"] for one in containers),
-                restarts=sum(one["restartCount"] for one in containers),
-            )
-        )
-    return sorted(found)
 
 
 def seen(lab: Lab, when: str, *, logs: str = "") -> None:
@@ -347,12 +313,6 @@ def test_a_node_that_is_emptied_hands_over(lab: Lab, on: tuple[str, ...]) -> Non
     lab.all_sign_on(seconds=90)
 
 
-def images(lab: Lab) -> dict[str, str]:
-    """Pod -> the version it runs."""
-    items = lab.kubectl("get pods -n prysm -l app.kubernetes.io/component=validator")["items"]
-    return {pod["metadata"]["name"]: pod["metadata"]["labels"]["app.kubernetes.io/version"] for pod in items}
-
-
 def test_an_upgrade_reaches_the_standby_first(lab: Lab, on: tuple[str, ...]) -> None:
     keep_on_master(lab)
     bring_to(lab, "worker")
@@ -360,7 +320,7 @@ def test_an_upgrade_reaches_the_standby_first(lab: Lab, on: tuple[str, ...]) -> 
     done = lab.play("upgrade.yml", *on, "-e", f"prysm_version={NEWER}", timeout=3600)
     assert done.output.count("take_over | Hand over from") == len(CLIENTS)
     assert "stop | Scale it to nothing" not in done.output
-    assert set(images(lab).values()) == {NEWER}
+    assert {pod.version for pod in pods(lab)} == {NEWER}
     assert all(pod_of(one) not in old.values() for one in signatures(lab, since) if one["version"] == NEWER)
     lab.wait("a pod of both waits on worker", lambda: waits(lab, "worker"), seconds=120)
     lab.all_sign_on(seconds=90)
@@ -394,7 +354,7 @@ def test_a_rollback_reaches_the_standby_first(lab: Lab, on: tuple[str, ...]) -> 
     since, slot = mark(lab), lab.chain("/head")["slot"]
     done = lab.play("playbooks/rollback.yml", *on, "-e", f"prysm_version={OLDER}", timeout=3600)
     assert done.output.count("take_over | Hand over from") == len(CLIENTS)
-    assert set(images(lab).values()) == {OLDER}
+    assert {pod.version for pod in pods(lab)} == {OLDER}
     say(lab.command("missed", "--since", str(slot)).stdout)
     missed(lab, since, "rollback")
     lab.wait("a pod of both waits", lambda: any(waits(lab, node) for node in OTHER), seconds=120)

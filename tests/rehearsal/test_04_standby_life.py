@@ -14,11 +14,9 @@ import pytest
 import yaml
 
 from .conftest import KEYSTORES, Inventory, Lab, moved_validators, validators
+from .standby import CLIENTS, PINNED, all_on, pairs, pods
 
 pytestmark = pytest.mark.by_hand
-KUBECTL = "/snap/bin/microk8s kubectl"
-CLIENTS = ("validator1", "validator2")
-PINNED = {"beacon": {"nodeSelector": {"kubernetes.io/hostname": "master"}}}
 KEY = "0x" + yaml.safe_load(KEYSTORES[1].read_text())["pubkey"]
 MOVE = ("playbooks/move_key.yml", "-e", f"move_key={KEY}")
 
@@ -37,30 +35,10 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return inventory(tmp_path_factory.mktemp("moved"), moved_validators())
 
 
-def pods(lab: Lab) -> dict[str, dict[str, t.Any]]:
-    found = lab.kubectl("get pods -n prysm -l app.kubernetes.io/component=validator")["items"]
-    return {pod["metadata"]["name"]: pod for pod in found}
-
-
-def started(pod: dict[str, t.Any]) -> bool:
-    return any(one.get("started") for one in pod["status"].get("containerStatuses", []))
-
-
 def two_each(lab: Lab, version: str) -> None:
     """Of each client one pod signs, and one waits on another node."""
-
-    def so() -> bool:
-        there = pods(lab)
-        return sorted(there) == [f"{client}-{number}" for client in CLIENTS for number in (0, 1)] and all(
-            sum(started(there[f"{client}-{number}"]) for number in (0, 1)) == 1
-            and len({there[f"{client}-{number}"]["spec"].get("nodeName") for number in (0, 1)}) == 2
-            and all("running" in there[f"{client}-{n}"]["status"]["containerStatuses"][0]["state"] for n in (0, 1))
-            for client in CLIENTS
-        )
-
-    lab.wait("of each client one pod signs and one waits", so, seconds=180)
-    labels = {pod["metadata"]["labels"]["app.kubernetes.io/version"] for pod in pods(lab).values()}
-    assert labels == {version}
+    lab.wait("of each client one pod signs and one waits", lambda: set(pairs(lab)) == set(CLIENTS), seconds=180)
+    assert {pod.version for pod in pods(lab)} == {version}
 
 
 @pytest.fixture
@@ -73,14 +51,7 @@ def cost(lab: Lab, request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def bring_to_worker(lab: Lab) -> None:
-    def there() -> bool:
-        found = pods(lab)
-        wrong = [name for name, pod in found.items() if started(pod) and pod["spec"].get("nodeName") != "worker"]
-        for name in wrong:
-            lab.on("master", f"{KUBECTL} delete pod -n prysm {name} --wait=false")
-        return not wrong and sum(map(started, found.values())) == len(CLIENTS)
-
-    lab.wait("both clients sign on worker", there, seconds=180)
+    lab.wait("both clients sign on worker", lambda: all_on(lab, "worker"), seconds=180)
     lab.all_sign_on(seconds=120)
 
 
@@ -124,7 +95,7 @@ def test_a_node_without_power_is_taken_out_after_its_standby_signs(lab: Lab, sit
     lab.play("playbooks/failover.yml", *site, "-e", "node=worker")
     lab.all_sign_on(seconds=120)
     assert lab.cordoned() == {"worker"}
-    assert {pod["spec"].get("nodeName", "") for pod in pods(lab).values() if started(pod)} == {"master"}
+    assert {pod.node for pod in pods(lab) if pod.started} == {"master"}
     assert set(lab.play("playbooks/failover.yml", *site, "-e", "node=worker").changed.values()) == {0}
     lab.power_on("worker")
     lab.wait("worker is Ready", lambda: lab.nodes_ready()["worker"], seconds=180)
@@ -137,7 +108,7 @@ def test_a_node_leaves_and_comes_back(lab: Lab, site: tuple[str, ...], cost: Non
     bring_to_worker(lab)
     lab.play("playbooks/leave_node.yml", *site, "-e", "leave_node=worker", timeout=3600)
     lab.all_sign_on(seconds=180)
-    assert sum(map(started, pods(lab).values())) == len(CLIENTS)
+    assert sum(pod.started for pod in pods(lab)) == len(CLIENTS)
     lab.play("site.yml", *site, timeout=3600)
     two_each(lab, "v1.3.3")
     unchanged(lab, site)
