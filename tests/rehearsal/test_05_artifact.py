@@ -18,7 +18,7 @@ import yaml
 from lab import ROOT
 
 from .conftest import Inventory, Lab, Play, moved_validators
-from .test_03_keys import MOVED, metrics_keys
+from .test_03_move_key import MOVED, metrics_keys
 
 pytestmark = pytest.mark.by_hand
 FORMS = ("wheel", "tarball")

@@ -13,7 +13,7 @@ import pytest
 from lab import ROOT
 
 from .conftest import Lab
-from .test_03_keys import MOVED
+from .test_03_move_key import MOVED
 
 pytestmark = pytest.mark.by_hand
 
@@ -27,7 +27,7 @@ def commands(heading: str) -> list[str]:
 
 
 TRY = [line for line in commands("Try it") if line.startswith("bin/lab") and line != "bin/lab down"]
-#: Moving a key needs an edit of the inventory first (test_03_keys), a failover a node that is gone (test_04_failover).
+#: A move of a key needs an edit of the inventory (test_03_move_key), a failover a node that is gone (test_04_failover).
 ELSEWHERE = ("move_key", "failover")
 #: What a reader puts in place of what stands there.
 USE = [
