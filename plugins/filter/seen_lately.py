@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: seen_lately
-short_description: Whether what was seen of a machine is there, and not two minutes old
+short_description: Whether what was seen of a machine is there, and not ten minutes old
 version_added: 0.1.0
 description:
   - What another has asked of M(eth2xk8s.staking.machine_info) for a role may be used while this holds. A machine whose

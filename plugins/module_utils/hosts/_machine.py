@@ -33,7 +33,7 @@ LARGEST = 1024 * 1024
 LISTS = "/var/lib/apt/lists"
 NEVER = 10**9
 #: Seconds for which what was seen of a machine may be used by others.
-SEEN_FOR = 120
+SEEN_FOR = 600
 BOOTED = "/run/systemd/system"
 # The third letter of a package's state: half installed, unpacked, half configured, waiting for a trigger.
 INTERRUPTED = "HUFWt"

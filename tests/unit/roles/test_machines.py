@@ -91,7 +91,19 @@ def test_it_waits_for_apt_and_restarts_nothing(name: str) -> None:
 )
 def test_whether_unattended_upgrades_restart_the_machine(said: str, restarts: bool) -> None:
     """As apt itself reads the word, not as one spells it."""
-    assert evaluate("base", "__base_reboots_itself", __base_apt_reboot={"stdout": said}) is restarts
+    assert (
+        evaluate("base", "__base_reboots_itself", __base_verified={"stdout_lines": [said, "10.0.0.1  STREAM x"]})
+        is restarts
+    )
+
+
+def test_where_the_own_name_leads() -> None:
+    lines = ["REBOOT='false'", "10.0.0.1  STREAM x", "10.0.0.1  DGRAM", "127.0.1.1  STREAM"]
+    assert evaluate("base", "__base_own_addresses", __base_verified={"stdout_lines": lines}) == [
+        "10.0.0.1",
+        "127.0.1.1",
+    ]
+    assert evaluate("base", "__base_own_addresses", __base_verified={"stdout_lines": lines[:1]}) == []
 
 
 # --- which ansible-core for which Python ----------------------------------------------------------------------------
@@ -375,11 +387,8 @@ def test_which_control_planes_deliver_no_watch_events(results: list[dict[str, t.
 
 
 def launch(role: str, seed: str, **more: t.Any) -> dict[str, t.Any]:
-    (task,) = [task for task in tasks(MICROK8S / "tasks/install.yml") if "Write the launch" in task["name"]]
-    text = task["ansible.builtin.copy"]["content"]
-    expression = text[text.index("{{") + 2 : text.rindex("}}")]
     given = {"microk8s_address": "10.0.0.2", "microk8s_node_role": role, "microk8s_seed": seed, **more}
-    return t.cast("dict[str, t.Any]", yaml.safe_load(evaluate("microk8s", expression, **given)))
+    return t.cast("dict[str, t.Any]", yaml.safe_load(evaluate("microk8s", "__microk8s_launch_text", **given)))
 
 
 def test_a_node_registers_under_the_address_of_the_inventory() -> None:

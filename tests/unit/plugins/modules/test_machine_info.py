@@ -278,11 +278,11 @@ def test_facts_as_setup_has_them(capsys: pytest.CaptureFixture[str]) -> None:
     [
         pytest.param({}, False, id="nobody-has-asked"),
         pytest.param({"skipped": True}, False, id="not-asked-here"),
-        pytest.param({"time": 1000}, True, id="now"),
-        pytest.param({"time": 881}, True, id="nearly-two-minutes"),
-        pytest.param({"time": 880}, False, id="two-minutes"),
-        pytest.param({"time": 1200}, False, id="by-a-clock-that-is-ahead"),
+        pytest.param({"time": 2000}, True, id="now"),
+        pytest.param({"time": 1401}, True, id="nearly-ten-minutes"),
+        pytest.param({"time": 1400}, False, id="ten-minutes"),
+        pytest.param({"time": 2700}, False, id="by-a-clock-that-is-ahead"),
     ],
 )
-def test_what_was_seen_is_of_use_for_two_minutes(seen: dict[str, t.Any], lately: bool) -> None:
-    assert _machine.seen_at(seen, 1000.0) is lately
+def test_what_was_seen_is_of_use_for_ten_minutes(seen: dict[str, t.Any], lately: bool) -> None:
+    assert _machine.seen_at(seen, 2000.0) is lately
