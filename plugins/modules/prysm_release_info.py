@@ -113,7 +113,7 @@ recorded:
   sample: true
 history:
   description: The copy of the record of signing that M(eth2xk8s.staking.slashing_protection_witness) keeps.
-  returned: with O(history), where the namespace exists
+  returned: with O(history), where there is a cluster
   type: dict
 versions:
   description: With O(revisions) the version of Prysm of each revision that Helm has on record, by its number.
@@ -251,7 +251,7 @@ def wait(params: dict[str, t.Any]) -> dict[str, t.Any]:
         try:
             place = params["namespace"], params["release"]
             found = look(cluster, *place, params["secrets"], revisions=params["revisions"])
-            if params["history"] and found["namespace"]:
+            if params["history"]:
                 found["history"] = copy_of_the_record(cluster, params["namespace"])
             late = [name for name, one in found["workloads"].items() if not one["settled"]]
             if not late:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import typing as t
 from pathlib import Path
 
@@ -37,3 +38,32 @@ def test_check_mode_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_a_path_outside_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, path: str) -> None:
     result = run(capsys, dest=str(tmp_path / "chart"), files={path: "x"})
     assert "not a path below" in result["msg"]
+
+
+def test_absolute_paths_without_a_directory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    one, other = tmp_path / "one/note", tmp_path / "other/note"
+    assert run(capsys, files={str(one): "1\n", str(other): "2\n"})["changed"] is True
+    assert (one.read_text(), other.read_text()) == ("1\n", "2\n")
+    assert "is not a path below" in run(capsys, files={f"{tmp_path}/../x": "x"})["msg"]
+
+
+def test_writes_over_nothing_where_that_is_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    note.write_text("of another\n")
+    result = run(capsys, dest=str(tmp_path), files={"note": "x", "new": "y"}, overwrite=False, private=True)
+    assert result["written"] == ["new"]
+    assert note.read_text() == "of another\n"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_missing_directory_is_an_error_where_none_is_to_be_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    result = run(capsys, files={str(tmp_path / "gone/note"): "x"}, make_directories=False)
+    assert "gone" in result["msg"]
+    assert not (tmp_path / "gone").exists()
+
+
+def test_files_of_another_user(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run(capsys, dest=str(tmp_path), files={"note": "x"}, owner=os.getuid(), group=os.getgid())
+    assert ((tmp_path / "note").stat().st_uid, (tmp_path / "note").stat().st_gid) == (os.getuid(), os.getgid())
