@@ -9,11 +9,10 @@ name: lock_holders
 short_description: Whose the locks of validator clients are to be
 version_added: 0.1.0
 description:
-  - The node of the pod that was proved to sign has the lock of its client, and no other machine has it. Without nodes
-    any holder will do, since only an NFS server knows who holds a lock.
+  - The node of the pod that was proved to sign has the lock of its client, and no other machine has it.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
-positional: duties, nodes
+positional: duties
 options:
   _input:
     description: The clients, as P(eth2xk8s.staking.prysm_clients#filter) gives them.
@@ -24,17 +23,16 @@ options:
     description: What M(eth2xk8s.staking.validator_duties) returned as C(clients).
     type: dict
     required: true
-  nodes:
-    description: Node objects of the cluster.
-    type: list
-    elements: dict
-    required: true
+  named:
+    description: Whether that node is named. Where no NFS server can say who holds a lock, any holder will do.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
 - name: Prove that the node of each client holds its lock
   eth2xk8s.staking.validator_lock:
-    wait_held: "{{ clients | eth2xk8s.staking.lock_holders(duties.clients, nodes.resources) }}"
+    wait_held: "{{ clients | eth2xk8s.staking.lock_holders(duties.clients) }}"
 """
 
 RETURN = r"""
@@ -53,20 +51,18 @@ from ansible.errors import AnsibleFilterError
 def lock_holders(
     clients: t.Iterable[t.Mapping[str, t.Any]],
     duties: t.Mapping[str, t.Mapping[str, t.Any]],
-    nodes: t.Sequence[t.Mapping[str, t.Any]],
+    named: bool = True,
 ) -> list[dict[str, t.Any]]:
     """The database of each client, and the addresses that may lock it; see the documentation."""
-    addresses = {
-        node["metadata"]["name"]: [one["address"] for one in node["status"]["addresses"] if one["type"] != "Hostname"]
-        for node in nodes
-    }
     found = []
     for client in clients:
-        node = duties[client["name"]]["node"]
+        signer = duties[client["name"]]
         # An empty list would take any holder.
-        if nodes and not addresses.get(node):
-            raise AnsibleFilterError(f"{client['name']} signs on {node}, of which the cluster has no address")
-        found.append({"path": client["database"], "address": addresses.get(node, [])})
+        if named and not signer["addresses"]:
+            raise AnsibleFilterError(
+                f"{client['name']} signs on {signer['node'] or 'no node'}, of which the cluster has no address"
+            )
+        found.append({"path": client["database"], "address": list(signer["addresses"]) if named else []})
     return found
 
 

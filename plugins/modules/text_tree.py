@@ -10,13 +10,12 @@ module: text_tree
 short_description: Write text files in one go
 version_added: 0.1.0
 description:
-  - Writes each file whose content differs, atomically. What else is in the directory stays, and so do the owner and the
-    mode of files that are not written.
+  - Writes each file whose content, mode, owner or group differs, atomically. What else is in the directory stays.
   - A copy of a directory takes a round trip for each file; this takes one for all of them.
 author:
   - eth2xk8s maintainers (@eth2xk8s)
 extends_documentation_fragment:
-  - eth2xk8s.staking.attributes.no_diff
+  - eth2xk8s.staking.attributes.diff
 options:
   dest:
     description: The directory.
@@ -35,15 +34,15 @@ options:
     type: bool
     default: true
   owner:
-    description: Number of the user that written files belong to. By default the one that the module runs as.
+    description: Number of the user that the files belong to. By default new ones have the user of the module.
     type: int
     default: -1
   group:
-    description: Number of the group that written files belong to. By default that of the user.
+    description: Number of the group that the files belong to. By default new ones have that of the user.
     type: int
     default: -1
   private:
-    description: Whether only their owner reads written files.
+    description: Whether only their owner reads the files.
     type: bool
     default: false
 """
@@ -75,6 +74,7 @@ written:
 """
 
 import os
+import stat
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -88,35 +88,69 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.files._files impo
 
 def place(dest: str, path: str) -> str:
     """Where a file is written; a path that leads out of the directory is refused."""
-    inside = path.removeprefix("/") if dest == "/" else path
+    inside = path[1:] if dest == "/" and path.startswith("/") else path
     if {"", "..", "."} & set(inside.split("/")):
         raise ValueError(f"{path!r} is not a path below {dest}")
     return os.path.join(dest, inside)
 
 
-def differing(dest: str, files: dict[str, str], overwrite: bool = True) -> list[str]:
-    """The paths whose content is not what it shall be; those that are missing, where none is to be written over."""
-    found = []
-    for path, content in sorted(files.items()):
-        try:
-            with open(place(dest, path), "rb") as handle:
-                same = not overwrite or handle.read() == content.encode("utf-8")
-        except FileNotFoundError:
-            same = False
-        if not same:
-            found.append(path)
-    return found
+def read(dest: str, path: str) -> str | None:
+    """What is in a file; None when it is not there."""
+    try:
+        with open(place(dest, path), encoding="utf-8", errors="replace", newline="") as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return None
 
 
-def write(dest: str, path: str, content: str, params: dict[str, t.Any]) -> None:
+def mode(params: dict[str, t.Any]) -> int:
+    """How the files may be read."""
+    return 0o600 if params["private"] else 0o644
+
+
+def is_as_wanted(path: str, content: str, params: dict[str, t.Any]) -> bool:
+    """Whether a file is there as it shall be; where none is written over, being there will do."""
+    there = read(params["dest"], path)
+    if there is None or not params["overwrite"]:
+        return there is not None
+    status = os.stat(place(params["dest"], path))
+    return (
+        there == content
+        and stat.S_IMODE(status.st_mode) == mode(params)
+        and params["owner"] in (-1, status.st_uid)
+        and params["group"] in (-1, status.st_gid)
+    )
+
+
+def differing(params: dict[str, t.Any]) -> list[str]:
+    """The paths of the files that are not as they shall be."""
+    return [path for path, content in sorted(params["files"].items()) if not is_as_wanted(path, content, params)]
+
+
+def diff(params: dict[str, t.Any], paths: list[str]) -> list[dict[str, str]]:
+    """What changes in these files, for people; nothing of what only their owner may read."""
+    if params["private"]:
+        return []
+    return [
+        {
+            "before_header": path,
+            "after_header": path,
+            "before": read(params["dest"], path) or "",
+            "after": params["files"][path],
+        }
+        for path in paths
+    ]
+
+
+def write(path: str, params: dict[str, t.Any]) -> None:
     """Write one of the files."""
-    directory, name = os.path.split(place(dest, path))
+    directory, name = os.path.split(place(params["dest"], path))
     if params["make_directories"]:
         os.makedirs(directory, mode=0o755, exist_ok=True)
     folder = open_directory(directory)
     try:
-        mode = 0o600 if params["private"] else 0o644
-        replace_file(folder, name, content.encode("utf-8"), mode, params["owner"], params["group"])
+        content = params["files"][path].encode("utf-8")
+        replace_file(folder, name, content, mode(params), params["owner"], params["group"])
     finally:
         os.close(folder)
 
@@ -135,18 +169,19 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    dest, files, overwrite = (module.params[name] for name in ("dest", "files", "overwrite"))
+    params = module.params
     try:
-        paths = differing(dest, files, overwrite)
-        if paths and not module.check_mode:
+        paths = differing(params)
+        shown = diff(params, paths)
+        if not module.check_mode:
             for path in paths:
-                write(dest, path, files[path], module.params)
-            left = differing(dest, files, overwrite)
+                write(path, params)
+            left = differing(params) if paths else []
             if left:
-                module.fail_json(msg=f"{dest} was written, but these are not as written: {', '.join(left)}")
+                module.fail_json(msg=f"{params['dest']} was written, but these are not as written: {', '.join(left)}")
     except (OSError, StakingError, ValueError) as exc:
-        module.fail_json(msg=f"{dest} cannot be written: {exc}")
-    module.exit_json(changed=bool(paths), written=paths)
+        module.fail_json(msg=f"{params['dest']} cannot be written: {exc}")
+    module.exit_json(changed=bool(paths), written=paths, diff=shown)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ RETURN = r"""
 clients:
   description:
     - What was seen of each client. C(missing) says why a proof is not there, and is empty when it is.
-    - C(node) is where it signs, and C(standby) where its other pod waits for the lock; empty without one.
+    - C(node) is where it signs, with its C(addresses) once that is proved, and C(standby) where its other pod waits for
+      the lock; empty without one.
     - C(waiting) and C(finished) say, by key, what keys without duties wait for or why they have none any more.
   returned: always
   type: dict
@@ -120,6 +121,7 @@ clients:
       proved: true
       problem: ""
       node: worker
+      addresses: [172.20.10.12]
       standby: worker2
       image: gcr.io/offchainlabs/prysm/validator:v7.1.6
       version: v7.1.6
@@ -270,6 +272,9 @@ class Proof:
         """One look at the chain and at every client, as the module returns it."""
         chain = self.chain()
         seen = {client["name"]: self.look(client, chain) for client in self._params["clients"]}
+        proved = all(one["proved"] for one in seen.values())
+        if proved:
+            self.add_addresses(seen)
         return {
             "clients": seen,
             "slot": chain.slot,
@@ -277,8 +282,19 @@ class Proof:
             "chain_problem": chain.problem,
             "waiting": {key: words for one in seen.values() for key, words in one["waiting"].items()},
             "finished": {key: words for one in seen.values() for key, words in one["finished"].items()},
-            "proved": all(one["proved"] for one in seen.values()),
+            "proved": proved,
         }
+
+    def add_addresses(self, seen: dict[str, dict[str, t.Any]]) -> None:
+        """The addresses of the nodes that sign: the NFS server knows who holds a lock by these."""
+        try:
+            found = self.cluster.items("/api/v1/nodes")
+        except NotYet:
+            return
+        nodes = {node["metadata"]["name"]: node["status"]["addresses"] for node in found}
+        for client in seen.values():
+            addresses = nodes.get(client["node"], [])
+            client["addresses"] = [one["address"] for one in addresses if one["type"] != "Hostname"]
 
     def chain(self) -> View:
         """One look at the chain. Without a beacon node to ask an advance of each key has to be waited for."""
@@ -300,6 +316,7 @@ class Proof:
             "problem": "",
             "hopeless": False,
             "node": "",
+            "addresses": [],
             "standby": "",
             "image": "",
             "version": "",

@@ -224,6 +224,13 @@ def test_no_plugin_asserts(path: Path) -> None:
     assert not re.search(r"^ *assert\b", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/module*/**/*.py")), ids=lambda path: path.name)
+def test_what_runs_on_a_target_does_without_methods_of_newer_pythons(path: Path) -> None:
+    """Of 3.9 and later; ruff knows the newer syntax, and not these."""
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"[.](?:removeprefix|removesuffix|is_relative_to)[(]|zip[(].*strict=", text) == []
+
+
 def test_ci_has_no_more_than_the_makefile() -> None:
     """What CI calls can be called here as well."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))

@@ -60,7 +60,7 @@ def with_checksum(address: str) -> str:
     """The address with the letters' case that EIP-55 gives it."""
     digits = address[2:].lower()
     case = keccak256(digits.encode("ascii")).hex()
-    return "0x" + "".join(digit.upper() if int(by, 16) >= 8 else digit for digit, by in zip(digits, case, strict=False))
+    return "0x" + "".join(digit.upper() if int(by, 16) >= 8 else digit for digit, by in zip(digits, case))
 
 
 def is_mistyped(address: str) -> bool:

@@ -53,6 +53,9 @@ class Site:
     def pod(self, namespace: str, name: str) -> t.Any:
         return next((one for one in self.pods(namespace) if one.name == name), None)
 
+    def items(self, path: str) -> list[dict[str, t.Any]]:
+        raise NotYet(f"{path}: 503 Service Unavailable")
+
     def step(self) -> None:
         self.now = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 

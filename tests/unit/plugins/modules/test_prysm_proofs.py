@@ -63,6 +63,8 @@ class Script:
         self._texts = texts or {}
         self.kept: list[dict[str, t.Any]] = []
         self.unhealthy = ""
+        addresses = [{"type": "InternalIP", "address": "10.0.0.2"}, {"type": "Hostname", "address": "worker"}]
+        self.nodes: list[t.Any] = [[{"metadata": {"name": "worker"}, "status": {"addresses": addresses}}]]
 
     @staticmethod
     def _next(answers: list[t.Any]) -> t.Any:
@@ -88,6 +90,8 @@ class Script:
         raise refused
 
     def items(self, path: str) -> list[dict[str, t.Any]]:
+        if path == "/api/v1/nodes":
+            return self._next(self.nodes)
         assert path == "/api/v1/namespaces/prysm/configmaps"
         return self.kept
 
@@ -140,6 +144,17 @@ def test_a_recent_attestation_by_the_running_client_is_the_proof(run: Run) -> No
     result = prove(run, Script([[a_pod()]], {**BEACON, "validator1-0": [metrics(95)]}))
     assert (result["proved"], result["changed"]) == (True, False)
     assert result["clients"]["validator1"]["keys"][KEY]["last_attested_slot"] == 95
+
+
+def test_where_a_proved_client_signs_is_said_with_its_addresses(run: Run) -> None:
+    script = Script([[a_pod()]], {**BEACON, "validator1-0": [metrics(95)]})
+    assert prove(run, script)["clients"]["validator1"]["addresses"] == ["10.0.0.2"]
+    script = Script([[a_pod()]], {**BEACON, "validator1-0": [metrics(10)]})
+    assert prove(run, script, wait=False)["clients"]["validator1"]["addresses"] == [], "nothing is proved"
+    script = Script([[a_pod()]], {**BEACON, "validator1-0": [metrics(95)]})
+    script.nodes = [NotYet("503")]
+    result = prove(run, script)
+    assert (result["proved"], result["clients"]["validator1"]["addresses"]) == (True, [])
 
 
 def test_what_was_signed_is_kept_once_the_duties_are_proved(run: Run) -> None:

@@ -64,6 +64,24 @@ def test_a_missing_directory_is_an_error_where_none_is_to_be_made(
     assert not (tmp_path / "gone").exists()
 
 
+def test_what_differs_in_its_mode_alone_is_written_anew(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    note.write_text("x")
+    note.chmod(0o666)
+    assert run(capsys, dest=str(tmp_path), files={"note": "x"})["changed"] is True
+    assert note.stat().st_mode & 0o777 == 0o644
+    assert run(capsys, dest=str(tmp_path), files={"note": "x"})["changed"] is False
+    assert run(capsys, dest=str(tmp_path), files={"note": "x"}, private=True)["changed"] is True
+    assert note.stat().st_mode & 0o777 == 0o600
+
+
+def test_shows_what_changes_but_nothing_private(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("old\n")
+    shown = run(capsys, dest=str(tmp_path), files={"note": "new\n", "more": "more\n"}, _ansible_check_mode=True)["diff"]
+    assert [(one["before"], one["after"]) for one in shown] == [("", "more\n"), ("old\n", "new\n")]
+    assert run(capsys, dest=str(tmp_path), files={"note": "secret"}, private=True)["diff"] == []
+
+
 def test_files_of_another_user(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run(capsys, dest=str(tmp_path), files={"note": "x"}, owner=os.getuid(), group=os.getgid())
     assert ((tmp_path / "note").stat().st_uid, (tmp_path / "note").stat().st_gid) == (os.getuid(), os.getgid())
