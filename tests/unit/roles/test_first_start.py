@@ -110,15 +110,15 @@ def test_nodes_fetch_every_image_of_the_pods(mirror: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        pytest.param({"at": 100.0, "what": "q"}, [], id="three-minutes-ago"),
-        pytest.param({"at": 290.0, "what": "other"}, [], id="something-else"),
-        pytest.param({"at": 290.0, "what": "q"}, ["b"], id="just-now"),
+        pytest.param({"at": 340.0, "what": "q"}, [], id="eleven-minutes-ago"),
+        pytest.param({"at": 990.0, "what": "other"}, [], id="something-else"),
+        pytest.param({"at": 990.0, "what": "q"}, ["b"], id="just-now"),
     ],
 )
 def test_what_was_asked_just_before_is_not_asked_again(asked: dict[str, t.Any], found: list[str]) -> None:
     tasks = {task["name"]: task for task in yaml.safe_load((TASKS / "upstream.yml").read_text())}
     text = tasks["upstream | Find the machines that were asked just before"]["ansible.builtin.set_fact"]
-    expression = trust_as_template(text["__prysm_helm_just_asked"].replace("now(utc=true).timestamp()", "300.0"))
+    expression = trust_as_template(text["__prysm_helm_just_asked"].replace("now(utc=true).timestamp()", "1000.0"))
     machines = {"a": {}, "b": {"prysm_helm_needs_asked": asked}}
     given = {
         "prysm_helm_beacon_machines": ["a", "b"],
