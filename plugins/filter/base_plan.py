@@ -35,7 +35,7 @@ _value:
   description: >-
     C(packages) and C(identity), whether each step has something to do; its parts C(interrupted), C(upgrade),
     C(missing), a list, and C(apt); C(timezone), C(cloud), C(hosts); C(lists_stale); and
-    C(apt_overruled), whether a file that apt reads later may say otherwise.
+    C(apt_overruled), whether a file that apt reads later speaks of restarts.
   type: dict
 """
 

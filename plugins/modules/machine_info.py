@@ -33,6 +33,13 @@ options:
     type: list
     elements: path
     default: []
+  mentions:
+    description:
+      - Of each word, paths of small text files that are looked through for it, in any case. Wildcards stand for every
+        path that matches.
+      - What else they say may be secret, and is not in the result.
+    type: dict
+    default: {}
   units:
     description: systemd units to ask about.
     type: list
@@ -192,6 +199,11 @@ texts:
   returned: always
   type: dict
   sample: {"/etc/timezone": "Etc/UTC"}
+mentions:
+  description: Of each word of O(mentions) the paths of files that have it, or that cannot be read.
+  returned: always
+  type: dict
+  sample: {"Automatic-Reboot": ["/etc/apt/apt.conf.d/50unattended-upgrades"]}
 units:
   description: Of each unit, whether it is active, and its UnitFileState (enabled, masked, empty when there is none).
   returned: always
@@ -327,6 +339,7 @@ from ansible_collections.eth2xk8s.staking.plugins.module_utils.hosts._machine im
     look,
     measure_clock,
     memory,
+    mentioned,
     parse_packages,
     pending,
     read,
@@ -340,6 +353,7 @@ QUESTION: dict[str, dict[str, t.Any]] = {
     "paths": {"type": "list", "elements": "path", "default": []},
     "files": {"type": "dict", "default": {}},
     "texts": {"type": "list", "elements": "path", "default": []},
+    "mentions": {"type": "dict", "default": {}},
     "units": {"type": "list", "elements": "str", "default": []},
     "packages": {"type": "bool", "default": False},
     "upgrades": {"type": "bool", "default": False},
@@ -376,6 +390,7 @@ def answer(module: AnsibleModule, asked: t.Mapping[str, t.Any], units: t.Mapping
         "paths": {path: seen for path, seen in paths.items() if seen is not None},
         "differing": differing(asked["files"]),
         "texts": {path: text for path, text in texts.items() if text is not None},
+        "mentions": {word: mentioned(word, expand(paths)) for word, paths in asked["mentions"].items()},
         "units": {unit: units[unit] for unit in asked["units"]},
         "packages": installed,
         "broken_packages": broken,

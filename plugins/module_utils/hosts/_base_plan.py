@@ -44,7 +44,7 @@ def _has_time_zone(machine: Seen, name: str) -> bool:
 def plan(machine: Seen, wanted: Seen) -> dict[str, t.Any]:
     """What is to be done, by step (packages, identity) and by part; machine is the answer of machine_info.
 
-    `apt_overruled`: a file that apt reads after this role's own may say otherwise of restarts.
+    `apt_overruled`: a file that apt reads after this role's own speaks of restarts, or brings in another file.
 
     Keys of wanted: packages, upgrade, lists_valid_seconds, timezone, files (content by path), apt_file, cloud_file,
     hosts (the text that /etc/hosts should have; empty when it is left alone).
@@ -68,9 +68,10 @@ def plan(machine: Seen, wanted: Seen) -> dict[str, t.Any]:
         "missing": missing,
         "apt": wanted["apt_file"] in unlike,
     }
-    # apt reads them by their names, and the last one wins. What they say stays there: it may be a proxy's password.
+    # apt reads them by their names, and the last one wins. What else they say may be a proxy's password.
     folder = wanted["apt_file"].rpartition("/")[0]
-    later = [path for path in paths if path.rpartition("/")[0] == folder and path > wanted["apt_file"]]
+    speaking = {path for found in machine["mentions"].values() for path in found}
+    later = [path for path in speaking if path.rpartition("/")[0] == folder and path > wanted["apt_file"]]
     return {
         **work,
         **names,

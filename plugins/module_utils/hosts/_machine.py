@@ -83,6 +83,16 @@ def read(path: str) -> str | None:
         return None
 
 
+def mentioned(word: str, paths: t.Iterable[str]) -> list[str]:
+    """Those of the files that have a word in them, in any case, or that cannot be read."""
+    found = []
+    for path in paths:
+        text = read(path)
+        if word.lower() in (text or "").lower() or (text is None and look(path) is not None):
+            found.append(path)
+    return found
+
+
 def seen_at(seen: t.Mapping[str, t.Any], now: float) -> bool:
     """Whether what machine_info has returned is there, and of these minutes."""
     return "time" in seen and abs(now - seen["time"]) < SEEN_FOR

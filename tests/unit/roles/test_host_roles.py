@@ -254,6 +254,7 @@ def base_plan(changes: dict[str, t.Any], differing: list[str], **more: t.Any) ->
         "packages": ["ca-certificates", "curl", "unattended-upgrades"],
         "broken_packages": [],
         "texts": {},
+        "mentions": {},
         **changes,
         "paths": {**files, **changes.get("paths", {})},
     }
@@ -309,7 +310,9 @@ def test_when_packages_have_to_be_touched(changes: t.Any, due: bool) -> None:
     ],
 )
 def test_apt_is_asked_where_it_reads_a_file_later(name: str, due: bool) -> None:
-    assert base_plan({"paths": {f"/etc/apt/apt.conf.d/{name}": {}}}, [])["apt_overruled"] is due
+    for word in ("Automatic-Reboot", "#include"):
+        assert base_plan({"mentions": {word: [f"/etc/apt/apt.conf.d/{name}"]}}, [])["apt_overruled"] is due
+    assert base_plan({"paths": {f"/etc/apt/apt.conf.d/{name}": {}}}, [])["apt_overruled"] is False
 
 
 def test_what_apt_reads_is_not_brought_to_the_controller() -> None:

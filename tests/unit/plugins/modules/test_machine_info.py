@@ -150,6 +150,18 @@ def test_a_service_differs_by_a_file_a_directory_or_a_unit() -> None:
         assert differing({"units": {name: state}}, {"units": {**machine["units"], **off}}) == [name]
 
 
+def test_what_files_mention_is_said_and_nothing_else_of_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text('proxy "user:secret";\nunattended-upgrade::automatic-reboot "true";\n')
+    (tmp_path / "b").write_text("nothing\n")
+    (tmp_path / "c").mkdir()
+    asked = [f"{tmp_path}/*", f"{tmp_path}/gone"]
+    result = run(capsys, mentions={"Automatic-Reboot": asked, "other": [f"{tmp_path}/b"]})
+    assert result["mentions"] == {"Automatic-Reboot": [f"{tmp_path}/a", f"{tmp_path}/c"], "other": []}
+    assert "secret" not in json.dumps({key: value for key, value in result.items() if key != "invocation"})
+
+
 def test_texts_and_differing_files_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.conf").write_text("one\n")
     (tmp_path / "b.conf").write_text("two\n")
