@@ -60,7 +60,8 @@ def lock_holders(
         # An empty list would take any holder.
         if named and not signer["addresses"]:
             raise AnsibleFilterError(
-                f"{client['name']} signs on {signer['node'] or 'no node'}, of which the cluster has no address"
+                f"{client['name']} signs on {signer['node'] or 'no node'}, of which the cluster has no address:"
+                " its lock cannot be proved. Look at `kubectl get nodes -o wide`, then run the same command again"
             )
         found.append({"path": client["database"], "address": list(signer["addresses"]) if named else []})
     return found

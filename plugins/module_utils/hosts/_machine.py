@@ -48,11 +48,13 @@ def expand(patterns: t.Sequence[str]) -> list[str]:
 
 
 def look(path: str) -> dict[str, t.Any] | None:
-    """What lies at a path; None when nothing does."""
+    """What lies at a path; None when nothing does. What cannot be looked at is there: it may be anything."""
     try:
         status = os.lstat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return {"type": "unreadable"}
     found: dict[str, t.Any] = {
         "uid": status.st_uid,
         "gid": status.st_gid,

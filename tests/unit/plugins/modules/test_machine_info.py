@@ -162,6 +162,14 @@ def test_what_files_mention_is_said_and_nothing_else_of_them(
     assert "secret" not in json.dumps({key: value for key, value in result.items() if key != "invocation"})
 
 
+def test_what_cannot_be_looked_at_is_not_absent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    long = f"{tmp_path}/{'n' * 300}"
+    asked = [long, f"{tmp_path}/file/below", f"{tmp_path}/gone"]
+    result = run(capsys, paths=asked, texts=asked)
+    assert (result["paths"], result["texts"]) == ({long: {"type": "unreadable"}}, {})
+
+
 def test_texts_and_differing_files_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.conf").write_text("one\n")
     (tmp_path / "b.conf").write_text("two\n")
